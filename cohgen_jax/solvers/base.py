@@ -1,0 +1,88 @@
+"""What a solver is, and the one loop that runs every solver.
+
+A solver knows the grid of levels t_0 > t_1 > ... > t_{S-1} that it visits and how to go from
+each to the next, given the noise prediction there. It knows nothing of networks, conditions
+or consensus: those live in the `predict` that the loop is given. Noise is an argument too, so
+that a chain can be replayed from recorded noise and does not depend on batching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class SolverState(NamedTuple):
+    """x: the latent at the current level [..., D]; memory: what a multistep solver keeps."""
+
+    x: jax.Array
+    memory: Any = ()
+
+
+class Solver(NamedTuple):
+    """`init(x_T) -> state` and `step(state, eps, i, noise) -> state`, i = 0 .. S-1.
+
+    `step` goes from timesteps[i] to timesteps[i + 1], or to clean data after the last;
+    eps and noise: [..., D]. Network evaluations of a chain: S per model.
+    """
+
+    init: Callable[[jax.Array], SolverState]
+    step: Callable[[SolverState, jax.Array, jax.Array, jax.Array], SolverState]
+    timesteps: np.ndarray  # [S] int32, decreasing
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.timesteps)
+
+
+def uniform_levels(num_train_steps: int, num_steps: int) -> np.ndarray:
+    """num_steps levels from T-1 downwards, evenly spaced in t, as int32 [S].
+
+    The next level after the last is -1, clean data: the grid is linspace(T-1, -1, S+1)[:-1].
+    """
+    if not 1 <= num_steps <= num_train_steps:
+        raise ValueError(
+            f"num_steps must be between 1 and the schedule's {num_train_steps}, got {num_steps}"
+        )
+    return np.round(np.linspace(num_train_steps - 1, -1, num_steps + 1))[:-1].astype(np.int32)
+
+
+def next_levels(timesteps: np.ndarray) -> np.ndarray:
+    """The level each step arrives at, [S]; -1 (clean data) after the last."""
+    return np.append(timesteps[1:], -1)
+
+
+def on_device(*tables: np.ndarray) -> tuple[jax.Array, ...]:
+    """Coefficient tables formed on the host in float64, rounded once to float32."""
+    return tuple(jnp.asarray(table, jnp.float32) for table in tables)
+
+
+def reverse_process(
+    solver: Solver,
+    predict: Callable[[jax.Array, jax.Array], tuple[jax.Array, Any]],
+    x_T: jax.Array,
+    noise: Callable[[jax.Array], jax.Array],
+) -> tuple[jax.Array, Any]:
+    """Run a solver from pure noise to a sample: one `lax.scan`.
+
+    Args:
+      predict: (x [..., D], t int32 scalar) -> (eps [..., D], info), info any pytree.
+      x_T: initial noise [..., D].
+      noise: step index i -> standard normal noise [..., D] for that step.
+
+    Returns:
+      x_0 [..., D] and the infos stacked over steps, in sampling order (t = T-1 first).
+    """
+
+    def body(state: SolverState, step: tuple[jax.Array, jax.Array]):
+        i, t = step
+        eps, info = predict(state.x, t)
+        return solver.step(state, eps, i, noise(i)), info
+
+    steps = (jnp.arange(solver.num_steps), jnp.asarray(solver.timesteps))
+    state, infos = jax.lax.scan(body, solver.init(x_T), steps)
+    return state.x, infos

@@ -1,0 +1,1 @@
+"""Judging generated data: fidelity, calibration, manifold, distances, baselines, reports."""

@@ -1,0 +1,164 @@
+"""A codec: one modality's raw table <-> standardised latents.
+
+raw table -> filter, scale, impute -> PCA or autoencoder -> each latent to mean 0, variance 1 on
+train, and back, all fitted on train only. Axes: N samples, F features kept, L latent width (at most
+D, the padded width that all modalities of a cohort share), M modalities.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cohgen_jax.codec.autoencoder import (
+    AutoencoderFit,
+    autoencoder_decode,
+    autoencoder_encode,
+    fit_autoencoder,
+)
+from cohgen_jax.codec.config import CodecConfig
+from cohgen_jax.codec.pca import Pca, fit_pca, pca_decode, pca_encode
+from cohgen_jax.codec.preprocess import Preprocess, fit_preprocess, standardise, unstandardise
+from cohgen_jax.cohort.cohort import Cohort
+from cohgen_jax.errors import InputError
+
+Progress = Callable[[str], None]
+
+
+class Latents(NamedTuple):
+    """A cohort in latent space; rows as in `Cohort.samples`."""
+
+    z: np.ndarray  # float32 [N, M, D], standardised; 0 where absent and beyond a narrower width
+    present: np.ndarray  # bool [N, M]
+    widths: np.ndarray  # int [M]
+    modalities: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    """A fitted codec; made by `fit_codec`, kept by `save_codecs`."""
+
+    config: CodecConfig
+    preprocess: Preprocess
+    reducer: Pca | AutoencoderFit
+    latent_mean: np.ndarray
+    """float32 [L], over train, before standardisation."""
+    latent_sd: np.ndarray
+    """float32 [L]."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that `decode` returns; those dropped in fitting are not among them."""
+        return self.preprocess.features
+
+    @property
+    def width(self) -> int:
+        return len(self.latent_sd)
+
+    def encode(self, table: pd.DataFrame, *, allow_absent: float = 0.0) -> np.ndarray:
+        """float32 [N, L]: latents of any patients, columns matched by name, missing cells imputed.
+
+        `allow_absent` is the share of the fitted features that the table may lack; the default
+        refuses a table that lacks any.
+        """
+        x = standardise(self.preprocess, table, allow_absent=allow_absent)
+        return ((_reduce(self.reducer, x) - self.latent_mean) / self.latent_sd).astype(np.float32)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """float32 [..., F]: latents [..., L] in the units of the table, columns as `features`."""
+        z = np.asarray(z, dtype=np.float32)
+        if z.shape[-1] != self.width:
+            raise InputError(f"latents of width {z.shape[-1]} given, the codec has {self.width}")
+        x = _restore(self.reducer, z * self.latent_sd + self.latent_mean)
+        return unstandardise(self.preprocess, x)
+
+
+def fit_codec(
+    train: pd.DataFrame,
+    val: pd.DataFrame | None,
+    config: CodecConfig,
+    seed: int,
+    progress: Progress | None = None,
+) -> Codec:
+    """Fit on the train samples that have the modality.
+
+    Args:
+        train, val: raw values, index sample_id; `val` decides when an autoencoder stops.
+        config: what to fit. The width is config.latent_dim, or fewer where the data have fewer
+            features, samples or (PCA) dimensions.
+        seed: of the autoencoder's initialisation and batches, or of a large PCA.
+        progress: told the losses of an autoencoder as lines of text.
+    """
+    if len(train) < 2:
+        raise InputError(f"a codec needs two train samples or more; found {len(train)}")
+    fitted = fit_preprocess(train, max_missing=config.max_missing, imputer=config.imputer)
+    x = standardise(fitted, train, allow_absent=0.0)
+    width = min(config.latent_dim, x.shape[1], len(x) - 1)
+    if config.kind == "pca":
+        reducer = fit_pca(x, width, seed)
+    else:
+        if val is None or len(val) == 0:
+            raise InputError("an autoencoder needs validation samples to know when to stop")
+        x_val = standardise(fitted, val, allow_absent=0.0)
+        reducer = fit_autoencoder(x, x_val, width, config, seed, progress)
+    latents = _reduce(reducer, x).astype(np.float64)
+    sd = latents.std(axis=0)
+    return Codec(
+        config=config,
+        preprocess=fitted,
+        reducer=reducer,
+        latent_mean=latents.mean(axis=0).astype(np.float32),
+        # A latent that an autoencoder left unused stays 0 instead of becoming amplified rounding.
+        latent_sd=np.where(sd > 1e-6 * max(sd.max(), 1e-12), sd, 1.0).astype(np.float32),
+    )
+
+
+def fit_codecs(
+    cohort: Cohort,
+    config: CodecConfig | Mapping[str, CodecConfig],
+    seed: int,
+    progress: Progress | None = None,
+) -> dict[str, Codec]:
+    """One codec for each modality of the cohort, from one config or one for each modality."""
+    codecs = {}
+    for modality in cohort.modalities:
+        own = config if isinstance(config, CodecConfig) else config[modality]
+        train, val = cohort.table(modality, "train"), cohort.table(modality, "val")
+
+        def tell(line: str, modality: str = modality) -> None:
+            if progress is not None:
+                progress(f"{modality}: {line}")
+
+        try:
+            codecs[modality] = fit_codec(train, val, own, seed, tell)
+        except InputError as error:
+            raise InputError(f"{modality}: {error}") from error
+    return codecs
+
+
+def encode_cohort(cohort: Cohort, codecs: Mapping[str, Codec]) -> Latents:
+    """Every modality of every sample as latents of one padded width."""
+    lacking = [m for m in cohort.modalities if m not in codecs]
+    if lacking:
+        raise InputError(f"no codec for {lacking[0]!r}; there are codecs for {', '.join(codecs)}")
+    widths = np.array([codecs[m].width for m in cohort.modalities])
+    present = cohort.present
+    z = np.zeros((*present.shape, widths.max()), dtype=np.float32)
+    for j, modality in enumerate(cohort.modalities):
+        if not present[:, j].any():
+            continue
+        try:
+            z[present[:, j], j, : widths[j]] = codecs[modality].encode(cohort.table(modality))
+        except InputError as error:
+            raise InputError(f"{modality}: {error}") from error
+    return Latents(z, present, widths, cohort.modalities)
+
+
+def _reduce(reducer: Pca | AutoencoderFit, x: np.ndarray) -> np.ndarray:
+    return pca_encode(reducer, x) if isinstance(reducer, Pca) else autoencoder_encode(reducer, x)
+
+
+def _restore(reducer: Pca | AutoencoderFit, z: np.ndarray) -> np.ndarray:
+    return pca_decode(reducer, z) if isinstance(reducer, Pca) else autoencoder_decode(reducer, z)

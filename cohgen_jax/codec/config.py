@@ -1,0 +1,51 @@
+"""What codec to fit, and the published choices for each modality (SI of Marchesi, Lazzaro et al.)."""
+
+import dataclasses
+from typing import Literal
+
+from cohgen_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CodecConfig:
+    """One modality's codec. The defaults from num_layers on concern the autoencoder only."""
+
+    kind: Literal["pca", "autoencoder"] = "pca"
+    latent_dim: int = 32
+    max_missing: float = 0.10
+    """Features missing in this share of the train samples, or more, are dropped."""
+    imputer: Literal["median", "knn"] = "median"
+    num_layers: int = 2
+    """Hidden layers of the encoder, and of the decoder."""
+    shrink: float = 1.0
+    """Exponent of the hidden widths: 1 is geometric, larger narrows earlier."""
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    batch_size: int = 64
+    max_epochs: int = 10_000
+    patience: int = 10
+    """Epochs without a better validation loss before stopping."""
+
+    def __post_init__(self):
+        if self.kind not in ("pca", "autoencoder"):
+            raise InputError(f"codec kind {self.kind!r} is unknown; known: pca, autoencoder")
+        if self.imputer not in ("median", "knn"):
+            raise InputError(f"imputer {self.imputer!r} is unknown; known: median, knn")
+        if not 0 < self.max_missing <= 1:
+            raise InputError(f"max_missing is a share in (0, 1], not {self.max_missing}")
+        for name in ("latent_dim", "num_layers", "batch_size", "max_epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not (self.shrink > 0 and self.learning_rate > 0 and self.weight_decay >= 0):
+            raise InputError("shrink and learning_rate must be positive, weight_decay at least 0")
+
+
+def published_config(modality: str, latent_dim: int = 32) -> CodecConfig:
+    """What the publication used for this modality; PCA for one that it had not, and for wsi."""
+    choices = {
+        "cna": CodecConfig(kind="autoencoder", num_layers=2, shrink=3.0, imputer="median"),
+        "rnaseq": CodecConfig(kind="autoencoder", num_layers=3, imputer="knn"),
+        "rppa": CodecConfig(kind="autoencoder", num_layers=2, imputer="knn"),
+    }
+    choices["rna"] = choices["rnaseq"]
+    return dataclasses.replace(choices.get(modality, CodecConfig()), latent_dim=latent_dim)

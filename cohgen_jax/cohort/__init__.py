@@ -1,0 +1,32 @@
+"""Cohorts: aligned tables with holes, patient-level splits, labels, a simulated example."""
+
+from cohgen_jax.cohort.cohort import SPLITS, Cohort
+from cohgen_jax.cohort.demo import DemoTruth, demo_cohort, demo_truth
+from cohgen_jax.cohort.labels import stage_number
+from cohgen_jax.cohort.load import (
+    SOURCES,
+    RawTables,
+    load_cohort,
+    read_tables,
+    save_cohort,
+    usable_features,
+)
+from cohgen_jax.cohort.split import patient_split
+from cohgen_jax.cohort.tables import read_table
+
+__all__ = [
+    "SOURCES",
+    "SPLITS",
+    "Cohort",
+    "DemoTruth",
+    "RawTables",
+    "demo_cohort",
+    "demo_truth",
+    "load_cohort",
+    "patient_split",
+    "read_table",
+    "read_tables",
+    "save_cohort",
+    "stage_number",
+    "usable_features",
+]

@@ -1,44 +1,57 @@
-"""What a denoising network is made of."""
-
-from __future__ import annotations
+"""What a denoiser is made of, checked at birth."""
 
 import dataclasses
 from typing import Literal, get_args
 
+from cohgen_jax.errors import InputError
+
 Architecture = Literal["adaln_mlp", "mlp", "norm_mlp", "norm_mlp_v2", "unet", "unet_v2"]
+Fusion = Literal["concat", "sum"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Sizes of a denoiser; the published names of each size are in `cohgen_jax.interop`."""
+    """A denoiser's architecture and sizes.
+
+    The first architecture is ours; the five others are the published ones (Marchesi, Lazzaro et
+    al., PLOS Computational Biology, 10.1371/journal.pcbi.1013455), parameter for parameter.
+    """
 
     architecture: Architecture = "adaln_mlp"
-    """adaln_mlp is ours, the other five are the published ones."""
     width: int = 192
-    """Features of the hidden layers (of the first level, for the U-nets)."""
-    num_layers: int = 2
-    """Residual blocks (adaln_mlp), Linear layers with the output's (mlps), levels (U-nets)."""
+    """Units of a hidden layer; for the U-Nets those of the first, widest level."""
     bottleneck: int = 16
-    """Features at the bottom of the U-nets; the others ignore it."""
+    """U-Nets only: units of the narrowest layer."""
+    num_layers: int = 2
+    """adaln_mlp: residual blocks. MLPs: linear layers, the output one included.
+    U-Nets: levels of the encoder, and of the decoder."""
     time_embedding: int = 64
-    """Features of the sinusoidal time embedding."""
+    """Width of the sinusoidal time embedding and of the layer upon it."""
     cond_embedding: int = 32
-    """Features of each condition's embedding; adaln_mlp takes conditions as they are."""
-    fusion: Literal["concat", "sum"] = "concat"
-    """How the published networks fuse the embeddings of several conditions."""
+    """Width that each condition is embedded in; norm_mlp_v2 and adaln_mlp take them raw."""
+    fusion: Fusion = "concat"
+    """How condition embeddings of the published networks are put together: "concat" or "sum"."""
     dropout: float = 0.0
-    """Dropout rate inside the blocks of adaln_mlp; the published networks have none."""
+    """Share of hidden units dropped in training: in each residual block of adaln_mlp, after each
+    hidden layer of the others. The published networks were trained without (0)."""
 
-    def __post_init__(self):
-        if self.architecture not in get_args(Architecture):
-            raise ValueError(
-                f"unknown architecture {self.architecture!r}; one of "
-                f"{', '.join(get_args(Architecture))}"
-            )
-        for name in ("width", "num_layers", "bottleneck", "time_embedding", "cond_embedding"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.fusion not in ("concat", "sum"):
-            raise ValueError(f"fusion must be 'concat' or 'sum', got {self.fusion!r}")
+    def __post_init__(self) -> None:
+        _one_of("architecture", self.architecture, get_args(Architecture))
+        _one_of("fusion", self.fusion, get_args(Fusion))
+        for name in ("width", "bottleneck", "num_layers", "time_embedding", "cond_embedding"):
+            value = getattr(self, name)
+            least = 2 if name == "time_embedding" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(
+                    f"network config: {name} must be a whole number of at least {least},"
+                    f" not {value!r}"
+                )
+        if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float):
+            raise InputError(f"network config: dropout must be a number, not {self.dropout!r}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+            raise InputError(f"network config: dropout must lie in [0, 1), not {self.dropout}")
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"network config: unknown {name} {value!r}; known: {', '.join(known)}")

@@ -150,6 +150,8 @@ def _abstract(recorded: Mapping[str, Any]) -> dict[str, Any]:
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def abstract(node) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(tuple(node["shape"]), np.dtype(node["dtype"]), sharding=sharding)
+        return jax.ShapeDtypeStruct(
+            tuple(node["shape"]), np.dtype(node["dtype"]), sharding=sharding
+        )
 
     return jax.tree.map(abstract, dict(recorded), is_leaf=is_array)

@@ -73,7 +73,9 @@ class Cohort:
         if unknown:
             raise InputError(f"{len(unknown)} unknown sample ids, first {unknown[0]!r}")
         samples = self.samples.loc[list(sample_ids)]
-        kept = {m: t.loc[samples.index[samples.index.isin(t.index)]] for m, t in self.tables.items()}
+        kept = {
+            m: t.loc[samples.index[samples.index.isin(t.index)]] for m, t in self.tables.items()
+        }
         return dataclasses.replace(self, tables=kept, samples=samples)
 
     def summary(self) -> pd.DataFrame:

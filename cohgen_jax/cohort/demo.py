@@ -2,10 +2,11 @@
 
 One world, drawn once; `seed` draws its patients, so two seeds are two cohorts of one population.
 
-Factors   u [N, 16] of a sample = mean of its tumour type (5 types) + Student-t(6) variation
-Views     each modality sees 16 shared modules, tanh, softplus, |.| or products of mixed factors,
-          and 8 private modules that no other modality sees; a feature follows one module (cna,
-          rnaseq, rppa) or all of them (wsi), plus Student-t(5) noise
+Factors   u [N, 10] of a sample = mean of its tumour type (5 types) + 0.8 Student-t(6) variation
+Views     each modality sees 16 modules of its own: identity, tanh, |.|, a saturating square or a
+          gated product of mixed factors (85 % of the variance) plus Student-t(5) activity that no
+          other modality sees (15 %); a feature follows one module (cna, rnaseq, rppa) or all (wsi),
+          plus Student-t(5) noise. 16 latents hold a modality's structure
 Planted   progression = u_0 + 0.5 u_1 u_2 + 0.4 u_3 decides the stage, in quantiles;
           log hazard  = 0.7 u_0 + 0.5 u_4 + 0.35 (stage - 2), exponential survival, censored
 Holes     cna 2 %, rnaseq 2 %, rppa 22 %, wsi 6 % of samples lack the assay, about 70 % are
@@ -23,8 +24,10 @@ from cohgen_jax.cohort.load import save_cohort
 from cohgen_jax.cohort.split import patient_split
 
 TYPES = ("breast", "lung", "kidney", "colon", "brain")
-NUM_FACTORS = 16
-NUM_PRIVATE = 8
+NUM_FACTORS = 10
+NUM_MODULES = 16
+PRIVATE = 0.15
+"""Share of a module's variance that no other modality sees."""
 _WORLD = 20250822
 
 
@@ -51,18 +54,18 @@ class DemoTruth(NamedTuple):
     """What the simulation planted, for each sample of the cohort of the same arguments."""
 
     sample_ids: np.ndarray  # [N]
-    factors: np.ndarray  # u [N, 16]
+    factors: np.ndarray  # u [N, 10]
     progression: np.ndarray  # [N], decides the stage
     stage: np.ndarray  # int [N], 1 to 4, known for every sample
     log_hazard: np.ndarray  # [N], of death per day relative to the baseline
 
 
-def demo_truth(seed: int = 0, num_patients: int = 480) -> DemoTruth:
+def demo_truth(seed: int = 0, num_patients: int = 600) -> DemoTruth:
     """The factors and planted effects behind `demo_cohort(seed, num_patients)`."""
     return _simulate(seed, num_patients)[0]
 
 
-def demo_cohort(seed: int = 0, num_patients: int = 480) -> Cohort:
+def demo_cohort(seed: int = 0, num_patients: int = 600) -> Cohort:
     """The simulated cohort of one seed, split by patient as a real one is."""
     truth, samples = _simulate(seed, num_patients)
     rng = np.random.default_rng([seed, 2])
@@ -98,7 +101,7 @@ def demo_cohort(seed: int = 0, num_patients: int = 480) -> Cohort:
 def _simulate(seed: int, num_patients: int) -> tuple[DemoTruth, pd.DataFrame]:
     """Factors and facts of every sample; the assays are measured on top."""
     world = np.random.default_rng([_WORLD, 0])
-    type_means = world.normal(0.0, 0.8, (len(TYPES), NUM_FACTORS))
+    type_means = world.normal(0.0, 0.7, (len(TYPES), NUM_FACTORS))
     rng = np.random.default_rng([seed, 1])
     types = rng.choice(len(TYPES), num_patients, p=(0.3, 0.25, 0.2, 0.15, 0.1))
     factors = type_means[types] + 0.8 * rng.standard_t(6, (num_patients, NUM_FACTORS))
@@ -136,7 +139,11 @@ def _simulate(seed: int, num_patients: int) -> tuple[DemoTruth, pd.DataFrame]:
     )
     order = np.argsort(ids)
     truth = DemoTruth(
-        ids[order], factors[order], progression[order], stage[patient][order], log_hazard[patient][order]
+        ids[order],
+        factors[order],
+        progression[order],
+        stage[patient][order],
+        log_hazard[patient][order],
     )
     return truth, samples.iloc[order]
 
@@ -145,16 +152,15 @@ def _measure(modality: str, index: int, view: _View, factors: np.ndarray, rng) -
     """float32 [N, F]: the modality's numbers, in its units."""
     world = np.random.default_rng([_WORLD, 1, index])
     shared = _shared_modules(factors, world)
-    private = rng.standard_t(5, (len(factors), NUM_PRIVATE)) / np.sqrt(5 / 3)
-    modules = np.concatenate([shared, private], axis=1)
-    num_modules = modules.shape[1]
-    weights = world.uniform(0.6, 1.4, (num_modules, view.num_features))
+    private = rng.standard_t(5, shared.shape) / np.sqrt(5 / 3)
+    modules = np.sqrt(1 - PRIVATE) * shared + np.sqrt(PRIVATE) * private
+    weights = world.uniform(0.6, 1.4, (NUM_MODULES, view.num_features))
     weights *= world.choice([-1.0, 1.0], weights.shape, p=(0.3, 0.7))
     if view.dense:
-        weights *= world.normal(0.0, 1.0, weights.shape) / np.sqrt(num_modules)
+        weights *= world.normal(0.0, 1.0, weights.shape) / np.sqrt(NUM_MODULES)
     else:
-        follows = np.sort(np.arange(view.num_features) % num_modules)
-        weights *= follows[None, :] == np.arange(num_modules)[:, None]
+        follows = np.sort(np.arange(view.num_features) % NUM_MODULES)
+        weights *= follows[None, :] == np.arange(NUM_MODULES)[:, None]
     noise = rng.standard_t(5, (len(factors), view.num_features)) / np.sqrt(5 / 3)
     values = modules @ weights + view.noise * noise
     if modality == "cna":
@@ -169,17 +175,19 @@ def _measure(modality: str, index: int, view: _View, factors: np.ndarray, rng) -
 
 def _shared_modules(factors: np.ndarray, world: np.random.Generator) -> np.ndarray:
     """[N, 16] nonlinear views of mixed factors, each of about unit variance."""
-    mix = np.eye(NUM_FACTORS) + world.normal(0.0, 0.15, (NUM_FACTORS, NUM_FACTORS))
+    mix = world.normal(0.0, 0.15, (NUM_FACTORS, NUM_MODULES))
+    module = np.arange(NUM_MODULES)
+    mix[module % NUM_FACTORS, module] += world.choice([-1.0, 1.0], NUM_MODULES)
     mixed = factors @ mix
     partner = np.roll(mixed, 1, axis=1)
     bends = (
         lambda a, b: a,
-        lambda a, b: 1.6 * np.tanh(a),
-        lambda a, b: 1.6 * np.log1p(np.exp(a)),
+        lambda a, b: 1.5 * np.tanh(2 * a),
+        lambda a, b: 1.6 * np.abs(a),
         lambda a, b: a * (1.0 + np.tanh(b)),
-        lambda a, b: 1.4 * np.abs(a) - 0.7 * b,
+        lambda a, b: 0.9 * a**2 / (1.0 + 0.2 * a**2),
     )
-    chosen = world.permutation(np.arange(NUM_FACTORS) % len(bends))
+    chosen = world.permutation(module % len(bends))
     columns = [bends[k](mixed[:, j], partner[:, j]) for j, k in enumerate(chosen)]
     return np.stack(columns, axis=1)
 
@@ -191,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--out", required=True, help="directory to write")
     parser.add_argument("--seed", type=int, default=0, help="draws the patients")
-    parser.add_argument("--num-patients", type=int, default=480)
+    parser.add_argument("--num-patients", type=int, default=600)
     args = parser.parse_args()
     cohort = demo_cohort(args.seed, args.num_patients)
     save_cohort(cohort, args.out)

@@ -85,7 +85,9 @@ def _named_labels(facts: pd.DataFrame, patients: pd.Series, source: str) -> pd.D
         facts.insert(0, "patient_id", patients)
     if "cancer_type" in facts.columns:
         names = facts["cancer_type"].astype(object)
-        facts["cancer_type"] = names.where(names.isna(), names.astype(str).str.removeprefix("TCGA-"))
+        facts["cancer_type"] = names.where(
+            names.isna(), names.astype(str).str.removeprefix("TCGA-")
+        )
     for column in ("os_event", "os_days"):
         if column in facts.columns:
             facts[column] = _survival_numbers(facts[column], column, source)

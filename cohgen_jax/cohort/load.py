@@ -254,9 +254,7 @@ def _annotations(frames: dict[str, pd.DataFrame]) -> list[str]:
         name
         for name, frame in frames.items()
         if any(
-            frame.index.isin(other.columns).mean() > 0.5
-            for n, other in frames.items()
-            if n != name
+            frame.index.isin(other.columns).mean() > 0.5 for n, other in frames.items() if n != name
         )
         and not any(frame.index.isin(o.index).any() for n, o in frames.items() if n != name)
     ]

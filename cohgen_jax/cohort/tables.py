@@ -101,7 +101,9 @@ def _parse_cells(cells: pd.Series, name: str) -> pd.Series:
 
 def _with_clean_ids(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if isinstance(frame.index, pd.MultiIndex):
-        raise InputError(f"{name} has an index of several levels; one column of sample ids is needed")
+        raise InputError(
+            f"{name} has an index of several levels; one column of sample ids is needed"
+        )
     if len(frame) == 0 or frame.shape[1] == 0:
         raise InputError(f"{name} is empty: {len(frame)} rows, {frame.shape[1]} feature columns")
     ids = pd.Series(frame.index.to_numpy(dtype=object))

@@ -46,4 +46,11 @@ def fit_baselines(
     }
 
 
-__all__ = ["BASELINES", "fit_baselines", "fit_patterns", "kernel_ridge", "nearest_patients", "ridge"]
+__all__ = [
+    "BASELINES",
+    "fit_baselines",
+    "fit_patterns",
+    "kernel_ridge",
+    "nearest_patients",
+    "ridge",
+]

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cohgen_jax.evaluation.baselines.nearest import neighbours, squared_distances
 from cohgen_jax.evaluation.baselines.patterns import Draw, pick
+from cohgen_jax.evaluation.pairwise import neighbours, squared_distances
 
 RIDGE_PENALTIES = 10.0 ** np.arange(-4, 2.5, 0.5)
 """Per training patient: the penalty on squared weights is this times n."""
@@ -49,7 +49,7 @@ def _squared_error(predicted: np.ndarray, truth: np.ndarray) -> float:
 def ridge(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray) -> Draw:
     """Multi-output ridge with an unpenalised intercept; the penalty is chosen on validation.
 
-        W = (Xc' Xc + n a I)^-1 Xc' (Y - mean),    H = 1/n + Xc (Xc' Xc + n a I)^-1 Xc'
+    W = (Xc' Xc + n a I)^-1 Xc' (Y - mean),    H = 1/n + Xc (Xc' Xc + n a I)^-1 Xc'
     """
     mean_x, mean_y, n = x.mean(axis=0), y.mean(axis=0), len(x)
     centred = x - mean_x

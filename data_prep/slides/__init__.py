@@ -1,0 +1,1 @@
+"""Whole-slide histology: ready embeddings, or tissue patches and vectors from raw slides."""

@@ -75,8 +75,8 @@ def kernel_ridge(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndar
     Penalty and width are chosen on validation by one search along each axis in turn until neither
     moves, trained on at most TUNING_ROWS patients: both are properties of the distribution (noise
     over signal variance, and length scale, of the equivalent Gaussian process), not of n, and the
-    solves are cubic in n. Leave-one-out residuals are (K + a I)^-1 (Y - mean), each row over the diagonal of that
-    inverse (the training mean taken as known).
+    solves are cubic in n. Leave-one-out residuals are (K + a I)^-1 (Y - mean), each row over the
+    diagonal of that inverse (the training mean taken as known).
     """
     from scipy.linalg import cho_factor, cho_solve, lapack
 

@@ -1,0 +1,244 @@
+"""Every target from every subset of sources, by every method, scored on the same patients.
+
+With four modalities there are 4 targets x 7 subsets = 28 conditions a method. Coherent Denoising
+of one source is that source's single-condition model, so the 28 of `coherent` are the published 12
+single and 16 coherent conditions; with the 28 of `multi` they make the published 56.
+Baselines take the same 28.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation import metrics
+from cohgen_jax.evaluation.distances import set_distances
+from cohgen_jax.evaluation.generator import Generated, Generator
+from cohgen_jax.evaluation.manifold import manifold_metrics
+
+NUM_NEIGHBOURS = 10
+"""k of the manifold metrics and local distances, as published."""
+DRAW_SCORES = (
+    *("r2", "r2_sd", "r2_mean", "r2_inf"),
+    *("mse", "mse_sd", "mse_mean"),
+    *("cosine_distance", "cosine_distance_sd", "cosine_distance_mean"),
+    *("energy_score", "energy_score_se", "spread_error", "coverage80"),
+)
+"""Columns of the table of conditions that come from metrics.py, in order."""
+MIN_GROUP = 5
+"""Groups of patients with fewer members are left out of the table by label."""
+
+
+class Condition(NamedTuple):
+    target: str
+    sources: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return source_label(self.sources)
+
+
+class Evaluation(NamedTuple):
+    conditions: pd.DataFrame
+    """One row a method, target and subset of sources."""
+    by_label: pd.DataFrame
+    """The same, split by label (cancer type); empty without labels."""
+
+
+def source_label(sources: Iterable[str]) -> str:
+    """How tables name a subset of sources: `cna+rna`, or `none`."""
+    return "+".join(sources) or "none"
+
+
+def conditions(
+    modalities: Sequence[str], *, smallest: int = 1, targets: Sequence[str] | None = None
+) -> list[Condition]:
+    """Each target with every subset of at least `smallest` of the other modalities."""
+    return [
+        Condition(target, subset)
+        for target in (modalities if targets is None else targets)
+        for size in range(smallest, len(modalities))
+        for subset in itertools.combinations([m for m in modalities if m != target], size)
+    ]
+
+
+@jax.jit
+def _draw_scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
+    """All scores of metrics.py in one compiled program."""
+    mean = draws.mean(axis=0)
+    energy = metrics.energy_score(draws, real)
+    scores = {
+        "r2_mean": metrics.r2(mean, real),
+        "r2_inf": metrics.r2_inf(draws, real),
+        "mse_mean": metrics.mse(mean, real),
+        "cosine_distance_mean": metrics.cosine_distance(mean, real),
+        "energy_score": energy.mean(),
+        "energy_score_se": energy.std(ddof=1) / np.sqrt(real.shape[0]),
+        "spread_error": metrics.spread_error(draws, real),
+        "coverage80": metrics.interval_coverage(draws, real, 0.8),
+    }
+    for name in ("r2", "mse", "cosine_distance"):
+        each = getattr(metrics, name)(draws, real)
+        scores |= {name: each.mean(), f"{name}_sd": each.std(ddof=1)}
+    return scores
+
+
+def score_draws(draws: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Scores of R >= 2 draws [R, N, D] against the truth [N, D], without padding columns.
+
+    n, draws                   patients; draws a patient, each of which is one repeat
+    r2, mse, cosine_distance   of single draws: mean over draws, `_sd` their standard deviation
+    r2_mean, mse_mean,
+    cosine_distance_mean       of the mean of the R draws
+    r2_inf                     of the posterior mean, finite-draw variance removed
+    energy_score, _se          fair energy score, mean over patients, and its standard error
+    spread_error, coverage80   calibration ratio; share of values in the central 80 % interval
+    precision, recall, f1,
+    density, manifold_coverage,
+    energy_*, pointwise_*      of the first draw as a set (manifold.py, distances.py); NaN with
+                               10 patients or fewer
+    """
+    draws, real = np.asarray(draws, np.float32), np.asarray(real, np.float32)
+    if len(draws) < 2:
+        raise InputError(f"scoring needs 2 draws or more a patient, got {len(draws)}")
+    if not np.isfinite(draws).all():
+        bad = np.flatnonzero(~np.isfinite(draws).all(axis=(0, 2)))
+        raise InputError(
+            f"generated values of {len(bad)} patients are not finite (first: row {bad[0]})"
+        )
+    scores = {"n": len(real), "draws": len(draws)}
+    computed = _draw_scores(draws, real)
+    scores |= {name: float(computed[name]) for name in DRAW_SCORES}
+    if len(real) > NUM_NEIGHBOURS:
+        manifold = manifold_metrics(draws[0], real, NUM_NEIGHBOURS)._asdict()
+        manifold["manifold_coverage"] = manifold.pop("coverage")
+        scores |= manifold | set_distances(draws[0], real, NUM_NEIGHBOURS)
+    return scores
+
+
+def score_by_label(draws: np.ndarray, real: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """R2 within each label (missing labels are ignored), per feature about the global mean.
+
+    Columns label, n, r2 (mean over single draws), r2_sd, r2_inf (posterior mean, finite-draw
+    variance removed). Labels of fewer than MIN_GROUP patients are left out.
+    """
+    counts = pd.Series(labels).value_counts().sort_index()
+    counts = counts[counts >= MIN_GROUP]
+    if counts.empty:
+        return pd.DataFrame()
+    members = np.stack([np.asarray(labels == label, np.float32) for label in counts.index])
+    each, posterior = _label_scores(draws, real, members)
+    return pd.DataFrame(
+        {
+            "label": counts.index,
+            "n": counts.to_numpy(),
+            "r2": each.mean(axis=0),
+            "r2_sd": each.std(axis=0, ddof=1),
+            "r2_inf": np.asarray(posterior),
+        }
+    )
+
+
+@jax.jit
+def _label_scores(draws, real, members) -> tuple[jax.Array, jax.Array]:
+    each = jnp.stack([metrics.r2_by_group(draw, real, members) for draw in draws])
+    return each, metrics.r2_by_group(draws, real, members, finite_draws=True)
+
+
+def evaluate(
+    generators: Mapping[tuple[str, str], Generator],
+    latents,
+    rows: np.ndarray,
+    *,
+    draws: int = 10,
+    seed: int = 0,
+    labels: Sequence[str] | np.ndarray | pd.Series | None = None,
+    unconditional: Sequence[str] = (),
+    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+    keep: Callable[[str, Condition, np.ndarray, Generated], None] | None = None,
+) -> Evaluation:
+    """Score generators keyed (method, target) on all conditions of their target.
+
+    Args:
+      latents: `z` float32 [N, M, D], `present` bool [N, M], `widths` [M], `modalities`.
+      rows: positions of the patients to test on. A condition uses those that have its target and
+        all its sources, shows the generator those sources alone, and scores the target's own width.
+      draws: draws a patient; each is one repeat of the condition.
+      seed: handed to every generator: conditions share their random numbers.
+      labels: one a row of `latents.z` (NaN or None where unknown), for the table by label.
+      unconditional: methods also evaluated with no source at all, as a point of reference.
+      progress: called with (finished, total, name of the condition about to run).
+      keep: called with (method, condition, rows used, generated) after each condition.
+
+    Raises:
+      InputError: an unknown target, or a condition without two test patients.
+    """
+    modalities = tuple(latents.modalities)
+    for method, target in generators:
+        if target not in modalities:
+            raise InputError(f"{method}: unknown target {target!r}; known: {', '.join(modalities)}")
+    jobs = [
+        (method, condition)
+        for method, target in generators
+        for condition in conditions(
+            modalities, smallest=int(method not in unconditional), targets=[target]
+        )
+    ]
+    rows, present = np.asarray(rows), np.asarray(latents.present, bool)
+    labels = None if labels is None else np.asarray(labels, object)
+    table, by_label = [], []
+    for done, (method, condition) in enumerate(jobs):
+        progress(done, len(jobs), f"{method}: {condition.target} from {condition.label}")
+        target = modalities.index(condition.target)
+        sources = [modalities.index(source) for source in condition.sources]
+        used = rows[present[rows][:, [target, *sources]].all(axis=1)]
+        if len(used) < 2:
+            raise InputError(
+                f"{condition.target} from {condition.label}: {len(used)} test patients have all of "
+                "these; enlarge the test split or leave this target out"
+            )
+        shown = np.zeros((len(used), len(modalities)), bool)
+        shown[:, sources] = True
+        began = time.perf_counter()
+        z = np.where(shown[:, :, None], latents.z[used], 0).astype(np.float32)
+        generated = generators[method, condition.target](z, shown, draws, seed)
+        seconds = time.perf_counter() - began
+        width = int(latents.widths[target])
+        values = np.asarray(generated.draws)[..., :width]
+        real = latents.z[used, target, :width]
+        key = {
+            "method": method,
+            "target": condition.target,
+            "sources": condition.label,
+            "num_sources": len(sources),
+        }
+        scores = score_draws(values, real)
+        scores["disagreement"] = float(np.mean(generated.disagreement))
+        scores["seconds"] = seconds
+        table.append(key | scores)
+        if labels is not None:
+            by_label.append(score_by_label(values, real, labels[used]).assign(**key))
+        if keep is not None:
+            keep(method, condition, used, generated)
+    progress(len(jobs), len(jobs), "scored")
+    grouped = pd.concat(by_label, ignore_index=True) if by_label else pd.DataFrame()
+    if len(grouped):
+        first = ["method", "target", "sources", "num_sources", "label", "n"]
+        grouped = grouped[[*first, *(c for c in grouped if c not in first)]]
+    return Evaluation(pd.DataFrame(table), grouped)
+
+
+def write_table(table: pd.DataFrame, stem: Path) -> None:
+    """Write `stem`.csv and `stem`.json (a list of records; missing values are null)."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(stem.with_name(stem.name + ".csv"), index=False)
+    table.to_json(
+        stem.with_name(stem.name + ".json"), orient="records", indent=1, double_precision=10
+    )

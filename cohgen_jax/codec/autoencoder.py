@@ -1,9 +1,9 @@
 """Training the autoencoder of one modality.
 
 Loss    mean squared error of the standardised features
-Rule    AdamW; stops after `patience` epochs without a better validation loss, keeps the best epoch
-Data    device-resident; an epoch is one scan over shuffled full batches (a last, smaller batch of an
-        epoch would disturb the batch normalisation; its samples come round in the next shuffle)
+Rule    AdamW; stops after `patience` epochs without a better validation loss, keeps the best
+Data    device-resident; an epoch is one scan over shuffled full batches (a last, smaller batch
+        would disturb the batch normalisation; its samples come round in the next shuffle)
 """
 
 import functools
@@ -52,7 +52,10 @@ def fit_autoencoder(
     variables = dict(module.init(key_init, data[:2]))
     state = _State(variables, optimiser.init(variables["params"]))
     epoch = _epoch(module, optimiser, batch_size)
-    val_loss = jax.jit(lambda v: jnp.mean((module.apply(v, data_val) - data_val) ** 2))
+
+    @jax.jit
+    def val_loss(variables):
+        return jnp.mean((jnp.asarray(module.apply(variables, data_val)) - data_val) ** 2)
 
     best, losses, val_losses = state.variables, [], []
     for number in range(config.max_epochs):
@@ -83,7 +86,7 @@ def autoencoder_decode(fit: AutoencoderFit, z: np.ndarray) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _apply(module: Autoencoder, half: str, variables, values: jax.Array) -> jax.Array:
-    return module.apply(variables, values, method=half)
+    return jnp.asarray(module.apply(variables, values, method=half))
 
 
 def _epoch(module: Autoencoder, optimiser: optax.GradientTransformation, batch_size: int):

@@ -139,21 +139,27 @@ def fit_codecs(
 
 
 def encode_cohort(cohort: Cohort, codecs: Mapping[str, Codec]) -> Latents:
-    """Every modality of every sample as latents of one padded width."""
+    """Every sample as latents of one padded width, modalities in the order of the codecs.
+
+    A modality that the cohort does not have is absent for every sample.
+    """
     lacking = [m for m in cohort.modalities if m not in codecs]
     if lacking:
         raise InputError(f"no codec for {lacking[0]!r}; there are codecs for {', '.join(codecs)}")
-    widths = np.array([codecs[m].width for m in cohort.modalities])
-    present = cohort.present
-    z = np.zeros((*present.shape, widths.max()), dtype=np.float32)
-    for j, modality in enumerate(cohort.modalities):
-        if not present[:, j].any():
+    ids = cohort.samples.index
+    widths = np.array([codec.width for codec in codecs.values()])
+    z = np.zeros((len(ids), len(codecs), widths.max()), dtype=np.float32)
+    present = np.zeros(z.shape[:2], dtype=bool)
+    for j, (modality, codec) in enumerate(codecs.items()):
+        if modality not in cohort.modalities or cohort.tables[modality].empty:
             continue
+        table = cohort.table(modality)
+        present[:, j] = ids.isin(table.index)
         try:
-            z[present[:, j], j, : widths[j]] = codecs[modality].encode(cohort.table(modality))
+            z[present[:, j], j, : codec.width] = codec.encode(table)
         except InputError as error:
             raise InputError(f"{modality}: {error}") from error
-    return Latents(z, present, widths, cohort.modalities)
+    return Latents(z, present, widths, tuple(codecs))
 
 
 def _reduce(reducer: Pca | AutoencoderFit, x: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What codec to fit, and the published choices for each modality (SI of Marchesi, Lazzaro et al.)."""
+"""What codec to fit, and the published choices for each modality."""
 
 import dataclasses
 from typing import Literal

@@ -44,9 +44,9 @@ def fit_preprocess(train: pd.DataFrame, *, max_missing: float, imputer: str) -> 
     x = ((values - mean) / sd).astype(np.float32)
     return Preprocess(
         features=tuple(train.columns[keep["keep"]]),
-        mean=mean.astype(np.float32),
-        sd=sd.astype(np.float32),
-        median=np.nanmedian(x, axis=0).astype(np.float32),
+        mean=np.asarray(mean, dtype=np.float32),
+        sd=np.asarray(sd, dtype=np.float32),
+        median=np.asarray(np.nanmedian(x, axis=0), dtype=np.float32),
         reference=x if imputer == "knn" else None,
     )
 

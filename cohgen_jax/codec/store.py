@@ -1,7 +1,7 @@
 """Codecs on disk: `codecs.json` says what they are, `arrays/` (Orbax) holds their numbers.
 
-Nothing is pickled. The JSON records shape, type and checksum of every array, so a directory that was
-cut short, altered, or written by something else is refused with a sentence, not used.
+Nothing is pickled. The JSON records shape, type and checksum of every array, so a directory that
+was cut short, altered, or written by something else is refused with a sentence, not used.
 """
 
 import dataclasses
@@ -136,7 +136,11 @@ def _fingerprints(tree: Mapping[str, Any]) -> dict[str, Any]:
 
     def fingerprint(array) -> dict[str, Any]:
         array = np.ascontiguousarray(array)
-        return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": zlib.crc32(array)}
+        return {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "crc32": zlib.crc32(array.tobytes()),
+        }
 
     return jax.tree.map(fingerprint, dict(tree))
 

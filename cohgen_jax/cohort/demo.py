@@ -80,14 +80,14 @@ def demo_cohort(seed: int = 0, num_patients: int = 600) -> Cohort:
         tables[modality] = pd.DataFrame(values[has_assay], index=ids[has_assay], columns=names)
     complete = np.logical_and.reduce([ids.isin(t.index) for t in tables.values()])
     split = patient_split(
-        samples["patient_id"],
-        samples["cancer_type"],
+        samples["patient_id"].to_numpy(),
+        samples["cancer_type"].to_numpy(),
         complete,
         val_fraction=0.10,
         test_fraction=0.15,
         seed=seed,
     )
-    samples.insert(1, "split", split.astype(str))
+    samples.insert(1, "split", split)
     return Cohort(
         name="demo",
         modalities=tuple(VIEWS),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.cohort import SPLITS
-from cohgen_jax.cohort.tables import shown
+from cohgen_jax.cohort.tables import parse_numbers, shown
 from cohgen_jax.errors import InputError
 
 _ALIASES = {
@@ -39,7 +39,9 @@ def derive_patients(sample_ids: pd.Index) -> pd.Series:
     return ids
 
 
-def sample_facts(sample_ids: pd.Index, facts: pd.DataFrame | None, source: str, notes: list[str]):
+def sample_facts(
+    sample_ids: pd.Index, facts: pd.DataFrame | None, source: str, notes: list[str]
+) -> pd.DataFrame:
     """`facts` aligned with the samples, with patient_id and the labels under their usual names.
 
     Args:
@@ -78,51 +80,58 @@ def _named_labels(facts: pd.DataFrame, patients: pd.Series, source: str) -> pd.D
         for name, aliases in _ALIASES.items()
     }
     facts = facts.rename(columns={old: new for new, old in found.items() if old is not None})
-    if "patient_id" in facts.columns:
-        own = facts["patient_id"].astype(object)
-        facts["patient_id"] = own.where(own.notna(), patients).astype(str)
-    else:
-        facts.insert(0, "patient_id", patients)
-    if "cancer_type" in facts.columns:
-        names = facts["cancer_type"].astype(object)
-        facts["cancer_type"] = names.where(
-            names.isna(), names.astype(str).str.removeprefix("TCGA-")
+    columns = {str(c): facts[c] for c in facts.columns}
+    own = columns.pop("patient_id", patients).to_numpy(dtype=object)
+    named = {"patient_id": np.where(pd.isna(own), patients, own).astype(str).astype(object)}
+    if "cancer_type" in columns:
+        types = columns["cancer_type"].to_numpy(dtype=object)
+        named["cancer_type"] = np.array(
+            [None if pd.isna(t) else str(t).removeprefix("TCGA-") for t in types], dtype=object
         )
     for column in ("os_event", "os_days"):
-        if column in facts.columns:
-            facts[column] = _survival_numbers(facts[column], column, source)
-    leading = [c for c in ("patient_id", "split", *_ALIASES) if c in facts.columns]
-    return facts[[*leading, *(c for c in facts.columns if c not in leading)]]
+        if column in columns:
+            named[column] = _survival_numbers(
+                columns[column].to_numpy(dtype=object), facts.index, column, source
+            )
+    leading = ("patient_id", "split", *_ALIASES)
+    order = [c for c in leading if c in columns or c in named]
+    order += [c for c in columns if c not in leading]
+    return pd.DataFrame({c: named.get(c, columns.get(c)) for c in order}, index=facts.index)
 
 
-def _survival_numbers(cells: pd.Series, column: str, source: str) -> pd.Series:
-    numbers = pd.to_numeric(cells.astype(object), errors="coerce").astype(float)
-    bad = numbers.isna() & cells.notna()
-    bad |= ~numbers.isin([0, 1]) & numbers.notna() if column == "os_event" else numbers < 0
+def _survival_numbers(given: np.ndarray, ids: pd.Index, column: str, source: str) -> np.ndarray:
+    numbers, bad = parse_numbers(given)
+    if column == "os_event":
+        bad |= ~np.isnan(numbers) & (numbers != 0) & (numbers != 1)
+    else:
+        bad |= (numbers < 0) | np.isinf(numbers)
     if bad.any():
         wanted = "0 (alive) or 1 (died)" if column == "os_event" else "days, not negative"
+        first = [f"{i!r} ({str(c)!r})" for i, c in zip(ids[bad], given[bad], strict=True)]
         raise InputError(
             f"{source}, {column}: must be {wanted}; {int(bad.sum())} cells are not, first rows "
-            f"{shown([f'{i!r} ({cells[i]!r})' for i in cells.index[bad]])}"
+            f"{shown(first)}"
         )
     return numbers.astype(np.float32)
 
 
-def given_split(samples: pd.DataFrame, source: str) -> pd.Series:
-    """The split column of the facts, checked: every sample has a side, every patient only one."""
+def given_split(samples: pd.DataFrame, source: str) -> np.ndarray:
+    """The split column of the facts [N], checked: each sample has a side, each patient only one."""
     names = {s: s for s in SPLITS} | {"validation": "val", "valid": "val", "training": "train"}
-    given = samples["split"].astype(object)
-    split = given.map(lambda s: names.get(str(s).strip().lower()))
-    if split.isna().any():
-        first = split.index[split.isna()][0]
+    given = samples["split"].to_numpy(dtype=object)
+    split = np.array([names.get(str(s).strip().lower(), "") for s in given], dtype=object)
+    if (split == "").any():
+        first = int(np.argmax(split == ""))
         raise InputError(
-            f"{source}, column 'split': {int(split.isna().sum())} samples have none of "
-            f"{', '.join(SPLITS)}, first {first!r} ({given[first]!r}); give every sample one, or "
-            "remove the column to have the split drawn"
+            f"{source}, column 'split': {int((split == '').sum())} samples have none of "
+            f"{', '.join(SPLITS)}, first {samples.index[first]!r} ({str(given[first])!r}); give "
+            "every sample one, or remove the column to have the split drawn"
         )
-    sides = split.groupby(samples["patient_id"]).nunique()
-    if (sides > 1).any():
-        torn = list(sides.index[sides > 1])
+    sides: dict[str, set[str]] = {}
+    for patient, side in zip(samples["patient_id"], split, strict=True):
+        sides.setdefault(patient, set()).add(side)
+    torn = [patient for patient, found in sides.items() if len(found) > 1]
+    if torn:
         raise InputError(
             f"{source}, column 'split': {len(torn)} patients have samples on several sides: "
             f"{shown(torn)}; put all samples of a patient on one side"

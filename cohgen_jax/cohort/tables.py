@@ -1,8 +1,8 @@
 """Reading one table of numbers: samples down, features across.
 
-A table is Parquet, CSV or TSV (the text forms also gzipped). Its row ids are the index that the file
-carries, else the column `sample_id` or `patient_id`, else the first column. Everything that would
-later surface as a puzzling number is an `InputError` here, naming file, column and row.
+A table is Parquet, CSV or TSV (the text forms also gzipped). Its row ids are the index that the
+file carries, else the column `sample_id` or `patient_id`, else the first column. Everything that
+would later surface as a puzzling number is an `InputError` here, naming file, column and row.
 """
 
 import csv
@@ -71,7 +71,9 @@ def numeric(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         raise InputError(f"{name} has ids but no feature columns")
     texts = [c for c, dtype in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
     if texts:
-        frame = frame.assign(**{str(c): _parse_cells(frame[c], name) for c in texts})
+        ids = frame.index.to_numpy()
+        parsed = {c: _parse_cells(frame[c].to_numpy(dtype=object), ids, c, name) for c in texts}
+        frame = frame.assign(**parsed)
     values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
@@ -84,19 +86,30 @@ def numeric(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index, columns=frame.columns.astype(str))
 
 
-def _parse_cells(cells: pd.Series, name: str) -> pd.Series:
+def parse_numbers(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of any type [N] as (float64 [N], bool [N] those that hold something else)."""
+    numbers = np.full(len(cells), np.nan)
+    bad = np.zeros(len(cells), dtype=bool)
+    for i, cell in enumerate(cells):
+        if pd.isna(cell) or (isinstance(cell, str) and not cell.strip()):
+            continue
+        try:
+            numbers[i] = float(cell)
+        except (TypeError, ValueError):
+            bad[i] = True
+    return numbers, bad
+
+
+def _parse_cells(cells: np.ndarray, ids: np.ndarray, column: str, name: str) -> np.ndarray:
     """A column of text or mixed cells as numbers, or the error that names its first bad rows."""
-    if pd.api.types.is_datetime64_any_dtype(cells) or pd.api.types.is_timedelta64_dtype(cells):
-        raise InputError(f"{name}, column {cells.name!r}: holds dates, not numbers")
-    parsed = pd.to_numeric(cells.astype(object), errors="coerce")
-    bad = parsed.isna() & cells.notna() & (cells.astype(object).astype(str).str.strip() != "")
+    numbers, bad = parse_numbers(cells)
     if bad.any():
-        first = [f"{i!r} ({cells[i]!r})" for i in cells.index[bad][:_SHOWN]]
+        first = [f"{i!r} ({str(c)!r})" for i, c in zip(ids[bad], cells[bad], strict=True)]
         raise InputError(
-            f"{name}, column {cells.name!r}: {int(bad.sum())} cells are not numbers, first rows "
-            f"{', '.join(first)}; correct them, leave them empty, or move the column to samples"
+            f"{name}, column {column!r}: {int(bad.sum())} cells are not numbers, first rows "
+            f"{shown(first)}; correct them, leave them empty, or move the column to samples"
         )
-    return parsed
+    return numbers
 
 
 def _with_clean_ids(frame: pd.DataFrame, name: str) -> pd.DataFrame:

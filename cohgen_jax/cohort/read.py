@@ -1,0 +1,155 @@
+"""Reading a folder of tables: numbers, facts about samples, nothing split or fitted.
+
+A folder holds one table a modality (`rna.parquet`, `cna.csv`, `rppa.tsv.gz`, ...) and, optionally,
+`samples.*` or `clinical.*` with the facts about samples. A cohort directory holds `cohort.json`
+besides, which names its modalities.
+"""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from cohgen_jax.cohort.tables import numeric, read_table, shown, table_name
+from cohgen_jax.errors import InputError
+
+SCHEMA_VERSION = 1
+FACTS = ("samples", "clinical")
+"""Tables that hold facts about samples, not measurements; the first found is used."""
+
+
+class RawTables(NamedTuple):
+    """What the files say, before anything is split or filtered."""
+
+    name: str
+    tables: dict[str, pd.DataFrame]  # modality -> float32 values, index sample_id
+    facts: pd.DataFrame | None  # any columns, index sample_id or patient id
+    facts_source: str  # file that the facts came from, for messages
+    units: dict[str, str]
+    notes: tuple[str, ...]
+
+
+SOURCES: dict[str, Callable[[Path], RawTables]] = {}
+"""Suffix of a file that holds a whole cohort -> its reader, which need not drop empty rows."""
+
+
+def read_tables(path: str | Path, *, modalities: Sequence[str] | None = None) -> RawTables:
+    """The tables of a folder as numbers; a row without any value is left out (assay not done).
+
+    Args:
+        path: a folder of tables, a cohort directory, or a file of a suffix in `SOURCES`.
+        modalities: the tables wanted, in this order; all of them by default, alphabetically.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such cohort: {path}")
+    reader = SOURCES.get(path.suffix.lower())
+    if path.is_dir():
+        raw = _read_folder(path, modalities)
+    elif reader is not None:
+        raw = reader(path)
+        chosen = choose(raw.tables, modalities, path)
+        raw = raw._replace(tables={m: raw.tables[m] for m in chosen})
+    else:
+        raise InputError(f"{path.name}: a cohort is a folder of tables, one file a modality")
+    notes = list(raw.notes)
+    tables = {m: _without_empty_rows(m, table, notes) for m, table in raw.tables.items()}
+    return raw._replace(tables=tables, notes=tuple(notes))
+
+
+def choose(known: Collection[str], modalities: Sequence[str] | None, path: Path) -> list[str]:
+    """The modalities wanted, checked against those there are."""
+    if not known:
+        raise InputError(f"{path} has no tables (.parquet, .csv, .tsv), one file a modality")
+    if modalities is None:
+        return list(known)
+    unknown = [m for m in modalities if m not in known]
+    if unknown:
+        raise InputError(f"unknown modality {shown(unknown)}; known: {', '.join(known)}")
+    if len(set(modalities)) < len(modalities):
+        raise InputError(f"modalities {list(modalities)} names one twice")
+    return list(modalities)
+
+
+def _read_folder(path: Path, modalities: Sequence[str] | None) -> RawTables:
+    files, notes = _table_files(path)
+    about = _read_about(path)
+    facts_files = [files.pop(name) for name in FACTS if name in files]
+    if len(facts_files) > 1:
+        notes.append(f"{facts_files[1].name} was not read: {facts_files[0].name} was.")
+    if about is not None and modalities is None:
+        modalities = about["modalities"]
+    chosen = choose(files, modalities, path)
+    frames = {name: read_table(files[name]) for name in chosen}
+    if modalities is None:
+        for name in _annotations(frames):
+            del frames[name]
+            notes.append(
+                f"{files[name].name} was not read as a modality: its rows are features of "
+                "another table, so it describes features, not samples."
+            )
+    return RawTables(
+        name=about["name"] if about is not None else path.resolve().name,
+        tables={name: numeric(frame, files[name].name) for name, frame in frames.items()},
+        facts=read_table(facts_files[0]) if facts_files else None,
+        facts_source=facts_files[0].name if facts_files else "",
+        units=dict(about["units"]) if about is not None else {},
+        notes=(*(about["notes"] if about is not None else ()), *notes),
+    )
+
+
+def _table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
+    files: dict[str, Path] = {}
+    others = []
+    for file in sorted(f for f in path.iterdir() if f.is_file() and not f.name.startswith(".")):
+        name = table_name(file)
+        if name is None:
+            others += [file.name] if file.name != "cohort.json" else []
+        elif name in files:
+            raise InputError(
+                f"{files[name].name} and {file.name} are both the table {name!r}: remove one"
+            )
+        else:
+            files[name] = file
+    notes = [f"Not tables, left alone: {shown(others)}."] if others else []
+    return files, notes
+
+
+def _read_about(path: Path) -> dict | None:
+    file = path / "cohort.json"
+    if not file.exists():
+        return None
+    try:
+        about = json.loads(file.read_text())
+        version = about["schema_version"]
+        if not {"name", "modalities", "units", "notes"} <= about.keys():
+            raise KeyError("modalities")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is not a cohort description: save the cohort again") from error
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{file} has schema version {version!r}, this program reads {SCHEMA_VERSION}: "
+            "save the cohort again with this version"
+        )
+    return about
+
+
+def _annotations(frames: dict[str, pd.DataFrame]) -> list[str]:
+    """Tables most of whose row ids are column names of another table."""
+    return [
+        name
+        for name, frame in frames.items()
+        if any(
+            frame.index.isin(other.columns).mean() > 0.5 for n, other in frames.items() if n != name
+        )
+        and not any(frame.index.isin(o.index).any() for n, o in frames.items() if n != name)
+    ]
+
+
+def _without_empty_rows(modality: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    empty = table.isna().all(axis=1)
+    if empty.any():
+        notes.append(f"{modality}: {int(empty.sum())} rows without a value count as no assay.")
+    return table.loc[~empty]

@@ -31,7 +31,8 @@ MANIFEST = "manifest.json"
 ABSENT = (403, 404, 410)
 """Answers that mean "there is no such file" (an S3 bucket without listing says 403)."""
 
-_PIECE = 1 << 18
+_PIECE = 1 << 15
+"""Bytes written at a time; what a stall or a kill can lose is less than one piece."""
 
 
 class Absent(Exception):
@@ -57,7 +58,7 @@ def check_gzip(path: Path) -> None:
         raise Damaged(f"not a gzip file: it starts with {start[:24]!r}")
     try:
         with gzip.open(path) as f:
-            while f.read(_PIECE):
+            while f.read(1 << 20):
                 pass
     except (EOFError, OSError, zlib.error) as error:
         raise Damaged(f"gzip stream damaged or cut short ({error})") from error
@@ -155,10 +156,14 @@ def _transfer(url: str, part: Path, timeout: float, progress) -> dict[str, str]:
             write_json(stamp, told)
         expected = answer.headers.get("Content-Length")
         received = 0
-        with full_disk_explained(part, part, stamp), open(part, "ab" if continued else "wb") as f:
+        with (
+            full_disk_explained(part, part, stamp),
+            open(part, "ab" if continued else "wb", 0) as f,
+        ):
             # Raw bytes: a server that labels .gz as Content-Encoding must not have them unpacked.
             for piece in answer.raw.stream(_PIECE, decode_content=False):
                 f.write(piece)
+                f.flush()
                 received += len(piece)
                 progress(len(piece))
         if expected is not None and received != int(expected):

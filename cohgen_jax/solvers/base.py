@@ -8,6 +8,7 @@ that a chain can be replayed from recorded noise and does not depend on batching
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,11 +24,13 @@ class SolverState(NamedTuple):
     memory: Any = ()
 
 
-class Solver(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solver:
     """`init(x_T) -> state` and `step(state, eps, i, noise) -> state`, i = 0 .. S-1.
 
     `step` goes from timesteps[i] to timesteps[i + 1], or to clean data after the last;
     eps and noise: [..., D]. Network evaluations of a chain: S per model.
+    Compiled samplers are cached by the solver's identity: build one and use it again.
     """
 
     init: Callable[[jax.Array], SolverState]

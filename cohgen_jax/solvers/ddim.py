@@ -37,6 +37,7 @@ def ddim(schedule: Schedule, num_steps: int = 50, *, eta: float = 0.0) -> Solver
     )
 
     def step(state, eps, i, noise):
-        return SolverState(x_scale[i] * state.x + eps_scale[i] * eps + z_scale[i] * noise)
+        x = x_scale[i] * state.x + eps_scale[i] * eps
+        return SolverState(x if eta == 0 else x + z_scale[i] * noise)
 
     return Solver(SolverState, step, timesteps)

@@ -1,6 +1,6 @@
 """Ancestral sampling (Ho et al. 2020, algorithm 2, with sigma_t^2 = beta_t).
 
-    x <- (x - beta_t / sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_t) + sqrt(beta_t) z,  z = 0 at the end
+    x <- (x - beta_t / sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_t) + sqrt(beta_t) z,  z = 0 at t = 0
 
 On a grid with strides, alpha_t is alpha_bar_t / alpha_bar_s for the next level s and
 beta_t = 1 - alpha_t; with every level visited this is the line above.

@@ -1,0 +1,105 @@
+"""Arrays on disk: Orbax holds the numbers, a JSON beside them says what they are.
+
+Nothing is pickled. The JSON records shape, type and checksum of every array and is written last,
+so that a directory that was cut short, altered, or written by something else is refused with a
+sentence instead of being used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from cohgen_jax.errors import InputError
+
+SCHEMA_VERSION = 1
+
+
+def save_tree(directory: str | Path, arrays: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Write a tree of arrays (nested dicts) and its description, replacing what was there."""
+    import orbax.checkpoint as ocp
+
+    directory = Path(directory).resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "about.json").unlink(missing_ok=True)
+    arrays = jax.tree.map(np.asarray, dict(arrays))
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(directory / "arrays", arrays, force=True)
+    write_json(
+        directory / "about.json",
+        {"schema_version": SCHEMA_VERSION, **about, "arrays": _fingerprints(arrays)},
+    )
+
+
+def load_tree(directory: str | Path, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(arrays, about) that `save_tree` wrote, checked.
+
+    Args:
+        what: what the directory should hold, for messages ("codecs", "models").
+
+    Raises:
+        FileNotFoundError: no such directory.
+        InputError: it does not hold a whole tree of this schema version.
+    """
+    import orbax.checkpoint as ocp
+
+    directory = Path(directory).resolve()
+    if not directory.is_dir():
+        raise FileNotFoundError(f"no {what}: {directory} is not a directory")
+    refused = f"{directory} does not hold whole {what}"
+    mend = "train again, or copy the directory again from its source"
+    try:
+        about = json.loads((directory / "about.json").read_text())
+        version, recorded = about["schema_version"], about["arrays"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{refused}: about.json is missing or not ours; {mend}") from error
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{directory} was written with schema version {version!r}, this program reads "
+            f"{SCHEMA_VERSION}: train again with this version"
+        )
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            arrays = checkpointer.restore(directory / "arrays", _abstract(recorded))
+        arrays = jax.tree.map(np.asarray, arrays)
+    except Exception as error:  # whatever Orbax and TensorStore raise on a damaged directory
+        raise InputError(f"{refused}: arrays/ cannot be read; {mend}") from error
+    if _fingerprints(arrays) != recorded:
+        raise InputError(f"{refused}: arrays/ is not what about.json recorded; {mend}")
+    return arrays, about
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    half = path.with_suffix(path.suffix + ".part")
+    half.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(half, path)
+
+
+def _fingerprints(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with every array replaced by its shape, type and checksum."""
+
+    def fingerprint(array) -> dict[str, Any]:
+        array = np.ascontiguousarray(array)
+        return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": zlib.crc32(array)}
+
+    return jax.tree.map(fingerprint, dict(tree))
+
+
+def _abstract(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What Orbax is to restore, from the recorded fingerprints."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda node: jax.ShapeDtypeStruct(
+            tuple(node["shape"]), np.dtype(node["dtype"]), sharding=sharding
+        ),
+        dict(recorded),
+        is_leaf=lambda node: isinstance(node, dict) and "crc32" in node,
+    )

@@ -1,0 +1,105 @@
+"""The configuration of an experiment, and the recipes it starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from cohgen_jax.codec import CodecConfig
+from cohgen_jax.networks.config import NetworkConfig
+from cohgen_jax.training.config import DiffusionConfig, SolverConfig, TrainConfig
+
+RecipeName = Literal["default", "demo", "debug", "published"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """Everything that determines a run; saved in it as config.json."""
+
+    cohort: str = "demo"
+    """Folder of tables, cohort directory, .h5mu file, tfds:NAME, or `demo` for the embedded one."""
+    modalities: tuple[str, ...] = ()
+    """Names and order; every usable table when empty."""
+    val_fraction: float = 0.07
+    test_fraction: float = 0.15
+    """Shares of the patients held out, where the cohort has no `split` of its own."""
+    max_missing: float = 0.10
+    """Features missing in this share of the training patients, or more, are dropped."""
+    codec: CodecConfig = CodecConfig()
+    published_codecs: bool = False
+    """The published autoencoder sizes for cna, rnaseq and rppa, PCA for the rest."""
+    diffusion: DiffusionConfig = DiffusionConfig()
+    solver: SolverConfig = SolverConfig()
+    """How the finished models are sampled."""
+    single: TrainConfig = TrainConfig()
+    """The single-condition models, one for each ordered pair of modalities."""
+    multi: TrainConfig = TrainConfig(cond_dropout=0.3)
+    """The multi-condition models, one for each target."""
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("val_fraction", "test_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
+
+
+def recipe(name: RecipeName) -> ExperimentConfig:
+    """The named starting points.
+
+    default    ours: v-prediction, residual MLP with adaptive layer norm, DDIM-50
+    demo       the same, sized for the embedded cohort
+    debug      trains in seconds; for tests and for trying a pipeline
+    published  epsilon-prediction, norm_mlp 512 x 4, Adam, DDPM-1000, weights kept by sample MSE
+    """
+    if name == "default":
+        return ExperimentConfig()
+    if name == "demo":
+        return _resized(
+            ExperimentConfig(codec=CodecConfig(latent_dim=16)),
+            network=NetworkConfig(width=96, dropout=0.3),
+            batch_size=32,
+        )
+    if name == "debug":
+        return _resized(
+            ExperimentConfig(codec=CodecConfig(latent_dim=8), solver=SolverConfig(num_steps=10)),
+            network=NetworkConfig(width=32, num_layers=1, time_embedding=16),
+            batch_size=32,
+            num_epochs=4,
+            validate_every=2,
+            val_draws=2,
+            val_solver=SolverConfig(num_steps=5),
+        )
+    if name == "published":
+        full_chain = SolverConfig(name="ddpm", num_steps=1000)
+        return _resized(
+            ExperimentConfig(
+                published_codecs=True,
+                diffusion=DiffusionConfig(predicts="eps"),
+                solver=full_chain,
+            ),
+            network=NetworkConfig(architecture="norm_mlp", width=512, num_layers=4),
+            learning_rate=1e-3,
+            lr_schedule="constant",
+            weight_decay=0.0,
+            grad_clip=0.0,
+            cond_dropout=0.0,
+            masking="count",
+            cond_noise=0.0,
+            ema_decay=0.0,
+            num_epochs=20_000,
+            validate_every=200,
+            val_draws=2,
+            val_solver=full_chain,
+            patience=0,
+            keep="mse",
+        )
+    raise ValueError(f"unknown recipe {name!r}")
+
+
+def _resized(config: ExperimentConfig, **changes) -> ExperimentConfig:
+    """The same changes to both kinds of model."""
+    return dataclasses.replace(
+        config,
+        single=dataclasses.replace(config.single, **changes),
+        multi=dataclasses.replace(config.multi, **changes),
+    )

@@ -1,0 +1,306 @@
+"""A run: a cohort, its codecs and its trained models, made by `train_run`, opened by `open_run`."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from cohgen_jax import rundir
+from cohgen_jax.checkpoint import load_tree, save_tree
+from cohgen_jax.codec import (
+    Codec,
+    Latents,
+    encode_cohort,
+    fit_codecs,
+    load_codecs,
+    published_config,
+    save_codecs,
+)
+from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort
+from cohgen_jax.config import ExperimentConfig
+from cohgen_jax.errors import InputError
+from cohgen_jax.networks import build
+from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.training import ModelSpec, make_farm, multi_specs, pair_specs, train_farm
+from cohgen_jax.training.config import TrainConfig
+from cohgen_jax.training.loop import Progress
+from cohgen_jax.training.validation import METRICS
+
+KINDS = ("single", "multi")
+_SPECS = {"single": pair_specs, "multi": multi_specs}
+
+Tell = Callable[[str], None]
+Report = Callable[[str, Progress], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """Trained models of one kind."""
+
+    specs: tuple[ModelSpec, ...]
+    variables: dict[str, Any]
+    """Metric -> parameter trees stacked along the models, the best by that metric."""
+    scores: dict[str, list[float]]
+    """Metric -> its best value on validation, one a model."""
+
+    def position(self, target: int, sources: tuple[int, ...]) -> int:
+        return next(
+            k
+            for k, spec in enumerate(self.specs)
+            if (spec.target, spec.sources) == (target, sources)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a finished run directory holds."""
+
+    path: Path
+    config: ExperimentConfig
+    samples: pd.DataFrame
+    latents: Latents
+    codecs: dict[str, Codec]
+    models: dict[str, Models]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.latents.modalities
+
+    def rows(self, split: str) -> np.ndarray:
+        """Positions of the patients of one side of the split."""
+        return np.flatnonzero(self.samples["split"].to_numpy() == split)
+
+    def index(self, modality: str) -> int:
+        if modality not in self.modalities:
+            raise InputError(
+                f"unknown modality {modality!r}; this run knows {', '.join(self.modalities)}"
+            )
+        return self.modalities.index(modality)
+
+    def coherent_bank(self, target: str, sources: Sequence[str] | None = None) -> Bank:
+        """The single-condition models of a target, from all or the given sources.
+
+        Their losses are their best validation noise-prediction errors, for the loss-weighted
+        consensus.
+        """
+        t = self.index(target)
+        chosen = [self.index(s) for s in sources or [m for m in self.modalities if m != target]]
+        if t in chosen:
+            raise InputError(f"the target {target!r} cannot also be a source")
+        models = self.models["single"]
+        ks = [models.position(t, (s,)) for s in chosen]
+        return self._bank("single", target, [self.modalities[s] for s in chosen], ks)
+
+    def multi_bank(self, target: str) -> Bank:
+        """The multi-condition model of a target, as a bank of one."""
+        t = self.index(target)
+        sources = tuple(s for s in range(len(self.modalities)) if s != t)
+        k = self.models["multi"].position(t, sources)
+        return self._bank("multi", target, [self.modalities[s] for s in sources], [k])
+
+    def _bank(self, kind: str, target: str, sources: list[str], ks: list[int]) -> Bank:
+        models, train = self.models[kind], _train_config(self.config, kind)
+        latent_dim = self.latents.z.shape[2]
+        num_conds = len(models.specs[0].sources)
+        module = build(train.network, latent_dim, (latent_dim,) * num_conds)
+        kept = models.variables[train.keep]
+        return Bank.from_models(
+            target,
+            sources,
+            [(module, jax.tree.map(lambda leaf, k=k: leaf[k], kept)) for k in ks],
+            predicts=self.config.diffusion.predicts,
+            losses=[models.scores["timestep"][k] for k in ks],
+        )
+
+
+def load_any_cohort(config: ExperimentConfig) -> Cohort:
+    """The cohort a configuration names: a path, `tfds:...`, or `demo`."""
+    if config.cohort == "demo":
+        cohort = demo_cohort()
+    elif config.cohort.startswith("tfds:"):
+        from data_prep.tfds_cohort import load_tfds_cohort
+
+        cohort = load_tfds_cohort(config.cohort)
+    else:
+        return load_cohort(
+            config.cohort,
+            modalities=config.modalities or None,
+            val_fraction=config.val_fraction,
+            test_fraction=config.test_fraction,
+            max_missing=config.max_missing,
+            min_train=max(config.single.batch_size, config.multi.batch_size),
+        )
+    if config.modalities and set(config.modalities) != set(cohort.modalities):
+        raise InputError(
+            f"{config.cohort} has the modalities {', '.join(cohort.modalities)}, all used"
+        )
+    return cohort
+
+
+def train_run(
+    config: ExperimentConfig,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    tell: Tell = lambda line: None,
+    report: Report = lambda kind, progress: None,
+) -> Run:
+    """Load the cohort, fit the codecs, train every model; everything goes into `run_dir`.
+
+    Everything that can be refused is refused before the first fit.
+    """
+    run_dir = Path(run_dir)
+    cohort = load_any_cohort(config)
+    resolved = {**dataclasses.asdict(config), "data_checksum": _checksum(cohort)}
+    with rundir.locked(run_dir):
+        rundir.prepare(run_dir, resolved, resume=resume, overwrite=overwrite)
+        rundir.log(run_dir, "start", modalities=cohort.modalities, samples=len(cohort.samples))
+        for note in cohort.notes:
+            tell(note)
+            rundir.log(run_dir, "note", text=note)
+        latents = _encoded(cohort, config, run_dir, tell)
+        for kind in KINDS:
+            _train_kind(kind, cohort, latents, config, run_dir, report)
+        rundir.log(run_dir, "trained")
+    return open_run(run_dir)
+
+
+def open_run(run_dir: str | Path) -> Run:
+    """Open a finished run directory.
+
+    Raises:
+      InputError: it is not one, is not finished, or is damaged.
+    """
+    run_dir = Path(run_dir)
+    raw = rundir.read_config(run_dir)
+    raw.pop("data_checksum", None)
+    config = rundir.from_dict(ExperimentConfig, raw)
+    for kind in KINDS:
+        if not (run_dir / "models" / kind / "about.json").exists():
+            raise InputError(
+                f"{run_dir} is not finished: it has no {kind}-condition models; "
+                "continue it with experiments/train.py --resume"
+            )
+    samples = pd.read_parquet(run_dir / "samples.parquet")
+    codecs = load_codecs(run_dir / "codec")
+    models = {kind: _load_models(run_dir / "models" / kind) for kind in KINDS}
+    return Run(run_dir, config, samples, _read_latents(run_dir, samples, codecs), codecs, models)
+
+
+def _train_config(config: ExperimentConfig, kind: str) -> TrainConfig:
+    return {"single": config.single, "multi": config.multi}[kind]
+
+
+def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell) -> Latents:
+    """Fit the codecs and encode the cohort, or read what an interrupted run left whole."""
+    if (run_dir / "codec" / "codecs.json").exists() and (run_dir / "latents").exists():
+        return _read_latents(run_dir, cohort.samples, load_codecs(run_dir / "codec"))
+    codec_config: Any = config.codec
+    if config.published_codecs:
+        dim = config.codec.latent_dim
+        codec_config = {name: published_config(name, dim) for name in cohort.modalities}
+    codecs = fit_codecs(cohort, codec_config, config.seed, progress=tell)
+    latents = encode_cohort(cohort, codecs)
+    cohort.samples.to_parquet(run_dir / "samples.parquet")
+    half = run_dir / "latents.part"
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir()
+    for m, name in enumerate(cohort.modalities):
+        rows = latents.present[:, m]
+        pd.DataFrame(
+            latents.z[rows, m, : latents.widths[m]],
+            index=cohort.samples.index[rows],
+            columns=[f"latent_{d}" for d in range(latents.widths[m])],
+        ).to_parquet(half / f"{name}.parquet")
+    shutil.rmtree(run_dir / "latents", ignore_errors=True)
+    half.rename(run_dir / "latents")
+    save_codecs(codecs, run_dir / "codec")
+    return latents
+
+
+def _read_latents(run_dir: Path, samples: pd.DataFrame, codecs: dict[str, Codec]) -> Latents:
+    widths = np.array([codec.width for codec in codecs.values()])
+    z = np.zeros((len(samples), len(codecs), widths.max()), np.float32)
+    present = np.zeros(z.shape[:2], bool)
+    for m, name in enumerate(codecs):
+        table = pd.read_parquet(run_dir / "latents" / f"{name}.parquet")
+        rows = samples.index.get_indexer(table.index)
+        z[rows, m, : widths[m]] = table.to_numpy(np.float32)
+        present[rows, m] = True
+    return Latents(z, present, widths, tuple(codecs))
+
+
+def _train_kind(
+    kind: str,
+    cohort: Cohort,
+    latents: Latents,
+    config: ExperimentConfig,
+    run_dir: Path,
+    report: Report,
+) -> None:
+    if (run_dir / "models" / kind / "about.json").exists():
+        return
+    train = _train_config(config, kind)
+    farm, data = make_farm(
+        _SPECS[kind](latents.modalities),
+        latents.z,
+        latents.present,
+        latents.widths,
+        cohort.rows("train"),
+        cohort.rows("val"),
+        train,
+        config.diffusion,
+        config.seed,
+    )
+
+    def on_progress(progress: Progress) -> None:
+        rundir.log(
+            run_dir,
+            "validated",
+            kind=kind,
+            epoch=progress.epoch,
+            active=progress.active,
+            seconds=round(progress.seconds, 2),
+        )
+        report(kind, progress)
+
+    state, history = train_farm(farm, data, run_dir / "checkpoints" / kind, on_progress)
+    metrics = run_dir / "metrics"
+    metrics.mkdir(exist_ok=True)
+    pd.DataFrame(history).to_csv(metrics / f"history_{kind}.csv", index=False)
+    save_tree(
+        run_dir / "models" / kind,
+        {metric: state.best[metric] for metric in METRICS},
+        {
+            "specs": [[spec.name, spec.target, list(spec.sources)] for spec in farm.specs],
+            "scores": {m: np.asarray(v).tolist() for m, v in state.best_score.items()},
+            "epochs": {m: np.asarray(v).tolist() for m, v in state.best_epoch.items()},
+        },
+    )
+    shutil.rmtree(run_dir / "checkpoints" / kind)
+
+
+def _load_models(directory: Path) -> Models:
+    variables, about = load_tree(directory, "models")
+    specs = tuple(ModelSpec(name, t, tuple(sources)) for name, t, sources in about["specs"])
+    return Models(specs, variables, about["scores"])
+
+
+def _checksum(cohort: Cohort) -> str:
+    """Of tables and split, so that a run is resumed on the data that it began with."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    frames = [cohort.tables[m] for m in cohort.modalities]
+    for frame in (*frames, cohort.samples[["patient_id", "split"]]):
+        digest.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())
+        digest.update("\0".join(map(str, frame.columns)).encode())
+    return digest.hexdigest()[:16]

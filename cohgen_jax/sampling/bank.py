@@ -1,0 +1,152 @@
+"""A bank: the models that generate one target, with their parameters stacked.
+
+A model of the bank looks at some of the bank's sources (its slots): a single-condition model
+at one, a multi-condition model at all of them. Models of the same form share a group, whose
+stacked parameters run as one batched network under `vmap`; a bank of trained pairs is one
+group, a bank of published models that were searched one by one may be several. All of it is
+one program when the caller jits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from cohgen_jax.errors import InputError
+from cohgen_jax.schedule import PREDICTIONS, Prediction, eps_from
+
+
+@struct.dataclass
+class Group:
+    """Models of one form. variables: their parameter trees stacked along a first axis."""
+
+    variables: Any
+    module: nn.Module = struct.field(pytree_node=False)
+    members: tuple[int, ...] = struct.field(pytree_node=False)
+    """Position of each model in the bank."""
+
+
+@struct.dataclass
+class Bank:
+    """K models that predict the noise of one target from S sources."""
+
+    groups: tuple[Group, ...]
+    losses: jax.Array
+    """Validation loss of each model [K], for the loss-weighted consensus; ones when unknown."""
+    target: str = struct.field(pytree_node=False)
+    sources: tuple[str, ...] = struct.field(pytree_node=False)
+    slots: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
+    """Which sources each model looks at, in the order of its conditions."""
+    predicts: Prediction = struct.field(pytree_node=False)
+    x_dim: int = struct.field(pytree_node=False)
+
+    @property
+    def num_models(self) -> int:
+        return len(self.slots)
+
+    @classmethod
+    def from_models(
+        cls,
+        target: str,
+        sources: Sequence[str],
+        models: Sequence[tuple[nn.Module, Any]],
+        *,
+        predicts: Prediction = "eps",
+        losses: Sequence[float] | None = None,
+        slots: Sequence[Sequence[int]] | None = None,
+    ) -> Bank:
+        """Group and stack (module, variables) pairs.
+
+        Without `slots`, one model looks at all sources if it has that many conditions, and
+        otherwise model k looks at source k.
+
+        Raises:
+          InputError: the target among the sources, or counts that do not fit.
+        """
+        sources = tuple(sources)
+        if target in sources:
+            raise InputError(f"the target {target!r} cannot also be a source")
+        if len(set(sources)) != len(sources):
+            raise InputError(f"sources repeat: {', '.join(sources)}")
+        if predicts not in PREDICTIONS:
+            raise InputError(f"predicts must be one of {', '.join(PREDICTIONS)}, not {predicts!r}")
+        if slots is None:
+            one_multi = len(models) == 1 and len(models[0][0].cond_dims) == len(sources)
+            slots = [range(len(sources))] if one_multi else [(k,) for k in range(len(sources))]
+        slots = tuple(tuple(slot) for slot in slots)
+        if len(slots) != len(models):
+            raise InputError(
+                f"{len(models)} models for target {target!r}, but sources {', '.join(sources)} "
+                f"ask for {len(slots)}"
+            )
+        if losses is not None and len(losses) != len(models):
+            raise InputError(f"{len(losses)} losses for {len(models)} models")
+        members: dict[nn.Module, list[int]] = {}
+        for k, (module, _) in enumerate(models):
+            members.setdefault(module, []).append(k)
+        groups = tuple(
+            Group(
+                jax.tree.map(lambda *leaves: jnp.stack(leaves), *[models[k][1] for k in ks]),
+                module,
+                tuple(ks),
+            )
+            for module, ks in members.items()
+        )
+        loss_array = jnp.asarray([1.0] * len(models) if losses is None else losses, jnp.float32)
+        x_dim = models[0][0].x_dim
+        return cls(groups, loss_array, target, sources, slots, predicts, x_dim)
+
+    def unnamed(self) -> Bank:
+        """The same bank without names, so that banks that differ only in them compile once."""
+        return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
+            target="", sources=tuple(str(s) for s in range(len(self.sources)))
+        )
+
+    def available(self, present: jax.Array) -> jax.Array:
+        """Which models see something of which sample: [N, S] -> [N, K] bool."""
+        present = present.astype(bool)
+        return jnp.stack([present[:, list(slot)].any(axis=1) for slot in self.slots], axis=1)
+
+    def predict_eps(
+        self,
+        x: jax.Array,
+        t: jax.Array,
+        conds: Sequence[jax.Array],
+        present: jax.Array,
+        signal: jax.Array,
+        noise: jax.Array,
+    ) -> jax.Array:
+        """Noise predictions of all models at one noise level.
+
+        Args:
+          x: [R, N, D], R draws of each sample. t: int32 scalar.
+          conds: S arrays [N, C_s], or one [S, N, C]. present: [N, S], 1 = observed.
+          signal, noise: sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), scalars.
+
+        Returns:
+          [K, R, N, D]. An absent source is masked: its model predicts unconditionally.
+        """
+        steps = jnp.full(x.shape[1], t, jnp.int32)
+        mask = present.astype(x.dtype)
+        outputs: list[Any] = [None] * self.num_models
+        for group in self.groups:
+            slots = [self.slots[k] for k in group.members]
+            group_conds = [
+                jnp.stack([conds[slot[c]] for slot in slots]) for c in range(len(slots[0]))
+            ]
+            group_mask = jnp.stack([mask[:, list(slot)] for slot in slots])
+
+            def one_model(variables, model_conds, model_mask, module=group.module):
+                return jax.vmap(
+                    lambda draw: module.apply(variables, draw, steps, model_conds, model_mask)
+                )(x)
+
+            out = jax.vmap(one_model)(group.variables, group_conds, group_mask)
+            for position, k in enumerate(group.members):
+                outputs[k] = out[position]
+        return eps_from(self.predicts, jnp.stack(outputs), x[None], signal, noise)

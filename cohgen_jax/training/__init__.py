@@ -1,0 +1,28 @@
+"""Training many models at once: recipe, objective, validation, farm, loop."""
+
+from cohgen_jax.training.config import DiffusionConfig, SolverConfig, TrainConfig
+from cohgen_jax.training.farm import (
+    Farm,
+    FarmData,
+    FarmState,
+    ModelSpec,
+    make_farm,
+    multi_specs,
+    pair_specs,
+)
+from cohgen_jax.training.loop import Progress, train_farm
+
+__all__ = [
+    "DiffusionConfig",
+    "Farm",
+    "FarmData",
+    "FarmState",
+    "ModelSpec",
+    "Progress",
+    "SolverConfig",
+    "TrainConfig",
+    "make_farm",
+    "multi_specs",
+    "pair_specs",
+    "train_farm",
+]

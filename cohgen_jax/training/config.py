@@ -1,0 +1,88 @@
+"""The recipe: what is trained, how, and how it is judged while training."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from cohgen_jax.networks.config import NetworkConfig
+from cohgen_jax.schedule import PREDICTIONS, Prediction, Schedule, cosine_schedule, linear_schedule
+from cohgen_jax.solvers import Solver, ddim, ddpm, dpmpp_2m
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiffusionConfig:
+    """The forward process and what the networks predict."""
+
+    schedule: Literal["linear", "cosine"] = "linear"
+    num_steps: int = 1000
+    predicts: Prediction = "v"
+    """v keeps deterministic solvers stable on heavy-tailed data; eps is the published choice."""
+
+    def __post_init__(self):
+        if self.predicts not in PREDICTIONS:
+            raise ValueError(f"predicts must be one of {', '.join(PREDICTIONS)}")
+
+    def build(self) -> Schedule:
+        make = {"linear": linear_schedule, "cosine": cosine_schedule}[self.schedule]
+        return make(self.num_steps)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SolverConfig:
+    """How samples are drawn, in training's validations and afterwards."""
+
+    name: Literal["ddim", "ddpm", "dpmpp_2m"] = "ddim"
+    num_steps: int = 50
+    eta: float = 0.0
+    """Share of fresh noise in DDIM: 0 deterministic, 1 ancestral."""
+
+    def build(self, schedule: Schedule) -> Solver:
+        if self.name == "ddim":
+            return ddim(schedule, self.num_steps, eta=self.eta)
+        return {"ddpm": ddpm, "dpmpp_2m": dpmpp_2m}[self.name](schedule, self.num_steps)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Optimisation of one kind of model (all pairs, or all multi-condition models)."""
+
+    network: NetworkConfig = NetworkConfig(dropout=0.4)
+    num_epochs: int = 80
+    """An epoch is train patients / batch_size steps, for every model alike."""
+    batch_size: int = 64
+    learning_rate: float = 5e-4
+    lr_schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = 0.05
+    """AdamW, on matrices only."""
+    grad_clip: float = 1.0
+    """Largest global norm of a model's gradient; 0 leaves gradients alone."""
+    cond_dropout: float = 0.15
+    """Chance that a present condition is hidden from a training example."""
+    masking: Literal["independent", "count"] = "independent"
+    """'count' is the published rule: hide 0 .. C-1 of C conditions, the number drawn first."""
+    cond_noise: float = 0.5
+    """Standard deviation of Gaussian noise on the conditions while training."""
+    ema_decay: float = 0.998
+    """Horizon of the averaged weights that are validated and kept; 0 switches averaging off."""
+    validate_every: int = 5
+    """Epochs between validations; also between checkpoints."""
+    val_draws: int = 8
+    val_solver: SolverConfig = SolverConfig(num_steps=25)
+    patience: int = 8
+    """Validations without a better energy score after which a model stops; 0 never stops it."""
+    keep: Literal["energy", "mse", "cosine", "timestep"] = "energy"
+    """Which of the best weights are used afterwards (all four are kept)."""
+
+    def __post_init__(self):
+        for name in ("num_epochs", "batch_size", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.val_draws < 2:
+            raise ValueError(f"val_draws must be at least 2, got {self.val_draws}")
+        for name in ("cond_dropout", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        for name in ("learning_rate", "weight_decay", "grad_clip", "cond_noise", "patience"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

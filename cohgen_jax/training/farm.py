@@ -1,0 +1,365 @@
+"""The model farm: many models of one shape trained as one program.
+
+All models look at the same cohort on the device; each has its own target, its own sources, its
+own patients and its own random stream, derived from the seed and its name. Parameters and
+optimiser states are stacked along a model axis K and every step is one `vmap` over it; epochs
+are scans. Which models share a farm changes no model's batches, noise or updates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from cohgen_jax.errors import InputError
+from cohgen_jax.networks import build
+from cohgen_jax.schedule import Prediction, Schedule
+from cohgen_jax.solvers import Solver
+from cohgen_jax.training.config import DiffusionConfig, TrainConfig
+from cohgen_jax.training.objective import denoising_loss
+from cohgen_jax.training.validation import METRICS, ValidationData, validation_scores
+
+
+class ModelSpec(NamedTuple):
+    """A model to train: target and sources as positions in the cohort's modalities."""
+
+    name: str
+    target: int
+    sources: tuple[int, ...]
+
+
+def pair_specs(modalities: Sequence[str]) -> list[ModelSpec]:
+    """Every ordered pair: M (M - 1) single-condition models."""
+    return [
+        ModelSpec(f"{target}_from_{source}", t, (s,))
+        for t, target in enumerate(modalities)
+        for s, source in enumerate(modalities)
+        if s != t
+    ]
+
+
+def multi_specs(modalities: Sequence[str]) -> list[ModelSpec]:
+    """One multi-condition model for each target."""
+    every = range(len(modalities))
+    return [
+        ModelSpec(f"{target}_from_multi", t, tuple(s for s in every if s != t))
+        for t, target in enumerate(modalities)
+    ]
+
+
+class FarmData(NamedTuple):
+    """The cohort on the device and each model's view of it."""
+
+    z: jax.Array  # [N, M, D] train latents
+    present: jax.Array  # [N, M] float32
+    target: jax.Array  # [K] int32
+    sources: jax.Array  # [K, C] int32
+    rows: jax.Array  # [K, N] int32, the rows a model trains on first, then padding
+    num_rows: jax.Array  # [K] int32
+    dim_mask: jax.Array  # [K, D] float32, 1 on the target's true width
+    stream: jax.Array  # [K] uint32, names the model to the random generator
+    val: ValidationData
+
+
+class FarmState(NamedTuple):
+    """Everything that training changes; leaves of models have a leading axis K."""
+
+    variables: Any  # parameters (and batch statistics) being optimised
+    opt_state: Any
+    average: Any  # exponential moving average of `variables`
+    best: dict[str, Any]  # averaged weights with the best score, per metric
+    best_score: dict[str, jax.Array]  # [K] each
+    best_epoch: dict[str, jax.Array]  # [K] int32 each
+    stale: jax.Array  # [K] int32, validations since the energy score last improved
+    active: jax.Array  # [K] bool
+    epoch: jax.Array  # int32 scalar
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Farm:
+    """The static part: what is trained and how. Compiled programs are cached by identity."""
+
+    specs: tuple[ModelSpec, ...]
+    module: nn.Module
+    config: TrainConfig
+    schedule: Schedule
+    predicts: Prediction
+    val_solver: Solver
+    optimizer: optax.GradientTransformation
+    steps_per_epoch: int
+    seed: int
+
+
+def make_farm(
+    specs: Sequence[ModelSpec],
+    z: np.ndarray,
+    present: np.ndarray,
+    widths: Sequence[int],
+    train_rows: np.ndarray,
+    val_rows: np.ndarray,
+    config: TrainConfig,
+    diffusion: DiffusionConfig,
+    seed: int,
+) -> tuple[Farm, FarmData]:
+    """Put the cohort on the device and lay out the farm.
+
+    A model trains on the train patients that have its target and at least one of its sources,
+    and is validated on the `val_rows` of which the same is true.
+
+    Args:
+      z: [N, M, D] standardised latents; present: [N, M] bool; widths: [M] true latent widths.
+
+    Raises:
+      InputError: a model with fewer patients than a batch, or without validation patients.
+    """
+    num_conds = {len(spec.sources) for spec in specs}
+    if len(num_conds) != 1:
+        raise InputError("models of one farm must have the same number of conditions")
+    latent_dim = z.shape[2]
+    z_train, p_train = z[train_rows], present[train_rows]
+    rows, num_rows = [], []
+    for spec in specs:
+        usable = p_train[:, spec.target] & p_train[:, list(spec.sources)].any(axis=1)
+        if usable.sum() < config.batch_size:
+            raise InputError(
+                f"model {spec.name}: only {int(usable.sum())} training patients have its target "
+                f"and a source, fewer than a batch ({config.batch_size}); use a smaller "
+                "batch_size, or leave the modality out"
+            )
+        rows.append(np.argsort(~usable, kind="stable"))
+        num_rows.append(usable.sum())
+    schedule = diffusion.build()
+    steps_per_epoch = max(1, len(train_rows) // config.batch_size)
+    module = build(config.network, latent_dim, (latent_dim,) * num_conds.pop())
+    farm = Farm(
+        specs=tuple(specs),
+        module=module,
+        config=config,
+        schedule=schedule,
+        predicts=diffusion.predicts,
+        val_solver=config.val_solver.build(schedule),
+        optimizer=make_optimizer(config, steps_per_epoch),
+        steps_per_epoch=steps_per_epoch,
+        seed=seed,
+    )
+    dims = np.arange(latent_dim)
+    data = FarmData(
+        z=jnp.asarray(z_train, jnp.float32),
+        present=jnp.asarray(p_train, jnp.float32),
+        target=jnp.asarray([spec.target for spec in specs], jnp.int32),
+        sources=jnp.asarray([spec.sources for spec in specs], jnp.int32),
+        rows=jnp.asarray(np.stack(rows), jnp.int32),
+        num_rows=jnp.asarray(num_rows, jnp.int32),
+        dim_mask=jnp.asarray([dims < widths[spec.target] for spec in specs], jnp.float32),
+        stream=jnp.asarray([zlib.crc32(spec.name.encode()) for spec in specs], jnp.uint32),
+        val=ValidationData.make(specs, z[val_rows], present[val_rows], seed),
+    )
+    return farm, data
+
+
+def make_optimizer(config: TrainConfig, steps_per_epoch: int) -> optax.GradientTransformation:
+    """AdamW (Adam without weight decay) with optional clipping and a cosine rate."""
+    rate: Any = config.learning_rate
+    if config.lr_schedule == "cosine":
+        total = config.num_epochs * steps_per_epoch
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, config.learning_rate, min(steps_per_epoch, total // 2), total
+        )
+    adam = optax.adamw(
+        rate,
+        weight_decay=config.weight_decay,
+        mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
+    )
+    clip = optax.clip_by_global_norm(config.grad_clip) if config.grad_clip else optax.identity()
+    return optax.chain(clip, adam)
+
+
+def _model_keys(farm: Farm, data: FarmData) -> jax.Array:
+    root = jax.random.key(farm.seed)
+    return jax.vmap(lambda stream: jax.random.fold_in(root, stream))(data.stream)
+
+
+@functools.partial(jax.jit, static_argnames="farm")
+def init_state(data: FarmData, *, farm: Farm) -> FarmState:
+    """Fresh parameters for every model, each from its own key."""
+    latent_dim, num_conds = data.z.shape[2], data.sources.shape[1]
+    num_models = len(farm.specs)
+
+    def init_one(key):
+        x = jnp.zeros((2, latent_dim), jnp.float32)
+        conds = [x] * num_conds
+        return farm.module.init(key, x, jnp.zeros(2, jnp.int32), conds)
+
+    variables = jax.vmap(init_one)(_model_keys(farm, data))
+    worst = jnp.full(num_models, jnp.inf, jnp.float32)
+    return FarmState(
+        variables=variables,
+        opt_state=jax.vmap(farm.optimizer.init)(variables["params"]),
+        average=variables,
+        best={metric: variables for metric in METRICS},
+        best_score={metric: worst for metric in METRICS},
+        best_epoch={metric: jnp.zeros(num_models, jnp.int32) for metric in METRICS},
+        stale=jnp.zeros(num_models, jnp.int32),
+        active=jnp.ones(num_models, bool),
+        epoch=jnp.zeros((), jnp.int32),
+    )
+
+
+class _View(NamedTuple):
+    """One model's slice of FarmData."""
+
+    key: jax.Array
+    target: jax.Array
+    sources: jax.Array
+    rows: jax.Array
+    num_rows: jax.Array
+    dim_mask: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames=("farm", "num_epochs"), donate_argnums=0)
+def train_epochs(
+    state: FarmState, data: FarmData, *, farm: Farm, num_epochs: int
+) -> tuple[FarmState, jax.Array]:
+    """Advance every active model by `num_epochs`; returns the mean losses [num_epochs, K]."""
+    config = farm.config
+    views = _View(
+        _model_keys(farm, data),
+        data.target,
+        data.sources,
+        data.rows,
+        data.num_rows,
+        data.dim_mask,
+    )
+
+    def shuffled(view: _View, epoch):
+        """The model's rows in the random order of this epoch, padding last: [N]."""
+        key = jax.random.fold_in(jax.random.fold_in(view.key, 0), epoch)
+        order = jax.random.uniform(key, view.rows.shape, jnp.float32)
+        padding = jnp.arange(view.rows.shape[0]) >= view.num_rows
+        return view.rows[jnp.argsort(jnp.where(padding, jnp.inf, order))]
+
+    def step_one(view: _View, order, model, active, step, step_in_epoch):
+        variables, opt_state, average = model
+        key = jax.random.fold_in(jax.random.fold_in(view.key, 1), step)
+        place = step_in_epoch * config.batch_size + jnp.arange(config.batch_size)
+        row = order[place % view.num_rows]
+        z, present = data.z[row], data.present[row]
+
+        def loss_of(params):
+            return denoising_loss(
+                farm.module,
+                {**variables, "params": params},
+                key,
+                z[:, view.target],
+                z[:, view.sources],
+                present[:, view.sources],
+                view.dim_mask,
+                schedule=farm.schedule,
+                predicts=farm.predicts,
+                config=config,
+            )
+
+        (loss, updates), grads = jax.value_and_grad(loss_of, has_aux=True)(variables["params"])
+        change, new_opt = farm.optimizer.update(grads, opt_state, variables["params"])
+        params = optax.apply_updates(variables["params"], change)
+        new_variables = {**variables, **updates, "params": params}
+        # The horizon grows with training, so that the first steps are forgotten (as in TF's EMA).
+        decay = jnp.minimum(config.ema_decay, (1.0 + step) / (10.0 + step)).astype(jnp.float32)
+        new_average = jax.tree.map(
+            lambda mean, new: decay * mean + (1 - decay) * new if _is_float(new) else new,
+            average,
+            new_variables,
+        )
+        # A model whose loss is no longer finite keeps the weights it had and takes no more steps.
+        go_on = active & jnp.isfinite(loss)
+        new_model = jax.tree.map(
+            lambda new, old: jnp.where(go_on, new, old),
+            (new_variables, new_opt, new_average),
+            model,
+        )
+        return new_model, go_on, loss
+
+    def one_epoch(carry, epoch):
+        model, active = carry
+        orders = jax.vmap(shuffled, in_axes=(0, None))(views, epoch)
+
+        def one_step(inner, step_in_epoch):
+            model, active = inner
+            step = epoch * farm.steps_per_epoch + step_in_epoch
+            model, active, loss = jax.vmap(step_one, in_axes=(0, 0, 0, 0, None, None))(
+                views, orders, model, active, step, step_in_epoch
+            )
+            return (model, active), loss
+
+        carry, losses = jax.lax.scan(one_step, (model, active), jnp.arange(farm.steps_per_epoch))
+        return carry, jnp.mean(losses, axis=0)
+
+    model = (state.variables, state.opt_state, state.average)
+    (model, active), losses = jax.lax.scan(
+        one_epoch, (model, state.active), state.epoch + jnp.arange(num_epochs)
+    )
+    variables, opt_state, average = model
+    new_state = state._replace(
+        variables=variables,
+        opt_state=opt_state,
+        average=average,
+        active=active,
+        epoch=state.epoch + num_epochs,
+    )
+    return new_state, losses
+
+
+def _is_float(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+@functools.partial(jax.jit, static_argnames="farm", donate_argnums=0)
+def validate(
+    state: FarmState, data: FarmData, *, farm: Farm
+) -> tuple[FarmState, dict[str, jax.Array]]:
+    """Score the averaged weights, keep the best of each metric, stop models that are done.
+
+    Returns the scores [K] by metric; every metric is better when smaller.
+    """
+    scores = validation_scores(
+        state.average,
+        data.val,
+        data.target,
+        data.sources,
+        data.dim_mask,
+        _model_keys(farm, data),
+        module=farm.module,
+        schedule=farm.schedule,
+        predicts=farm.predicts,
+        solver=farm.val_solver,
+        num_draws=farm.config.val_draws,
+    )
+    best, best_score, best_epoch = {}, {}, {}
+    for metric in METRICS:
+        better = state.active & (scores[metric] < state.best_score[metric])
+        best[metric] = jax.tree.map(
+            lambda new, old, better=better: jnp.where(
+                better.reshape(-1, *[1] * (new.ndim - 1)), new, old
+            ),
+            state.average,
+            state.best[metric],
+        )
+        best_score[metric] = jnp.where(better, scores[metric], state.best_score[metric])
+        best_epoch[metric] = jnp.where(better, state.epoch, state.best_epoch[metric])
+    stale = jnp.where(scores["energy"] < state.best_score["energy"], 0, state.stale + 1)
+    active = state.active & jnp.isfinite(scores["energy"])
+    if farm.config.patience:
+        active &= stale < farm.config.patience
+    new_state = state._replace(
+        best=best, best_score=best_score, best_epoch=best_epoch, stale=stale, active=active
+    )
+    return new_state, scores

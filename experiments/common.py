@@ -1,0 +1,64 @@
+"""What every command does: one line for a user's mistake, a compilation cache, progress bars."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cohgen_jax.errors import InputError
+from cohgen_jax.training import Progress
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a command; what the user can mend is told in one line, with exit status 2."""
+    _use_compilation_cache()
+    try:
+        main()
+    except (InputError, FileNotFoundError) as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        _stop("interrupted; --resume continues a training run", status=130)
+
+
+def say(line: str) -> None:
+    """Print without breaking a progress bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+class TrainingBars:
+    """One bar for each farm: epochs, models still running, mean validation energy score."""
+
+    def __init__(self) -> None:
+        self.bars: dict[str, tqdm] = {}
+
+    def __call__(self, kind: str, progress: Progress) -> None:
+        if kind not in self.bars:
+            models = len(progress.rows)
+            self.bars[kind] = tqdm(
+                total=progress.num_epochs, desc=f"{models} {kind}-condition models", unit="epoch"
+            )
+        bar = self.bars[kind]
+        energy = sum(row["val_energy"] for row in progress.rows) / len(progress.rows)
+        bar.set_postfix(energy=f"{energy:.3f}", running=progress.active, refresh=False)
+        bar.update(progress.epoch - bar.n)
+        if progress.epoch == progress.num_epochs or progress.active == 0:
+            bar.close()
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs are kept between commands, unless JAX_COMPILATION_CACHE_DIR says where."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        jax.config.update("jax_compilation_cache_dir", str(home / "cohgen_jax" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def _stop(message: str, status: int = 2) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(status)

@@ -1,0 +1,72 @@
+"""Generate the missing modalities of patients that the run has never seen, in raw units.
+
+    python experiments/impute.py --run runs/mine --input new_patients/ --out completed/ --draws 10
+
+`--input` is a folder of tables with holes, as for training. For every modality generated, `--out`
+gets `<modality>.parquet` (every draw: index sample_id, columns draw, then the features),
+`<modality>_mean.parquet` and `<modality>_sd.parquet` (the completed table: observed values as
+they are with sd 0, mean and sd of the draws where generated) and `disagreement.csv` (1 - mean
+cosine between the models' predictions for each patient; 1 where only one source speaks).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Literal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import tyro
+from tqdm import tqdm
+
+from cohgen_jax.impute import impute_tables
+from cohgen_jax.run import open_run
+from cohgen_jax.sampling.consensus import Consensus
+from experiments.common import run_command, say
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Generate missing modalities of new patients."""
+
+    run: Path
+    """A finished run directory."""
+    input: Path
+    """Folder of tables of the patients, with holes."""
+    out: Path
+    """Folder to write; must not hold anything yet."""
+    draws: int = 10
+    targets: tuple[str, ...] = ()
+    """Modalities to generate; all that somebody lacks when empty."""
+    regenerate: bool = False
+    """Also generate, from the others, what a patient has."""
+    method: Literal["coherent", "multi"] = "coherent"
+    """Ensemble of single-condition models, or the multi-condition model."""
+    consensus: Consensus = "mean"
+    seed: int = 0
+
+
+def main() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    run = open_run(arguments.run)
+    with tqdm(desc="patients x modalities", unit="", smoothing=0) as bar:
+        written = impute_tables(
+            run,
+            arguments.input,
+            arguments.out,
+            num_draws=arguments.draws,
+            targets=arguments.targets,
+            regenerate=arguments.regenerate,
+            method=arguments.method,
+            consensus=arguments.consensus,
+            seed=arguments.seed,
+            tell=say,
+            on_rows=bar.update,
+        )
+    say(f"{len(written)} files in {arguments.out}")
+
+
+if __name__ == "__main__":
+    run_command(main)

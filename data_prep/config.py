@@ -79,8 +79,10 @@ class PrepConfig:
                 raise InputError(f"{name} is {getattr(self, name)}, expected 1 or more")
         if not 0 <= self.overlap < self.patch_size:
             raise InputError(f"overlap {self.overlap} must be below patch_size {self.patch_size}")
-        if self.mpp is not None and not 0.01 <= self.mpp <= 100:
-            raise InputError(f"mpp is {self.mpp}; it is in micrometres a pixel, 0.25 at 40x")
+        if self.mpp is not None and not 0.05 <= self.mpp <= 20:
+            raise InputError(f"mpp is {self.mpp}; it is micrometres a pixel, 0.25 at 40x")
+        if not 0.5 <= self.magnification <= 100:
+            raise InputError(f"magnification is {self.magnification}, expected 0.5 to 100")
         resolve_projects(self.projects)
 
     @property

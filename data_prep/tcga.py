@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = tyro.cli(PrepConfig, prog=f"python -m data_prep.tcga {stage}", args=arguments)
         stages = prepare(config, None if stage == "all" else stage)
-        _, empty = raw_files(config)
+        empty = [] if stage == "slides" else raw_files(config)[1]
     except (InputError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

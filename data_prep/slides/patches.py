@@ -15,6 +15,9 @@ from data_prep.slides.tissue import tissue_mask
 
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
 
+PLAUSIBLE_MPP = (0.05, 20.0)
+"""Micrometres a pixel that a microscope scanner can have (200x to 0.5x)."""
+
 THUMBNAIL = 2048
 """Longest side, in pixels, of the image in which tissue is sought."""
 
@@ -63,11 +66,12 @@ def resolution(slide: Any, name: str, mpp: float | None = None) -> float:
             value = convert(tags[key])
         except (KeyError, ValueError, ZeroDivisionError):
             continue
-        if 0.01 <= value <= 100:
+        # 72 or 300 dots an inch are what image programs write when nobody told them.
+        if PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1]:
             return value
     if mpp is None:
         raise InputError(
-            f"{name}: no resolution tag (mpp or objective power); give --mpp, the micrometres a "
+            f"{name}: no usable resolution tag (mpp or objective power); give --mpp, micrometres a "
             "pixel (0.25 at 40x, 0.5 at 20x)"
         )
     return mpp

@@ -148,11 +148,11 @@ class _Global:
 
     def __call__(self, *args: object) -> object:
         if self.call is None:
-            raise InputError("a storage type is called as a function")
+            raise TypeError("a storage type is called as a function")
         return self.call(*args)
 
     def __setstate__(self, state: object) -> NoReturn:
-        raise InputError("a state is set on an imported name")
+        raise TypeError("a state is set on an imported name")
 
 
 def _rebuild_tensor(storage: object, offset: object, size: object, stride: object, *_: object):
@@ -208,7 +208,7 @@ def _finish(value: object, members: _Members) -> Any:
             return [_finish(v, members) for v in value]
         case tuple():
             return tuple(_finish(v, members) for v in value)
-        case None | bool() | int() | float() | complex() | str() | bytes():
+        case None | bool() | int() | float() | str() | bytes():
             return value
     raise InputError(
         f"{members.path} holds a {type(value).__name__}; only tensors and plain values"

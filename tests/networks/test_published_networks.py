@@ -1,6 +1,5 @@
 """The networks compute what the published implementation computes."""
 
-import golden
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +9,7 @@ from cohgen_jax.interop import autoencoder_from_torch, denoiser_from_torch
 from cohgen_jax.interop.convert import torch_name
 from cohgen_jax.networks import layer_sizes, time_embedding
 from cohgen_jax.schedule import linear_schedule, q_sample
+from tests import golden
 
 
 def close(ours, theirs, atol=1e-5):
@@ -72,7 +72,8 @@ def test_training_step(path):
         )
         return jnp.mean((out - arrays["noise"]) ** 2), (out, state)
 
-    (value, (out, state)), grads = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (value, (out, state)), grads = step(variables["params"])
     close(value, arrays["loss"], 1e-4)
     close(out, arrays["out"], 1e-4)
 

@@ -1,0 +1,103 @@
+"""One look for all figures: colours that survive colour blindness and grey print, SVG and PNG."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito 2008, https://jfly.uni-koeln.de/color/
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILLION, PURPLE, BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
+GREY = "#8C8C8C"
+
+METHOD_COLOURS = {
+    "coherent": BLUE,
+    "multi": VERMILLION,
+    "single": SKY,
+    "real": GREY,
+    "ridge": ORANGE,
+    "kernel_ridge": BLACK,
+    "nearest": GREEN,
+}
+METHOD_LABELS = {
+    "coherent": "Coherent Denoising",
+    "multi": "Multi-condition",
+    "single": "Single-condition",
+    "ridge": "Ridge",
+    "kernel_ridge": "Kernel ridge",
+    "nearest": "Nearest patients",
+    "real": "Real",
+}
+_SPARE = (PURPLE, SKY, YELLOW, ORANGE, GREEN)
+_MODALITY_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK, GREY)
+
+
+def method_colour(method: str, others: Sequence[str] = ()) -> str:
+    """The same colour for a method in every figure; a method of the user's takes a spare one."""
+    if method in METHOD_COLOURS:
+        return METHOD_COLOURS[method]
+    unknown = [name for name in others if name not in METHOD_COLOURS]
+    return _SPARE[unknown.index(method) % len(_SPARE) if method in unknown else 0]
+
+
+def method_label(method: str) -> str:
+    return METHOD_LABELS.get(method, method.replace("_", " "))
+
+
+def modality_colour(index: int) -> str:
+    return _MODALITY_COLOURS[index % len(_MODALITY_COLOURS)]
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Settings for drawing; wrap the making of a figure in it."""
+    settings = {
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.7,
+        "axes.axisbelow": True,
+        "xtick.major.width": 0.7,
+        "ytick.major.width": 0.7,
+        "grid.color": "#DDDDDD",
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+        "svg.hashsalt": "cohgen_jax",  # the same figure is the same file
+        "svg.fonttype": "path",
+    }
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def panels(rows: int, columns: int, *, width: float, height: float, **options):
+    """A figure of `rows` x `columns` panels, each `width` x `height` inches -> figure, axes."""
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def top_legend(
+    figure: Figure, *axes: Axes, columns: int, labels: Sequence[str] | None = None
+) -> None:
+    """One legend above all panels, each label once, in the order of `labels` (or of drawing)."""
+    handles = {}
+    for panel in axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    names = list(handles) if labels is None else [name for name in labels if name in handles]
+    figure.legend([handles[n] for n in names], names, loc="outside upper center", ncols=columns)
+
+
+def save(figure: Figure, stem: Path) -> Path:
+    """Write `stem`.svg and `stem`.png (200 dpi); returns the path of the SVG."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    svg = stem.with_name(stem.name + ".svg")
+    with house_style():
+        figure.savefig(svg, metadata={"Date": None}, dpi=200)
+        figure.savefig(stem.with_name(stem.name + ".png"), dpi=200)
+    return svg

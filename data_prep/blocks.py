@@ -31,8 +31,11 @@ def block_paths(folder: Path, project: str) -> tuple[Path, Path]:
 def save_block(folder: Path, project: str, block: Block) -> None:
     """Writes a block; the ids last, so that a block with ids is whole."""
     array, ids = block_paths(folder, project)
+    values = np.ascontiguousarray(block.values, dtype=np.float32)
     with whole_file(array) as temporary, open(temporary, "wb") as f:
-        np.save(f, np.ascontiguousarray(block.values, dtype=np.float32), allow_pickle=False)
+        # Not np.save: on a full disk that raises an error which does not say so.
+        np.lib.format.write_array_header_1_0(f, np.lib.format.header_data_from_array_1_0(values))
+        f.write(values.data)
     write_json(ids, {"samples": block.samples, "features": block.features})
 
 

@@ -33,8 +33,9 @@ def full_disk_explained(path: Path, *partial: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Arrow raises OSError subclasses without errno: fall back on its wording.
-        if error.errno in _NO_SPACE or "No space left" in str(error):
+        # HDF5 and Arrow may hide the errno: fall back on the words of the system.
+        hidden = any(os.strerror(code) in str(error) for code in _NO_SPACE)
+        if error.errno in _NO_SPACE or hidden:
             for file in partial:
                 file.unlink(missing_ok=True)
             raise InputError(

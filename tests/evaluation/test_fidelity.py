@@ -1,0 +1,167 @@
+"""The table of conditions, figures and report on a small simulated cohort."""
+
+import json
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation import metrics
+from cohgen_jax.evaluation.fidelity import conditions, evaluate, score_draws, write_table
+from cohgen_jax.evaluation.generator import Generated
+from cohgen_jax.evaluation.summary import summarise, summary_text
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def latents():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(60, 3, 4)).astype(np.float32)
+    z[:, 2, 2:] = 0
+    present = np.ones((60, 3), bool)
+    present[::7, 1] = False
+    return types.SimpleNamespace(z=z, present=present, widths=[4, 4, 2], modalities=NAMES)
+
+
+def honest(target, latents, seen=None):
+    """Truth plus noise; writes garbage in padding columns; remembers what it was shown."""
+
+    def generate(z, present, num_draws, seed):
+        if seen is not None:
+            seen.append((z.copy(), present.copy()))
+        rows = len(z)
+        noise = np.random.default_rng(seed).normal(size=(num_draws, rows, 4))
+        draws = np.float32(0.5 * noise)
+        draws[..., latents.widths[target] :] = 99
+        return Generated(draws, np.full((num_draws, rows), 0.25, np.float32))
+
+    return generate
+
+
+def test_four_modalities_have_28_conditions_a_method():
+    every = conditions(["cna", "rna", "rppa", "wsi"])
+    assert len(every) == len(set(every)) == 28
+    single = [c for c in every if len(c.sources) == 1]
+    assert (len(single), len(every) - len(single)) == (12, 16)  # + 28 of multi = 56
+    assert all(c.target not in c.sources for c in every)
+    assert len(conditions("abc", smallest=0, targets=["b"])) == 4
+    assert [len(conditions(range(m))) for m in (2, 3, 5)] == [2, 9, 75]
+
+
+@pytest.fixture(scope="module")
+def evaluated(latents):
+    generators = {
+        (m, t): honest(i, latents) for m in ("coherent", "ridge") for i, t in enumerate(NAMES)
+    }
+    labels = pd.Series(["x"] * 30 + ["y"] * 25 + [None] * 5)
+    return evaluate(
+        generators, latents, np.arange(60), draws=4, labels=labels, unconditional=["coherent"]
+    )
+
+
+def test_every_condition_has_a_row(evaluated):
+    table = evaluated.conditions
+    assert len(table) == 3 * 4 + 3 * 3
+    assert (table.groupby(["method", "target"])["sources"].nunique() == [4, 4, 4, 3, 3, 3]).all()
+    assert set(table.query("num_sources == 0")["method"]) == {"coherent"}
+    assert not table.isna().any(axis=None)
+    assert (table["disagreement"] == 0.25).all()
+    assert (table["draws"] == 4).all()
+
+
+def test_a_condition_uses_the_patients_that_have_it(evaluated, latents):
+    table = evaluated.conditions.set_index(["method", "target", "sources"])["n"]
+    assert table["coherent", "a", "c"] == 60
+    assert table["coherent", "a", "b"] == latents.present[:, 1].sum() < 60
+    assert table["coherent", "b", "a"] == latents.present[:, 1].sum()
+
+
+def test_generators_see_the_sources_of_the_condition_alone(latents):
+    seen, kept, told = [], [], []
+    result = evaluate(
+        {("m", "b"): honest(1, latents, seen)},
+        latents,
+        np.arange(10, 50),
+        draws=2,
+        keep=lambda *what: kept.append(what),
+        progress=lambda *what: told.append(what),
+    )
+    assert list(result.conditions["sources"]) == ["a", "c", "a+c"]
+    assert result.by_label.empty
+    for (z, present), shown in zip(seen, ([0], [2], [0, 2]), strict=True):
+        hidden = [i for i in range(3) if i not in shown]
+        assert present[:, shown].all()
+        assert not present[:, hidden].any()
+        assert (z[:, hidden] == 0).all()
+    method, condition, rows, generated = kept[-1]
+    assert (method, condition.label, len(rows)) == ("m", "a+c", generated.draws.shape[1])
+    assert [done for done, *_ in told] == [0, 1, 2, 3]
+
+
+def test_scores_are_those_of_the_metrics_without_padding(evaluated, latents):
+    row = evaluated.conditions.query("method == 'ridge' and target == 'c' and sources == 'a'").iloc[
+        0
+    ]
+    noise = np.float32(0.5 * np.random.default_rng(0).normal(size=(4, 60, 4)))[..., :2]
+    real = latents.z[:, 2, :2]
+    np.testing.assert_allclose(row["r2"], metrics.r2(noise, real).mean(), rtol=1e-5)
+    np.testing.assert_allclose(row["r2_sd"], np.std(metrics.r2(noise, real), ddof=1), rtol=1e-4)
+    np.testing.assert_allclose(
+        row["energy_score"], metrics.energy_score(noise, real).mean(), rtol=1e-5
+    )
+    np.testing.assert_allclose(row["r2_inf"], metrics.r2_inf(noise, real), rtol=1e-4)
+
+
+def test_labels_are_scored_apart(evaluated):
+    table = evaluated.by_label
+    assert set(table["label"]) == {"x", "y"}  # patients without a label are left out
+    one = table.query("method == 'ridge' and target == 'a' and sources == 'c'")
+    assert list(one["n"]) == [30, 25]
+    assert (one["r2"] < 0).all()
+    assert (one["r2"] < one["r2_inf"]).all()
+
+
+def test_small_sets_have_no_manifold():
+    rng = np.random.default_rng(0)
+    scores = score_draws(rng.normal(size=(3, 8, 2)), rng.normal(size=(8, 2)))
+    assert "precision" not in scores
+    assert scores["n"] == 8
+
+
+def test_bad_requests_are_explained(latents):
+    rng = np.random.default_rng(0)
+    draws, real = rng.normal(size=(2, 8, 2)), rng.normal(size=(8, 2))
+    with pytest.raises(InputError, match="2 draws"):
+        score_draws(draws[:1], real)
+    draws[1, 3, 0] = np.nan
+    with pytest.raises(InputError, match=r"first: row 3"):
+        score_draws(draws, real)
+    with pytest.raises(InputError, match="known: a, b, c"):
+        evaluate({("m", "d"): honest(0, latents)}, latents, np.arange(9))
+    with pytest.raises(InputError, match="0 test patients"):
+        evaluate({("m", "a"): honest(0, latents)}, latents, np.arange(1))
+
+
+def test_tables_are_written_as_csv_and_json(evaluated, tmp_path):
+    table = evaluated.conditions.assign(disagreement=np.nan)
+    write_table(table, tmp_path / "metrics" / "fidelity.v1")
+    back = pd.read_csv(tmp_path / "metrics" / "fidelity.v1.csv", keep_default_na=False)
+    assert list(back["sources"]) == list(table["sources"])
+    records = json.loads((tmp_path / "metrics" / "fidelity.v1.json").read_text())
+    assert records[0]["disagreement"] is None
+    np.testing.assert_allclose([r["r2"] for r in records], table["r2"], rtol=1e-8)
+
+
+def test_summary_marks_the_best_method(evaluated):
+    table = evaluated.conditions.copy()
+    table.loc[table["method"] == "ridge", ["r2_inf", "energy_score"]] = [0.9, 9.0]
+    summary = summarise(table)
+    assert len(summary) == 6
+    assert (summary["method"][summary["best_r2"]] == "ridge").all()
+    assert (summary["method"][summary["best_energy"]] == "coherent").all()
+    text = summary_text(table).splitlines()
+    assert text[0].split() == ["target", "coherent", "ridge"]
+    assert "0.900*/ 9.00" in text[1]

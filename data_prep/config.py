@@ -41,8 +41,9 @@ class PrepConfig:
     """Of the split."""
     latent_dim: int = 32
     """Width of the latents under `prep/published` (published mode)."""
-    embedding: Literal["pca", "columns"] = "pca"
-    """How omics become latents there: PCA, or simply the first columns (for checks)."""
+    embedding: Literal["pca", "autoencoder", "columns"] = "pca"
+    """How omics become latents there: PCA, the published autoencoder, or simply the first columns
+    (for checks). Slides always become latents by PCA."""
     patch_pooling: Literal["mean", "statistics"] = "mean"
     """How (N, D) patch features become a slide vector."""
     join_slides: Literal["mean", "first"] = "mean"

@@ -96,7 +96,26 @@ def first_columns(modality: str, tables: Splits, width: int) -> Splits:
     return {s: t.iloc[:, :width].set_axis(names, axis=1) for s, t in tables.items()}
 
 
-EMBEDDINGS: dict[str, Embedding] = {"pca": pca_embedding, "columns": first_columns}
+def autoencoder_embedding(modality: str, tables: Splits, width: int) -> Splits:
+    """The published autoencoder of the modality, trained on train with early stopping on val."""
+    from cohgen_jax.codec import fit_codec, published_config
+
+    codec = fit_codec(tables["train"], tables["val"], published_config(modality, width), seed=0)
+    return {
+        split: pd.DataFrame(
+            np.asarray(codec.encode(table)),
+            index=table.index,
+            columns=[str(i) for i in range(codec.width)],
+        )
+        for split, table in tables.items()
+    }
+
+
+EMBEDDINGS: dict[str, Embedding] = {
+    "pca": pca_embedding,
+    "columns": first_columns,
+    "autoencoder": autoencoder_embedding,
+}
 
 
 def align(latents: Mapping[str, Splits]) -> tuple[dict[str, Splits], Splits]:

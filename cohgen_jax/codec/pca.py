@@ -12,6 +12,8 @@ import numpy as np
 _EXACT_SIDE = 2000
 _OVERSAMPLING = 16
 _POWER_ITERATIONS = 6
+_ROUNDING = 1e-5
+"""Singular values below this share of the first are float32 rounding, not data."""
 
 
 class Pca(NamedTuple):
@@ -29,9 +31,7 @@ def fit_pca(x: np.ndarray, num_components: int, seed: int) -> Pca:
         values, components = _exact(centred, num_components)
     else:
         values, components = _randomised(centred, num_components, seed)
-    # float32 rounding alone gives singular values up to about eps * sqrt(n F) of the rms.
-    floor = np.finfo(np.float32).eps * max(x.shape) * values[0]
-    components = components[:, values > floor]
+    components = components[:, values > _ROUNDING * values[0]]
     # The sign of a component is arbitrary: make its largest loading positive.
     largest = np.abs(components).argmax(axis=0)
     components = components * np.sign(components[largest, np.arange(components.shape[1])])

@@ -31,6 +31,7 @@ class Preprocess(NamedTuple):
 
 def fit_preprocess(train: pd.DataFrame, *, max_missing: float, imputer: str) -> Preprocess:
     """Choose the features and their scale; `imputer` is "median" or "knn"."""
+    values = _finite_values(train)
     keep = usable_features(train, max_missing)
     if not keep["keep"].any():
         raise InputError(
@@ -38,7 +39,7 @@ def fit_preprocess(train: pd.DataFrame, *, max_missing: float, imputer: str) -> 
             f"{int(keep['missing'].sum())} are missing in {max_missing:.0%} or more of them, "
             f"{int(keep['constant'].sum())} are constant; raise max_missing or leave it out"
         )
-    values = train.loc[:, keep["keep"]].to_numpy(dtype=np.float32)
+    values = values[:, keep["keep"]]
     mean = np.nanmean(values, axis=0, dtype=np.float64)
     sd = np.nanstd(values, axis=0, dtype=np.float64)
     x = ((values - mean) / sd).astype(np.float32)
@@ -65,19 +66,25 @@ def standardise(fitted: Preprocess, table: pd.DataFrame, *, allow_absent: float)
             "rename the columns as they were in training, or raise allow_absent (they are then "
             "imputed)"
         )
-    values = table.reindex(columns=list(fitted.features)).to_numpy(dtype=np.float32)
-    if np.isinf(values).any():
-        row, column = np.argwhere(np.isinf(values))[0]
-        raise InputError(
-            f"column {fitted.features[column]!r}, row {table.index[row]!r}: infinite value; leave "
-            "the cell empty if it is not known"
-        )
+    values = _finite_values(table.reindex(columns=list(fitted.features)))
     return _impute(fitted, (values - fitted.mean[None, :]) / fitted.sd[None, :])
 
 
 def unstandardise(fitted: Preprocess, x: np.ndarray) -> np.ndarray:
     """float32 [..., F]: from units of x back to the units of the table."""
     return (np.asarray(x, dtype=np.float32) * fitted.sd + fitted.mean).astype(np.float32)
+
+
+def _finite_values(table: pd.DataFrame) -> np.ndarray:
+    """float32 [N, F], or the error that names the first infinite cell."""
+    values = table.to_numpy(dtype=np.float32)
+    if np.isinf(values).any():
+        row, column = np.argwhere(np.isinf(values))[0]
+        raise InputError(
+            f"column {table.columns[column]!r}, row {table.index[row]!r}: infinite value; leave "
+            "the cell empty if it is not known"
+        )
+    return values
 
 
 def _impute(fitted: Preprocess, x: np.ndarray) -> np.ndarray:

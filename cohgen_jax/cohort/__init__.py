@@ -3,7 +3,7 @@
 from cohgen_jax.cohort.cohort import SPLITS, Cohort
 from cohgen_jax.cohort.demo import DemoTruth, demo_cohort, demo_truth
 from cohgen_jax.cohort.labels import stage_number
-from cohgen_jax.cohort.load import load_cohort, load_patients, save_cohort, usable_features
+from cohgen_jax.cohort.load import load_cohort, save_cohort, usable_features
 from cohgen_jax.cohort.read import SOURCES, RawTables, read_tables
 from cohgen_jax.cohort.split import patient_split
 from cohgen_jax.cohort.tables import read_table
@@ -17,7 +17,6 @@ __all__ = [
     "demo_cohort",
     "demo_truth",
     "load_cohort",
-    "load_patients",
     "patient_split",
     "read_table",
     "read_tables",

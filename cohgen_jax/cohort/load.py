@@ -50,8 +50,8 @@ def load_cohort(
     notes = list(raw.notes)
     tables = raw.tables if modalities is not None else _worth_using(raw.tables, max_missing, notes)
     _check_overlap(tables)
-    samples = _aligned_samples(tables, raw, notes)
-    ids = samples.index
+    ids = pd.Index(sorted(set().union(*(t.index for t in tables.values()))), name="sample_id")
+    samples = sample_facts(ids, raw.facts, raw.facts_source, notes)
     complete = np.logical_and.reduce([ids.isin(t.index) for t in tables.values()])
     patients = samples["patient_id"].to_numpy()
     if "split" in samples.columns:
@@ -90,30 +90,6 @@ def load_cohort(
     return _cohort(raw, filtered, samples, split, notes)
 
 
-def load_patients(path: str | Path, modalities: Sequence[str]) -> Cohort:
-    """Patients never seen, each with whatever assays it has; every sample is on the side "test".
-
-    Args:
-        path: a folder of tables, a cohort directory, or a file of a suffix in `SOURCES`.
-        modalities: those that a model knows; the cohort has the ones that are there.
-    """
-    raw = read_tables(path)
-    tables = {m: raw.tables[m] for m in modalities if m in raw.tables}
-    notes = list(raw.notes)
-    if not tables:
-        raise InputError(
-            f"{path} has none of the modalities {', '.join(modalities)}; it has "
-            f"{', '.join(raw.tables)}: name the files by modality"
-        )
-    others = [m for m in raw.tables if m not in tables]
-    if others:
-        notes.append(f"Not modalities of this model, left alone: {shown(others)}.")
-    if not any(len(table) for table in tables.values()):
-        raise InputError(f"{path} has no sample with a value")
-    samples = _aligned_samples(tables, raw, notes)
-    return _cohort(raw, tables, samples, np.full(len(samples), "test", dtype=object), notes)
-
-
 def save_cohort(cohort: Cohort, path: str | Path) -> None:
     """Write the cohort directory: `<modality>.parquet`, `samples.parquet`, `cohort.json`."""
     path = Path(path)
@@ -138,7 +114,7 @@ def usable_features(train: pd.DataFrame, max_missing: float) -> dict[str, np.nda
     """bool [F] each: features to "keep", and those "missing" too often or "constant" on train."""
     values = train.to_numpy(dtype=np.float32)
     observed = ~np.isnan(values)
-    missing = (1 - observed.mean(axis=0) >= max_missing) | ~observed.any(axis=0)
+    missing = ((~observed).mean(axis=0) >= max_missing) | ~observed.any(axis=0)
     low = np.min(values, axis=0, where=observed, initial=np.inf)
     high = np.max(values, axis=0, where=observed, initial=-np.inf)
     constant = ~missing & (low == high)
@@ -162,14 +138,6 @@ def _worth_using(
     return kept
 
 
-def _aligned_samples(
-    tables: dict[str, pd.DataFrame], raw: RawTables, notes: list[str]
-) -> pd.DataFrame:
-    """The facts about every sample that has an assay, in the order of the ids."""
-    ids = pd.Index(sorted(set().union(*(t.index for t in tables.values()))), name="sample_id")
-    return sample_facts(ids, raw.facts, raw.facts_source, notes)
-
-
 def _cohort(
     raw: RawTables,
     tables: dict[str, pd.DataFrame],
@@ -185,7 +153,7 @@ def _cohort(
         tables={m: table.sort_index() for m, table in tables.items()},
         samples=pd.DataFrame(columns, index=samples.index),
         units={m: raw.units[m] for m in tables if m in raw.units},
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),  # loading what was loaded repeats them
     )
 
 

@@ -74,9 +74,8 @@ def numeric(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         ids = frame.index.to_numpy()
         parsed = {c: _parse_cells(frame[c].to_numpy(dtype=object), ids, c, name) for c in texts}
         frame = frame.assign(**parsed)
-    values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
-    with np.errstate(over="ignore"):
-        values = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # too large for float32 is infinite, and refused as such
+        values = frame.to_numpy(dtype=np.float32, na_value=np.nan)
     if np.isinf(values).any():
         row, column = np.argwhere(np.isinf(values))[0]
         raise InputError(

@@ -1,0 +1,316 @@
+"""From a folder of tables to a cohort and back, and each way the folder can be wrong."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohgen_jax.cohort import Cohort, load_cohort, read_tables, save_cohort
+from cohgen_jax.errors import InputError
+
+DATA = Path(os.environ.get("COHGEN_DATA", Path(__file__).parents[2] / "../shared/data"))
+
+
+def assert_same(a: Cohort, b: Cohort) -> None:
+    assert a.modalities == b.modalities
+    for modality in a.modalities:
+        pd.testing.assert_frame_equal(a.tables[modality], b.tables[modality])
+    pd.testing.assert_frame_equal(a.samples, b.samples, check_dtype=False)
+
+
+def test_labels_have_their_usual_names(tables, write):
+    cohort = load_cohort(write(tables))
+    columns = ["patient_id", "split", "cancer_type", "stage", "os_event", "os_days"]
+    assert list(cohort.samples.columns) == columns
+    assert set(cohort.samples["cancer_type"]) == {"LUAD", "BRCA"}
+    assert cohort.modalities == ("cna", "rna", "rppa")
+    assert cohort.present.shape == (200, 3)
+    assert cohort.present[:, 2].sum() == 160
+
+
+def test_absent_rows_and_missing_cells_stay_apart(tables, write):
+    tables["rna"].iloc[0, 3] = np.nan
+    tables["rna"].iloc[1] = np.nan
+    cohort = load_cohort(write(tables))
+    assert not cohort.present[1, 1]
+    assert "P001" not in cohort.tables["rna"].index
+    assert cohort.present[0, 1]
+    assert np.isnan(cohort.tables["rna"].loc["P000", "rna_3"])
+    assert any("rna: 1 rows without a value" in note for note in cohort.notes)
+    assert np.isnan(cohort.values("rna")[1]).all()
+    np.testing.assert_array_equal(cohort.values("rna")[2], tables["rna"].loc["P002"])
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "csv.gz", "tsv.gz"])
+def test_all_forms_give_the_same_cohort(tables, write, form):
+    assert_same(load_cohort(write(tables, form)), load_cohort(write(tables)))
+
+
+def test_the_order_of_rows_does_not_matter(tables, write, tmp_path):
+    cohort = load_cohort(write(tables))
+    shuffled = {name: t.sample(frac=1.0, random_state=3) for name, t in tables.items()}
+    assert_same(load_cohort(write(shuffled, "csv")), cohort)
+    assert not (
+        load_cohort(write(tables), seed=1).samples["split"] == cohort.samples["split"]
+    ).all()
+
+
+def test_saved_cohort_loads_unchanged(tables, write, tmp_path):
+    cohort = load_cohort(write(tables), modalities=["rppa", "rna", "cna"])
+    save_cohort(cohort, tmp_path / "saved")
+    again = load_cohort(tmp_path / "saved")
+    assert_same(again, cohort)
+    assert again.name == cohort.name
+    assert set(cohort.notes) < set(again.notes)
+    save_cohort(again, tmp_path / "saved")  # writing over a saved cohort is allowed
+    assert load_cohort(tmp_path / "saved").notes == again.notes
+
+
+def test_saving_never_overwrites_other_files(tables, write):
+    folder = write(tables)
+    with pytest.raises(InputError, match="no saved cohort"):
+        save_cohort(load_cohort(folder), folder)
+
+
+def test_subset_and_table_keep_order(tables, write):
+    cohort = load_cohort(write(tables))
+    ids = ["P010", "P003", "P150"]
+    some = cohort.subset(ids)
+    assert list(some.samples.index) == ids
+    assert list(some.table("rna").index) == ids
+    np.testing.assert_array_equal(some.present, cohort.present[[10, 3, 150]])
+    sides = [len(cohort.rows(s)) for s in ("train", "val", "test")]
+    assert sum(sides) == 200
+    assert list(cohort.table("cna", "val").index) == list(cohort.samples.index[cohort.rows("val")])
+    with pytest.raises(InputError, match="unknown split 'dev'"):
+        cohort.rows("dev")
+    with pytest.raises(InputError, match="unknown modality 'mri'; known: cna, rna, rppa"):
+        cohort.table("mri")
+
+
+# ---- facts about samples ----------------------------------------------------------------------
+
+
+def test_patients_of_tcga_barcodes(tables, write):
+    barcodes = [f"TCGA-AB-{i // 2:04d}-0{1 + i % 2}" for i in range(200)]
+    rename = dict(zip(tables["clinical"].index, barcodes, strict=True))
+    for name in ("rna", "cna", "rppa"):
+        tables[name] = tables[name].rename(index=rename)
+    by_patient = tables["clinical"].iloc[::2]
+    tables["clinical"] = by_patient.set_axis([b[:12] for b in barcodes[::2]], axis=0)
+    cohort = load_cohort(write(tables))
+    assert cohort.samples.loc["TCGA-AB-0003-02", "patient_id"] == "TCGA-AB-0003"
+    assert cohort.samples["cancer_type"].notna().all()
+    assert (cohort.samples.groupby("patient_id")["split"].nunique() == 1).all()
+
+
+def test_patient_column_wins_and_is_filled(tables, write):
+    tables["clinical"]["patient_id"] = [f"pat{i // 4}" if i < 100 else None for i in range(200)]
+    cohort = load_cohort(write(tables))
+    assert cohort.samples.loc["P007", "patient_id"] == "pat1"
+    assert cohort.samples.loc["P150", "patient_id"] == "P150"
+
+
+def test_samples_file_is_preferred_and_partial_facts_are_told(tables, write):
+    tables["samples"] = tables["clinical"].iloc[:190].rename(index={"P000": "stranger"})
+    cohort = load_cohort(write(tables))
+    notes = " ".join(cohort.notes)
+    assert "clinical.parquet was not read: samples.parquet was" in notes
+    assert "11 samples have no row in samples.parquet" in notes
+    assert "1 rows of samples.parquet belong to no sample" in notes
+
+
+def test_no_facts_at_all(tables, write):
+    del tables["clinical"]
+    cohort = load_cohort(write(tables))
+    assert list(cohort.samples.columns) == ["patient_id", "split"]
+    assert any("which has no cancer_type" in note for note in cohort.notes)
+
+
+def test_facts_of_other_samples_are_refused(tables, write):
+    tables["clinical"].index = [f"X{i}" for i in range(200)]
+    with pytest.raises(InputError, match=r"clinical\.parquet has none of the samples.*'X0'"):
+        load_cohort(write(tables))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("OS", "dead", r"os_event: must be 0 \(alive\) or 1.*'P002' \('dead'\)"),
+        ("OS", 2, r"os_event: must be 0 \(alive\) or 1"),
+        ("OS.time", -3, "os_days: must be days, not negative"),
+    ],
+)
+def test_bad_survival_is_named(tables, write, column, value, message):
+    tables["clinical"][column] = tables["clinical"][column].astype(object)
+    tables["clinical"].loc["P002", column] = value
+    with pytest.raises(InputError, match=message):
+        load_cohort(write(tables, "csv"))
+
+
+def test_given_split_is_used(tables, write):
+    rng = np.random.default_rng(0)
+    given = rng.choice(["train", "Validation", "test"], 200, p=[0.7, 0.1, 0.2])
+    tables["clinical"]["split"] = given
+    cohort = load_cohort(write(tables))
+    np.testing.assert_array_equal(
+        cohort.samples["split"], np.where(given == "Validation", "val", given)
+    )
+    assert any("The split is the one given in clinical.parquet" in note for note in cohort.notes)
+
+
+def test_bad_given_split_is_named(tables, write):
+    tables["clinical"]["split"] = ["train"] * 199 + ["holdout"]
+    with pytest.raises(InputError, match=r"'split': 1 samples.*first 'P199' \('holdout'\)"):
+        load_cohort(write(tables))
+    tables["clinical"]["split"] = ["train", "test"] * 100
+    tables["clinical"]["patient_id"] = [f"pat{i // 2}" for i in range(200)]
+    with pytest.raises(InputError, match="100 patients have samples on several sides: pat0"):
+        load_cohort(write(tables))
+
+
+# ---- which tables and which features ----------------------------------------------------------
+
+
+def test_unknown_modality_lists_the_known(tables, write):
+    with pytest.raises(InputError, match="unknown modality mri; known: cna, rna, rppa"):
+        load_cohort(write(tables), modalities=["rna", "mri"])
+
+
+def test_feature_annotation_is_ignored_with_a_note(tables, write):
+    folder = write(tables)
+    genes = pd.DataFrame({"chromosome": "1", "band": "p36"}, index=tables["cna"].columns)
+    genes.to_csv(folder / "cna_positions.csv")
+    (folder / "README.md").write_text("about")
+    cohort = load_cohort(folder)
+    assert cohort.modalities == ("cna", "rna", "rppa")
+    assert any("cna_positions.csv was not read as a modality" in note for note in cohort.notes)
+    assert any("README.md" in note for note in cohort.notes)
+
+
+def test_a_table_that_overlaps_no_other_is_named(tables, write):
+    tables["rppa"].index = [f"TCGA-{i}" for i in range(160)]
+    with pytest.raises(InputError, match=r"rppa shares no sample.*'TCGA-0'.*'P000'"):
+        load_cohort(write(tables))
+
+
+def test_a_transposed_table_is_recognised(tables, write):
+    tables["rna"] = tables["rna"].T.rename_axis("sample_id")
+    with pytest.raises(InputError, match=r"rna shares no sample.*transpose it"):
+        load_cohort(write(tables), modalities=["rna", "cna"])
+
+
+def test_one_modality_is_no_cohort(tables, write):
+    with pytest.raises(InputError, match=r"two modalities or more"):
+        load_cohort(write(tables), modalities=["rna"])
+
+
+def test_useless_columns_are_dropped_and_said(tables, write):
+    tables["rna"]["rna_0"] = np.float32(3.5)
+    tables["rna"]["rna_1"] = np.float32(np.nan)
+    tables["rna"].loc["P000":"P030", "rna_2"] = np.nan  # 31 of 200
+    cohort = load_cohort(write(tables))
+    assert list(cohort.tables["rna"].columns) == [f"rna_{i}" for i in range(3, 12)]
+    notes = " ".join(cohort.notes)
+    assert "rna: 1 features with a constant value in train were dropped: rna_0." in notes
+    assert (
+        "rna: 2 features with too many missing cells in train were dropped: rna_1, rna_2." in notes
+    )
+    assert "rna_2" in load_cohort(write(tables), max_missing=0.5).tables["rna"].columns
+
+
+def test_the_filter_is_fitted_on_train_only(tables, write):
+    split = load_cohort(write(tables)).samples["split"]
+    train = split.index[split == "train"]
+    tables["cna"].loc[train, "cna_4"] = 1.0  # varies in validation and test only
+    tables["cna"].loc[split.index[split == "test"], "cna_5"] = np.nan  # missing there only
+    columns = load_cohort(write(tables)).tables["cna"].columns
+    assert "cna_4" not in columns
+    assert "cna_5" in columns
+
+
+def test_a_table_full_of_holes_is_left_out_unless_named(tables, write):
+    rng = np.random.default_rng(0)
+    holes = tables["cna"].add_prefix("m_")
+    tables["mut"] = holes.mask(rng.random(holes.shape) < 0.4)
+    cohort = load_cohort(write(tables))
+    assert "mut" not in cohort.modalities
+    assert any("mut was left out: 9 of its 9 features" in note for note in cohort.notes)
+    assert "mut" in load_cohort(write(tables), max_missing=0.7).modalities
+    with pytest.raises(InputError, match=r"mut has no usable feature.*raise max_missing"):
+        load_cohort(write(tables), modalities=["rna", "mut"])
+
+
+def test_too_few_train_patients(tables, write):
+    tables["rppa"] = tables["rppa"].iloc[:70]
+    with pytest.raises(InputError, match=r"rppa is present for .. patients in train, fewer than a"):
+        load_cohort(write(tables))
+    load_cohort(write(tables), min_train=10)
+
+
+def test_no_complete_patients_in_test_or_validation(tables, write):
+    with pytest.raises(InputError, match=r"val has no sample with every.*raise val_fraction"):
+        load_cohort(write(tables), val_fraction=0.001)
+    with pytest.raises(InputError, match=r"test has no sample with every.*raise test_fraction"):
+        load_cohort(write(tables), test_fraction=0.0)
+    with pytest.raises(InputError, match=r"together below 1"):
+        load_cohort(write(tables), val_fraction=0.6, test_fraction=0.5)
+
+
+def test_two_files_of_one_modality(tables, write):
+    folder = write(tables)
+    tables["rna"].to_csv(folder / "rna.csv")
+    with pytest.raises(InputError, match=r"rna\.csv and rna\.parquet are both"):
+        load_cohort(folder)
+
+
+def test_folder_that_is_no_cohort(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        load_cohort(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="has no tables"):
+        load_cohort(tmp_path)
+    (tmp_path / "a.csv").write_text("x")
+    with pytest.raises(InputError, match="a cohort is a folder of tables"):
+        load_cohort(tmp_path / "a.csv")
+
+
+def test_schema_version_is_checked(tables, write, tmp_path):
+    save_cohort(load_cohort(write(tables)), tmp_path / "saved")
+    about = tmp_path / "saved" / "cohort.json"
+    written = json.loads(about.read_text())
+    about.write_text(json.dumps(written | {"schema_version": 99}))
+    with pytest.raises(InputError, match="schema version 99, this program reads 1"):
+        load_cohort(tmp_path / "saved")
+    for text in ("{", "[]", '{"schema_version": 1}'):
+        about.write_text(text)
+        with pytest.raises(InputError, match="is not a cohort description"):
+            load_cohort(tmp_path / "saved")
+
+
+def test_read_tables_fits_nothing(tables, write):
+    tables["rna"]["rna_0"] = np.float32(3.5)
+    raw = read_tables(write({"rna": tables["rna"].iloc[:3]}))
+    assert list(raw.tables) == ["rna"]
+    pd.testing.assert_frame_equal(raw.tables["rna"], tables["rna"].iloc[:3])
+
+
+# ---- real data --------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not (DATA / "tcga").is_dir(), reason="COHGEN_DATA has no folder tcga")
+def test_real_cohort_loads_as_it_stands():
+    cohort = load_cohort(DATA / "tcga")
+    assert cohort.modalities == ("cna", "rna", "rppa", "wsi")
+    assert len(cohort.samples) == 4250
+    assert 550 < len(cohort.rows("test")) < 680
+    assert 240 < len(cohort.rows("val")) < 320
+    assert cohort.present[cohort.rows("test")].all()
+    assert cohort.present[cohort.rows("val")].all()
+    shares = cohort.samples.groupby("cancer_type")["split"].value_counts(normalize=True)
+    assert (shares.xs("test", level="split") > 0.12).all()
+    notes = " ".join(cohort.notes)
+    assert "mut was left out" in notes
+    assert "cna_gene_positions_hg19.csv was not read as a modality" in notes

@@ -1,0 +1,96 @@
+"""Patient-level splits: what holds for every seed and every cohort."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohgen_jax.cohort import patient_split, stage_number
+from cohgen_jax.errors import InputError
+
+
+def _cohort(rng, num_patients=300):
+    """Samples of patients with one to three samples, four cancer types, holes."""
+    per_patient = rng.choice([1, 1, 1, 2, 3], num_patients)
+    patients = np.repeat([f"p{i:03d}" for i in range(num_patients)], per_patient)
+    strata = np.repeat(
+        rng.choice(["a", "b", "c", "d"], num_patients, p=[0.5, 0.3, 0.15, 0.05]), per_patient
+    )
+    complete = rng.random(len(patients)) < 0.7
+    return patients, strata.astype(object), complete
+
+
+def _split(patients, strata, complete, seed=0, val=0.07, test=0.15):
+    return patient_split(
+        patients, strata, complete, val_fraction=val, test_fraction=test, seed=seed
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_patient_is_on_two_sides(seed):
+    patients, strata, complete = _cohort(np.random.default_rng(seed))
+    split = _split(patients, strata, complete, seed)
+    frame = pd.DataFrame({"p": patients, "s": split, "stratum": strata, "whole": complete})
+    assert (frame.groupby("p")["s"].nunique() == 1).all()
+    assert frame.loc[frame["s"] != "train", "whole"].all()
+    # Each stratum gives the floor of its share, where it has that many complete patients.
+    for _, group in frame.groupby("stratum"):
+        n = group["p"].nunique()
+        eligible = group.groupby("p")["whole"].all().sum()
+        wanted = int(0.07 * n) + int(0.15 * n)
+        held_out = group.loc[group["s"] != "train", "p"].nunique()
+        assert held_out == min(wanted, eligible)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_order_of_samples_does_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    patients, strata, complete = _cohort(rng)
+    split = _split(patients, strata, complete, seed)
+    order = rng.permutation(len(patients))
+    np.testing.assert_array_equal(
+        _split(patients[order], strata[order], complete[order], seed), split[order]
+    )
+
+
+def test_seeds_differ_and_strata_do_not_disturb_each_other():
+    patients, strata, complete = _cohort(np.random.default_rng(0))
+    split = _split(patients, strata, complete)
+    assert (split != _split(patients, strata, complete, seed=1)).any()
+    without = strata != "d"
+    np.testing.assert_array_equal(
+        _split(patients[without], strata[without], complete[without]), split[without]
+    )
+
+
+def test_too_few_complete_patients_are_shared_in_proportion():
+    patients = np.array([f"p{i}" for i in range(100)])
+    complete = np.arange(100) < 9  # 10 and 20 wanted
+    split = _split(patients, np.full(100, "a"), complete, val=0.10, test=0.20)
+    assert (split == "val").sum() == 3
+    assert (split == "test").sum() == 6
+
+
+def test_floor_is_of_the_share_meant():
+    patients = np.array([f"p{i}" for i in range(100)])
+    split = _split(patients, np.full(100, "a"), np.ones(100, bool), val=0.29, test=0.07)
+    assert (split == "val").sum() == 29  # 0.29 * 100 is 28.999999999999996
+    assert (split == "test").sum() == 7
+
+
+def test_unknown_strata_are_one_stratum():
+    patients = np.array([f"p{i}" for i in range(40)])
+    strata = np.array([None, np.nan] * 20, dtype=object)
+    split = _split(patients, strata, np.ones(40, bool), val=0.1, test=0.1)
+    assert (split == "val").sum() == 4
+
+
+@pytest.mark.parametrize(("val", "test"), [(-0.1, 0.2), (0.5, 0.5)])
+def test_bad_fractions(val, test):
+    with pytest.raises(InputError, match="at least 0"):
+        _split(np.array(["p"]), np.array(["a"]), np.array([True]), val=val, test=test)
+
+
+def test_stage_numbers():
+    found = ["I", "Stage IIA", "stage iii", "IV", 2, 3.0, "4", "IIIC2", None, "X", "Stage 0", "V"]
+    expected = [1, 2, 3, 4, 2, 3, 4, 3] + [np.nan] * 4
+    np.testing.assert_array_equal(stage_number(pd.Series(found, dtype=object)), expected)

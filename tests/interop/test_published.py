@@ -4,6 +4,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
@@ -61,23 +62,32 @@ def test_banks_of_the_run_predict_what_their_models_predict():
             for source in bank.sources
         ]
         np.testing.assert_allclose(bank.losses, [f["best_loss"] for f in files], rtol=1e-6)
+        predict = _predictor(bank, [f["cond0"] for f in files])
         for k, arrays in enumerate(files):
-            _check_bank(bank, [f["cond0"] for f in files], arrays, member=k)
+            _check_member(predict, arrays, k)
         if (target, MULTI) in run.folders:
             arrays = golden.load(golden.folder("torch_run") / f"forward_{target}_from_multi.npz")
             multi = run.multi(target)
             assert multi.num_models == 1
-            _check_bank(multi, golden.numbered(arrays, "cond"), arrays, member=0)
+            _check_member(_predictor(multi, golden.numbered(arrays, "cond")), arrays, 0)
 
 
-def _check_bank(bank, conds, arrays, member):
-    """The bank's member gives the recorded output at the level of the first sample."""
+def _predictor(bank, conds):
+    present = np.ones((len(conds[0]), len(bank.sources)), bool)
+
+    @jax.jit
+    def predict(x, t):
+        return bank.predict_eps(x[None], t, conds, present, jnp.float32(0.6), jnp.float32(0.8))
+
+    return predict
+
+
+def _check_member(predict, arrays, k):
+    """Model k gives the recorded output for the samples at the first sample's noise level."""
     t = arrays["t"][0]
-    at_t = arrays["t"] == t
-    present = np.ones((len(at_t), len(bank.sources)), bool)
-    eps = bank.predict_eps(arrays["x"][None], np.int32(t), conds, present, 1.0, 1.0)
-    assert eps.shape == (bank.num_models, 1, *arrays["x"].shape)
-    np.testing.assert_allclose(eps[member, 0][at_t], arrays["out"][at_t], rtol=0, atol=1e-5)
+    recorded = arrays["t"] == t
+    eps = predict(arrays["x"], np.int32(t))[k, 0]
+    np.testing.assert_allclose(eps[recorded], arrays["out"][recorded], rtol=0, atol=1e-5)
 
 
 # --- a synthetic folder, for what does not need published numbers -------------------------------

@@ -1,1 +1,67 @@
-"""Judging generated data: fidelity, calibration, manifold, distances, baselines, reports."""
+"""Judging generated data: fidelity, calibration, manifold, distances, and baselines to beat.
+
+Figures and the report are in `evaluation.figures`, `evaluation.style` and `evaluation.report`,
+which need matplotlib and jinja2 and are not imported here.
+"""
+
+from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
+from cohgen_jax.evaluation.distances import (
+    pair_distances,
+    real_against_generated,
+    real_against_real,
+    set_distances,
+)
+from cohgen_jax.evaluation.fidelity import (
+    Condition,
+    Evaluation,
+    conditions,
+    evaluate,
+    score_by_label,
+    score_draws,
+    write_table,
+)
+from cohgen_jax.evaluation.generator import Generated, Generator
+from cohgen_jax.evaluation.manifold import Manifold, manifold_metrics
+from cohgen_jax.evaluation.masks import balanced_masks
+from cohgen_jax.evaluation.metrics import (
+    cosine_distance,
+    energy_score,
+    interval_coverage,
+    mse,
+    r2,
+    r2_by_group,
+    r2_inf,
+    spread_error,
+)
+from cohgen_jax.evaluation.summary import summarise, summary_text
+
+__all__ = [
+    "BASELINES",
+    "Condition",
+    "Evaluation",
+    "Generated",
+    "Generator",
+    "Manifold",
+    "balanced_masks",
+    "conditions",
+    "cosine_distance",
+    "energy_score",
+    "evaluate",
+    "fit_baselines",
+    "interval_coverage",
+    "manifold_metrics",
+    "mse",
+    "pair_distances",
+    "r2",
+    "r2_by_group",
+    "r2_inf",
+    "real_against_generated",
+    "real_against_real",
+    "score_by_label",
+    "score_draws",
+    "set_distances",
+    "spread_error",
+    "summarise",
+    "summary_text",
+    "write_table",
+]

@@ -130,15 +130,15 @@ def score_by_label(draws: np.ndarray, real: np.ndarray, labels: np.ndarray) -> p
     variance removed). Labels of fewer than MIN_GROUP patients are left out.
     """
     counts = pd.Series(labels).value_counts().sort_index()
-    counts = counts[counts >= MIN_GROUP]
-    if counts.empty:
+    names = [label for label, count in counts.items() if count >= MIN_GROUP]
+    if not names:
         return pd.DataFrame()
-    members = np.stack([np.asarray(labels == label, np.float32) for label in counts.index])
+    members = np.stack([np.asarray(labels == label, np.float32) for label in names])
     each, posterior = _label_scores(draws, real, members)
     return pd.DataFrame(
         {
-            "label": counts.index,
-            "n": counts.to_numpy(),
+            "label": names,
+            "n": members.sum(axis=1).astype(int),
             "r2": each.mean(axis=0),
             "r2_sd": each.std(axis=0, ddof=1),
             "r2_inf": np.asarray(posterior),

@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,18 +51,19 @@ def score_bars(
     Whiskers: standard deviation over draws, or standard error over patients for the energy score
     (none for scores that have neither).
     """
-    table = table[table["num_sources"] > 0]
+    table = table.query("num_sources > 0")
     targets = [m for m in modalities if m in set(table["target"])]
-    per_target = table.groupby("target")["sources"].nunique().max()
-    columns = 2 if per_target <= 8 and len(targets) > 1 else 1
+    per_target = max(len(set(own["sources"])) for _, own in table.groupby("target"))
+    wide = 8 < per_target <= MAX_SUBSETS
+    columns = 1 if wide or len(targets) == 1 else 2
     rows = -(-len(targets) // columns)
-    width = (4.2 if per_target <= 8 else 8.4) if per_target <= MAX_SUBSETS else 6.0
+    width = 8.4 if wide else 4.2
     with house_style():
         figure = Figure(figsize=(width * columns, 2.9 * rows + 0.3), layout="constrained")
         outer = figure.add_gridspec(rows, columns)
         axes = None
         for index, target in enumerate(targets):
-            chosen = table[table["target"] == target]
+            chosen = table.query("target == @target")
             cell = outer[index // columns, index % columns]
             if per_target <= MAX_SUBSETS:
                 sources = [m for m in modalities if m != target]
@@ -74,7 +76,7 @@ def score_bars(
                 _dots(figure.add_subplot(inner[1], sharex=axes), labels, sources)
             else:
                 axes = figure.add_subplot(cell)
-                sizes = sorted(chosen["num_sources"].unique())
+                sizes = sorted(set(chosen["num_sources"]))
                 _bars(axes, _mean_by_size(chosen, score), sizes, "num_sources", score, baselines)
                 axes.set_xticks(range(len(sizes)), sizes)
                 axes.set_xlabel("number of sources (mean over subsets)")
@@ -83,7 +85,7 @@ def score_bars(
                 axes.set_ylabel(SCORE_LABELS.get(score, score).replace(" (", "\n("))
         if axes is not None:
             methods = sorted(dict.fromkeys(table["method"]), key=lambda name: name in baselines)
-            top_legend(figure, axes, columns=6, labels=[method_label(m) for m in methods])
+            top_legend(figure, axes, labels=[method_label(m) for m in methods])
     return figure
 
 
@@ -93,7 +95,7 @@ def _in_order(table: pd.DataFrame) -> list[str]:
 
 
 def _mean_by_size(table: pd.DataFrame, score: str) -> pd.DataFrame:
-    return table.groupby(["method", "num_sources"], as_index=False)[[score]].mean()
+    return table.pivot_table(score, ["method", "num_sources"]).reset_index()
 
 
 def _bars(
@@ -118,7 +120,7 @@ def _bars(
         height = grid.loc[method, score].to_numpy(float)
         error = SCORE_ERRORS.get(score)
         spread = grid.loc[method, error].to_numpy(float) if error in table else None
-        look = {"color": method_colour(method, methods), "label": method_label(method)}
+        look: Any = {"color": method_colour(method, methods), "label": method_label(method)}
         if far_from_zero:
             axes.errorbar(at, height, spread, fmt="o", markersize=4.5, elinewidth=1, **look)
         else:
@@ -176,20 +178,20 @@ def loss_curves(
     """
     targets = list(dict.fromkeys(target for _, target, _ in models))
     labels = sorted({label for *_, label in models} - {"multi"})
+    by_model = dict(list(history.groupby("model")))
     with house_style():
         figure, axes = panels(2, len(targets), width=2.5, height=2.1, sharex=True, sharey="row")
         for model, target, label in sorted(models, key=lambda row: (row[2] == "multi", row[2])):
             top, bottom = axes[:, targets.index(target)]
-            rows = history[history["model"] == model].sort_values("epoch")
+            rows = by_model[model].sort_values("epoch")
             colour = (
                 method_colour("multi") if label == "multi" else modality_colour(labels.index(label))
             )
-            look = {"color": colour, "linewidth": 1.8 if label == "multi" else 1.2}
+            look: Any = {"color": colour, "linewidth": 1.8 if label == "multi" else 1.2}
             top.plot(rows["epoch"], rows["train_loss"], **look, label=method_label(label))
             bottom.plot(rows["epoch"], rows[validation], **look)
-            if rows[validation].notna().any():
-                best = rows.loc[rows[validation].idxmin()]
-                bottom.plot(best["epoch"], best[validation], "o", color=colour, markersize=4)
+            best = rows.dropna(subset=[validation]).nsmallest(1, validation)
+            bottom.plot(best["epoch"], best[validation], "o", color=colour, markersize=4)
         for target, (top, bottom) in zip(targets, axes.T, strict=True):
             top.set_title(target)
             bottom.set_xlabel("epoch")
@@ -197,7 +199,7 @@ def loss_curves(
             bottom.grid(axis="y")
         axes[0, 0].set_ylabel("training loss")
         axes[1, 0].set_ylabel(_validation_label(validation))
-        top_legend(figure, *axes[0], columns=8)
+        top_legend(figure, *axes[0])
     return figure
 
 

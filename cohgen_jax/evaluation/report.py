@@ -109,10 +109,9 @@ def _summary(conditions: pd.DataFrame) -> dict[str, Any]:
     table = summarise(conditions)
     methods = list(dict.fromkeys(table["method"]))
     rows = []
-    for target in dict.fromkeys(table["target"]):
-        own = table[table["target"] == target]
+    for target, own in table.groupby("target", sort=False):
         cells = {row["method"]: row for row in own.to_dict("records")}
-        rows.append((target, own["n"].iloc[0], [cells.get(method) for method in methods]))
+        rows.append((target, own["n"].max(), [cells.get(method) for method in methods]))
     return {"methods": methods, "rows": rows}
 
 

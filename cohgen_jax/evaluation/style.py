@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def modality_colour(index: int) -> str:
 @contextmanager
 def house_style() -> Iterator[None]:
     """Settings for drawing; wrap the making of a figure in it."""
-    settings = {
+    settings: Any = {
         "font.size": 9,
         "axes.titlesize": 10,
         "axes.titleweight": "bold",
@@ -81,16 +82,20 @@ def panels(rows: int, columns: int, *, width: float, height: float, **options):
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def top_legend(
-    figure: Figure, *axes: Axes, columns: int, labels: Sequence[str] | None = None
-) -> None:
+def top_legend(figure: Figure, *axes: Axes, labels: Sequence[str] | None = None) -> None:
     """One legend above all panels, each label once, in the order of `labels` (or of drawing)."""
     handles = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     names = list(handles) if labels is None else [name for name in labels if name in handles]
-    figure.legend([handles[n] for n in names], names, loc="outside upper center", ncols=columns)
+    figure.legend(
+        [handles[name] for name in names],
+        names,
+        loc="outside upper center",
+        ncols=max(int(figure.get_figwidth() / 1.6), 1),
+        columnspacing=1.5,
+    )
 
 
 def save(figure: Figure, stem: Path) -> Path:

@@ -12,25 +12,27 @@ def summarise(conditions: pd.DataFrame) -> pd.DataFrame:
     Columns target, method, sources, n, then SUMMARY_COLUMNS; `best_r2` and `best_energy` mark the
     best method of a target. Targets and methods keep their order.
     """
-    most = conditions.groupby("target")["num_sources"].transform("max")
-    table = conditions[conditions["num_sources"] == most]
-    table = table[["target", "method", "sources", "n", *SUMMARY_COLUMNS]].copy()
-    table["best_r2"] = table["r2_inf"] == table.groupby("target")["r2_inf"].transform("max")
-    lowest = table.groupby("target")["energy_score"].transform("min")
-    table["best_energy"] = table["energy_score"] == lowest
-    order = {target: i for i, target in enumerate(dict.fromkeys(conditions["target"]))}
-    return table.sort_values("target", key=lambda c: c.map(order), kind="stable", ignore_index=True)
+    rows = []
+    for _, table in conditions.groupby("target", sort=False):
+        table = table.query("num_sources == num_sources.max()")
+        columns = ["target", "method", "sources", "n", *SUMMARY_COLUMNS]
+        best_r2 = table["r2_inf"] == table["r2_inf"].max()
+        best_energy = table["energy_score"] == table["energy_score"].min()
+        rows.append(table.filter(columns).assign(best_r2=best_r2, best_energy=best_energy))
+    return pd.concat(rows, ignore_index=True)
 
 
 def summary_text(conditions: pd.DataFrame) -> str:
     """The summary for a terminal: R2 of the posterior mean / energy score, * marks the best."""
     table = summarise(conditions)
 
-    def cell(row: pd.Series) -> str:
-        r2 = f"{row['r2_inf']:.3f}{'*' if row['best_r2'] else ' '}"
-        return f"{r2}/ {row['energy_score']:.2f}{'*' if row['best_energy'] else ' '}"
-
-    table["cell"] = [cell(row) for _, row in table.iterrows()]
+    columns = zip(
+        *(table[c] for c in ("r2_inf", "best_r2", "energy_score", "best_energy")), strict=True
+    )
+    table["cell"] = [
+        f"{r2:.3f}{'*' if best_r2 else ' '}/ {energy:.2f}{'*' if best_energy else ' '}"
+        for r2, best_r2, energy, best_energy in columns
+    ]
     methods, targets = list(dict.fromkeys(table["method"])), list(dict.fromkeys(table["target"]))
     wide = table.pivot(index="target", columns="method", values="cell").loc[targets, methods]
     wide = wide.astype(object).where(wide.notna(), "-")

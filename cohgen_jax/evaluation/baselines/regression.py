@@ -78,7 +78,7 @@ def kernel_ridge(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndar
     solves are cubic in n. Leave-one-out residuals are (K + a I)^-1 (Y - mean), each row over the
     diagonal of that inverse (the training mean taken as known).
     """
-    from scipy.linalg import cho_factor, cho_solve, lapack
+    from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
 
     mean_y = y.mean(axis=0)
     tuning = np.linspace(0, len(x) - 1, min(len(x), TUNING_ROWS)).astype(int)
@@ -105,7 +105,8 @@ def kernel_ridge(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndar
 
     cholesky = factor(squared_distances(x, x), scale, penalty)
     dual = cho_solve(cholesky, y - mean_y)
-    inverse, _ = lapack.dpotri(cholesky[0], lower=True)
+    (invert,) = get_lapack_funcs(("potri",), (cholesky[0],))
+    inverse, _ = invert(cholesky[0], lower=True)
     residuals = dual / np.diag(inverse)[:, None]
     gamma = scale * unit
     return _residual_bootstrap(

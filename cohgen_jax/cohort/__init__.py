@@ -1,10 +1,10 @@
 """Cohorts: aligned tables with holes, patient-level splits, labels, a simulated example."""
 
 from cohgen_jax.cohort.cohort import SPLITS, Cohort
-from cohgen_jax.cohort.demo import DemoTruth, demo_cohort, demo_truth
 from cohgen_jax.cohort.labels import stage_number
 from cohgen_jax.cohort.load import load_cohort, save_cohort, usable_features
 from cohgen_jax.cohort.read import SOURCES, RawTables, read_tables
+from cohgen_jax.cohort.simulate import DemoTruth, demo_cohort, demo_truth
 from cohgen_jax.cohort.split import patient_split
 from cohgen_jax.cohort.tables import read_table
 

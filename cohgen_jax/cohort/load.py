@@ -106,7 +106,7 @@ def save_cohort(cohort: Cohort, path: str | Path) -> None:
         "units": cohort.units,
         "notes": list(cohort.notes),
     }
-    # Written last, so that a directory that was cut short is not taken for a whole one.
+    # Written last: it vouches for the files that it names.
     (path / "cohort.json").write_text(json.dumps(about, indent=2) + "\n")
 
 

@@ -84,7 +84,15 @@ def test_modalities_predict_each_other_and_not_only_linearly(demo):
 
 
 def test_command_writes_a_cohort_directory(tmp_path):
-    command = [sys.executable, "-m", "cohgen_jax.cohort.demo", "--num-patients", "300"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "cohgen_jax.cohort.demo",
+        "--num-patients",
+        "300",
+    ]
     subprocess.run([*command, "--out", tmp_path / "demo"], check=True, capture_output=True)
     cohort, demo = load_cohort(tmp_path / "demo"), demo_cohort(0, 300)
     assert cohort.name == "demo"

@@ -88,7 +88,7 @@ def _fingerprints(tree: Mapping[str, Any]) -> dict[str, Any]:
 
     def fingerprint(array) -> dict[str, Any]:
         array = np.ascontiguousarray(array)
-        return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": zlib.crc32(array)}
+        return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": zlib.crc32(array.data)}
 
     return jax.tree.map(fingerprint, dict(tree))
 

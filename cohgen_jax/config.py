@@ -33,7 +33,7 @@ class ExperimentConfig:
     """How the finished models are sampled."""
     single: TrainConfig = TrainConfig()
     """The single-condition models, one for each ordered pair of modalities."""
-    multi: TrainConfig = TrainConfig(cond_dropout=0.3)
+    multi: TrainConfig = TrainConfig(members=3, cond_dropout=0.3)
     """The multi-condition models, one for each target."""
     seed: int = 0
 
@@ -63,6 +63,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
         return _resized(
             ExperimentConfig(codec=CodecConfig(latent_dim=8), solver=SolverConfig(num_steps=10)),
             network=NetworkConfig(width=32, num_layers=1, time_embedding=16),
+            members=1,
             batch_size=32,
             num_epochs=4,
             validate_every=2,
@@ -78,6 +79,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
                 solver=full_chain,
             ),
             network=NetworkConfig(architecture="norm_mlp", width=512, num_layers=4),
+            members=1,
             learning_rate=1e-3,
             lr_schedule="constant",
             weight_decay=0.0,

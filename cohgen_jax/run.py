@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from cohgen_jax import rundir
 from cohgen_jax.checkpoint import load_tree, save_tree
@@ -50,12 +51,10 @@ class Models:
     scores: dict[str, list[float]]
     """Metric -> its best value on validation, one a model."""
 
-    def position(self, target: int, sources: tuple[int, ...]) -> int:
-        return next(
-            k
-            for k, spec in enumerate(self.specs)
-            if (spec.target, spec.sources) == (target, sources)
-        )
+    def members(self, target: int, sources: tuple[int, ...]) -> list[int]:
+        """Positions of the models that generate this target from these sources."""
+        wanted = (target, sources)
+        return [k for k, spec in enumerate(self.specs) if (spec.target, spec.sources) == wanted]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,29 +93,29 @@ class Run:
         chosen = [self.index(s) for s in sources or [m for m in self.modalities if m != target]]
         if t in chosen:
             raise InputError(f"the target {target!r} cannot also be a source")
-        models = self.models["single"]
-        ks = [models.position(t, (s,)) for s in chosen]
-        return self._bank("single", target, [self.modalities[s] for s in chosen], ks)
+        return self._bank("single", target, chosen, [(s,) for s in chosen])
 
     def multi_bank(self, target: str) -> Bank:
-        """The multi-condition model of a target, as a bank of one."""
+        """The multi-condition model of a target (all its members), as a bank."""
         t = self.index(target)
-        sources = tuple(s for s in range(len(self.modalities)) if s != t)
-        k = self.models["multi"].position(t, sources)
-        return self._bank("multi", target, [self.modalities[s] for s in sources], [k])
+        sources = [s for s in range(len(self.modalities)) if s != t]
+        return self._bank("multi", target, sources, [tuple(sources)])
 
-    def _bank(self, kind: str, target: str, sources: list[str], ks: list[int]) -> Bank:
-        models, train = self.models[kind], _train_config(self.config, kind)
+    def _bank(
+        self, kind: str, target: str, sources: list[int], wanted: list[tuple[int, ...]]
+    ) -> Bank:
+        models, train = self.models[kind], train_config(self.config, kind)
         latent_dim = self.latents.z.shape[2]
-        num_conds = len(models.specs[0].sources)
-        module = build(train.network, latent_dim, (latent_dim,) * num_conds)
+        module = build(train.network, latent_dim, (latent_dim,) * len(wanted[0]))
+        ks = [k for looks_at in wanted for k in models.members(self.index(target), looks_at)]
         kept = models.variables[train.keep]
         return Bank.from_models(
             target,
-            sources,
+            [self.modalities[s] for s in sources],
             [(module, jax.tree.map(lambda leaf, k=k: leaf[k], kept)) for k in ks],
             predicts=self.config.diffusion.predicts,
             losses=[models.scores["timestep"][k] for k in ks],
+            slots=[[sources.index(s) for s in models.specs[k].sources] for k in ks],
         )
 
 
@@ -195,7 +194,7 @@ def open_run(run_dir: str | Path) -> Run:
     return Run(run_dir, config, samples, _read_latents(run_dir, samples, codecs), codecs, models)
 
 
-def _train_config(config: ExperimentConfig, kind: str) -> TrainConfig:
+def train_config(config: ExperimentConfig, kind: str) -> TrainConfig:
     return {"single": config.single, "multi": config.multi}[kind]
 
 
@@ -248,12 +247,12 @@ def _train_kind(
 ) -> None:
     if (run_dir / "models" / kind / "about.json").exists():
         return
-    train = _train_config(config, kind)
+    train = train_config(config, kind)
     farm, data = make_farm(
-        _SPECS[kind](latents.modalities),
+        _SPECS[kind](latents.modalities, train.members),
         latents.z,
         latents.present,
-        latents.widths,
+        latents.widths.tolist(),
         cohort.rows("train"),
         cohort.rows("val"),
         train,
@@ -262,14 +261,15 @@ def _train_kind(
     )
 
     def on_progress(progress: Progress) -> None:
-        rundir.log(
-            run_dir,
-            "validated",
-            kind=kind,
-            epoch=progress.epoch,
-            active=progress.active,
-            seconds=round(progress.seconds, 2),
-        )
+        if progress.rows:
+            rundir.log(
+                run_dir,
+                "validated",
+                kind=kind,
+                epoch=progress.epoch,
+                active=progress.active,
+                seconds=round(progress.seconds, 2),
+            )
         report(kind, progress)
 
     state, history = train_farm(farm, data, run_dir / "checkpoints" / kind, on_progress)
@@ -301,6 +301,6 @@ def _checksum(cohort: Cohort) -> str:
     digest = hashlib.sha256()
     frames = [cohort.tables[m] for m in cohort.modalities]
     for frame in (*frames, cohort.samples[["patient_id", "split"]]):
-        digest.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())
+        digest.update(hash_pandas_object(frame).to_numpy().tobytes())
         digest.update("\0".join(map(str, frame.columns)).encode())
     return digest.hexdigest()[:16]

@@ -114,6 +114,12 @@ def log(run_dir: Path, event: str, **facts: Any) -> None:
         file.write(json.dumps({"time": now, "event": event, **facts}) + "\n")
 
 
+def notes(run_dir: Path) -> list[str]:
+    """What was told about the data when the run began, from log.jsonl."""
+    lines = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+    return list(dict.fromkeys(line["text"] for line in lines if line["event"] == "note"))
+
+
 def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
     """A (nested) configuration dataclass from what `dataclasses.asdict` and JSON made of it."""
     import typing

@@ -29,6 +29,15 @@ def say(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
 
 
+def advance(bar: tqdm) -> Callable[[int], None]:
+    """A callback that moves a bar on."""
+
+    def by(count: int) -> None:
+        bar.update(count)
+
+    return by
+
+
 class TrainingBars:
     """One bar for each farm: epochs, models still running, mean validation energy score."""
 
@@ -36,17 +45,36 @@ class TrainingBars:
         self.bars: dict[str, tqdm] = {}
 
     def __call__(self, kind: str, progress: Progress) -> None:
-        if kind not in self.bars:
-            models = len(progress.rows)
+        if not progress.rows:
             self.bars[kind] = tqdm(
-                total=progress.num_epochs, desc=f"{models} {kind}-condition models", unit="epoch"
+                total=progress.num_epochs,
+                initial=progress.epoch,
+                desc=f"{progress.models} {kind}-condition models",
+                unit="epoch",
             )
+            return
         bar = self.bars[kind]
         energy = sum(row["val_energy"] for row in progress.rows) / len(progress.rows)
         bar.set_postfix(energy=f"{energy:.3f}", running=progress.active, refresh=False)
         bar.update(progress.epoch - bar.n)
         if progress.epoch == progress.num_epochs or progress.active == 0:
             bar.close()
+
+
+class ConditionsBar:
+    """Conditions of an evaluation, done and to do."""
+
+    def __enter__(self) -> ConditionsBar:
+        self.bar = tqdm(desc="conditions", unit="condition", smoothing=0.1)
+        return self
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        self.bar.total = total
+        self.bar.set_postfix_str(what, refresh=False)
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *exception) -> None:
+        self.bar.close()
 
 
 def _use_compilation_cache() -> None:

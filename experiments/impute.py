@@ -24,7 +24,7 @@ from tqdm import tqdm
 from cohgen_jax.impute import impute_tables
 from cohgen_jax.run import open_run
 from cohgen_jax.sampling.consensus import Consensus
-from experiments.common import run_command, say
+from experiments.common import advance, run_command, say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def main() -> None:
             consensus=arguments.consensus,
             seed=arguments.seed,
             tell=say,
-            on_rows=bar.update,
+            on_rows=advance(bar),
         )
     say(f"{len(written)} files in {arguments.out}")
 

@@ -1,7 +1,15 @@
 """Settings of every test: no silent broadcasting between ranks, full float32 products."""
 
+from pathlib import Path
+
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Accelerators round the factors of a float32 product by default; golden numbers are not rounded.
 jax.config.update("jax_default_matmul_precision", "highest")
+# Most of a test's time is compilation: compile lightly, and keep what was compiled, since tests
+# share programs.
+jax.config.update("jax_disable_most_optimizations", True)
+CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

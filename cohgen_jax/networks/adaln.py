@@ -2,7 +2,7 @@
 
     c      = SiLU( W_t emb(t) + W_c [cond_1 m_1, ..., cond_C m_C, m] )          steering vector
     h      <- h + gate(c) * W_2 dropout(SiLU(W_1 (LN(h) (1 + scale(c)) + shift(c))))   per block
-    output =  W_o (LN(h) (1 + scale(c)) + shift(c))
+    output =  W_o dropout(LN(h) (1 + scale(c)) + shift(c))
 
 (adaLN-Zero, Peebles & Xie 2023, section 3.2: gates and output start at zero, so that training
 starts from the identity.) Masks enter the steering as inputs, so "absent" and "present and
@@ -59,11 +59,12 @@ class AdaLNMLP(nn.Module):
             out = nn.Dense(num * width, kernel_init=nn.initializers.zeros, name=name)(steering)
             return jnp.split(out, num, axis=-1)
 
+        dropout = nn.Dropout(config.dropout, deterministic=not train)
         h = nn.Dense(width)(x_t)
         for block in range(config.num_layers):
             *parts, gate = steer(3, f"steer_{block}")
             inner = nn.silu(nn.Dense(width, name=f"in_{block}")(modulated(h, parts)))
-            inner = nn.Dropout(config.dropout, deterministic=not train)(inner)
+            inner = dropout(inner)
             h = h + gate * nn.Dense(width, name=f"out_{block}")(inner)
-        h = modulated(h, steer(2, "steer_output"))
+        h = dropout(modulated(h, steer(2, "steer_output")))
         return nn.Dense(self.x_dim, kernel_init=nn.initializers.zeros, name="output")(h)

@@ -41,7 +41,7 @@ def bank_generator(
     """
 
     def generate(z: np.ndarray, present: np.ndarray, num_draws: int, seed: int) -> Generated:
-        usable = present.any(axis=0)
+        usable = np.any(present, axis=0).tolist()
         shown = tuple(m for i, m in enumerate(modalities) if usable[i] and m != target)
         samples = sample_rows(
             bank_for(shown),
@@ -90,7 +90,7 @@ def sample_rows(
             key,
             bank,
             [jnp.asarray(z[rows, c]) for c in columns],
-            jnp.asarray(present[np.ix_(rows, columns)]),
+            jnp.asarray(present[rows][:, columns]),
             schedule=schedule,
             solver=solver,
             num_draws=num_draws,

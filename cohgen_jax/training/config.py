@@ -47,8 +47,11 @@ class SolverConfig:
 class TrainConfig:
     """Optimisation of one kind of model (all pairs, or all multi-condition models)."""
 
-    network: NetworkConfig = NetworkConfig(dropout=0.4)
-    num_epochs: int = 80
+    network: NetworkConfig = NetworkConfig(num_layers=3, dropout=0.4)
+    members: int = 1
+    """Copies of each model that differ in their random stream only; their predictions are averaged
+    when sampling (deep ensemble, Lakshminarayanan et al. 2017)."""
+    num_epochs: int = 50
     """An epoch is train patients / batch_size steps, for every model alike."""
     batch_size: int = 64
     learning_rate: float = 5e-4
@@ -75,7 +78,7 @@ class TrainConfig:
     """Which of the best weights are used afterwards (all four are kept)."""
 
     def __post_init__(self):
-        for name in ("num_epochs", "batch_size", "validate_every"):
+        for name in ("members", "num_epochs", "batch_size", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.val_draws < 2:

@@ -37,23 +37,29 @@ class ModelSpec(NamedTuple):
     sources: tuple[int, ...]
 
 
-def pair_specs(modalities: Sequence[str]) -> list[ModelSpec]:
-    """Every ordered pair: M (M - 1) single-condition models."""
+def pair_specs(modalities: Sequence[str], members: int = 1) -> list[ModelSpec]:
+    """Every ordered pair: M (M - 1) single-condition models, `members` of each."""
     return [
-        ModelSpec(f"{target}_from_{source}", t, (s,))
+        ModelSpec(_member_name(f"{target}_from_{source}", i), t, (s,))
         for t, target in enumerate(modalities)
         for s, source in enumerate(modalities)
         if s != t
+        for i in range(members)
     ]
 
 
-def multi_specs(modalities: Sequence[str]) -> list[ModelSpec]:
-    """One multi-condition model for each target."""
+def multi_specs(modalities: Sequence[str], members: int = 1) -> list[ModelSpec]:
+    """A multi-condition model for each target, `members` of each."""
     every = range(len(modalities))
     return [
-        ModelSpec(f"{target}_from_multi", t, tuple(s for s in every if s != t))
+        ModelSpec(_member_name(f"{target}_from_multi", i), t, tuple(s for s in every if s != t))
         for t, target in enumerate(modalities)
+        for i in range(members)
     ]
+
+
+def _member_name(name: str, member: int) -> str:
+    return f"{name}.{member}" if member else name
 
 
 class FarmData(NamedTuple):

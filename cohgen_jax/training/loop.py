@@ -27,13 +27,14 @@ from cohgen_jax.training.farm import (
 
 
 class Progress(NamedTuple):
-    """What the loop tells after each validation."""
+    """What the loop tells at its start and after each validation."""
 
     epoch: int
     num_epochs: int
+    models: int
     active: int  # models still training
     seconds: float  # since the last report
-    rows: list[dict[str, Any]]  # history of this validation, one row a model
+    rows: list[dict[str, Any]]  # history of this validation, one row a model; none at the start
 
 
 def train_farm(
@@ -54,12 +55,19 @@ def train_farm(
 
     directory = Path(directory).resolve()
     state = init_state(data, farm=farm)
+
+    def tell(seconds: float, rows: list[dict[str, Any]]) -> None:
+        active = int(np.sum(state.active))
+        epochs = int(state.epoch), farm.config.num_epochs
+        report(Progress(*epochs, len(farm.specs), active, seconds, rows))
+
     history: list[dict[str, Any]] = []
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
     with ocp.CheckpointManager(directory, options=options) as manager:
         latest = manager.latest_step()
         if latest is not None:
             state, history = _restore(manager, latest, state)
+        tell(0.0, [])
         while int(state.epoch) < farm.config.num_epochs and bool(np.any(state.active)):
             started = time.perf_counter()
             num_epochs = min(farm.config.validate_every, farm.config.num_epochs - int(state.epoch))
@@ -71,18 +79,10 @@ def train_farm(
                 int(state.epoch),
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(state),  # pyright: ignore[reportCallIssue]
-                    history=ocp.args.JsonSave(history),  # pyright: ignore[reportCallIssue]
+                    history=ocp.args.JsonSave({"rows": history}),  # pyright: ignore[reportCallIssue]
                 ),
             )
-            report(
-                Progress(
-                    int(state.epoch),
-                    farm.config.num_epochs,
-                    int(np.sum(state.active)),
-                    time.perf_counter() - started,
-                    rows,
-                )
-            )
+            tell(time.perf_counter() - started, rows)
     return state, history
 
 
@@ -103,7 +103,7 @@ def _restore(manager, step: int, like: FarmState) -> tuple[FarmState, list[dict[
             "another configuration; delete it to resume from an earlier one, or start again "
             "with --overwrite"
         ) from error
-    return restored.state, restored.history
+    return restored.state, restored.history["rows"]
 
 
 def _history_rows(farm: Farm, state: FarmState, losses, scores) -> list[dict[str, Any]]:

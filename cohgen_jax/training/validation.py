@@ -97,7 +97,7 @@ def validation_scores(
         chain_key, level_key = jax.random.split(jax.random.fold_in(key, 2))
 
         def predict_eps(x, t):  # x [V, D], t [V]
-            out = module.apply(variables, x, t, conds, mask)
+            out: Any = module.apply(variables, x, t, conds, mask)
             return eps_from(predicts, out, x, *signal_and_noise(schedule, t))
 
         def chain_step(x, t):

@@ -1,0 +1,34 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+EXTRAS := prep,slides,test
+DEMO := runs/demo
+
+.PHONY: demo test test-all check venv clean
+
+demo: $(VENV)/installed
+	$(RUN) experiments/train.py --recipe demo --cohort demo --out $(DEMO) --overwrite
+	$(RUN) experiments/evaluate.py --run $(DEMO)
+
+test: $(VENV)/installed
+	$(RUN) -m pytest
+
+test-all: check
+	$(RUN) -m pytest -m ''
+
+check: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+
+venv: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache build *.egg-info

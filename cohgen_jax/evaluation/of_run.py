@@ -1,0 +1,252 @@
+"""The evaluation of a run: all conditions and methods, generated data, tables, figures, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+import pandas as pd
+
+from cohgen_jax import rundir
+from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
+from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
+from cohgen_jax.evaluation.generator import Generated, Generator
+from cohgen_jax.sampling.consensus import Consensus
+from cohgen_jax.sampling.generate import bank_generator, sample_rows
+from cohgen_jax.solvers import Solver
+
+if TYPE_CHECKING:
+    from cohgen_jax.run import Run
+
+MODELS = ("coherent", "multi")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is evaluated."""
+
+    split: Literal["test", "val"] = "test"
+    draws: int = 10
+    """Draws for each patient; each is one repeat of the published evaluation."""
+    methods: tuple[str, ...] = (*MODELS, *BASELINES)
+    targets: tuple[str, ...] = ()
+    """Modalities to generate; all when empty."""
+    consensus: Consensus = "mean"
+    keep_generated: Literal["all", "full", "none"] = "all"
+    """Which generated latents are written: of all conditions, of those from every source, none."""
+    seed: int = 0
+
+    def __post_init__(self):
+        known = (*MODELS, *BASELINES)
+        for method in self.methods:
+            if method not in known:
+                raise InputError(f"unknown method {method!r}; one of {', '.join(known)}")
+        if self.draws < 2:
+            raise InputError(f"draws must be at least 2, got {self.draws}")
+
+
+def run_generators(
+    run: Run, targets: Sequence[str], *, consensus: Consensus = "mean"
+) -> dict[tuple[str, str], Generator]:
+    """Coherent Denoising and the multi-condition model of every target, keyed (method, target)."""
+    schedule = run.config.diffusion.build()
+    solver = run.config.solver.build(schedule)
+    common: dict[str, Any] = {"schedule": schedule, "solver": solver, "consensus": consensus}
+    generators = {}
+    for target in targets:
+        multi = run.multi_bank(target)
+        generators["coherent", target] = bank_generator(
+            lambda sources, target=target: run.coherent_bank(target, sources),
+            run.modalities,
+            target,
+            **common,
+        )
+        generators["multi", target] = bank_generator(
+            lambda sources, multi=multi: multi, run.modalities, target, **common
+        )
+    return generators
+
+
+def evaluate_run(
+    run: Run,
+    config: EvaluationConfig,
+    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> Evaluation:
+    """Evaluate a run and write metrics/, generated/, figures/ and report.html into it."""
+    targets = config.targets or run.modalities
+    for target in targets:
+        run.index(target)
+    with rundir.locked(run.path):
+        generators = run_generators(run, targets, consensus=config.consensus)
+        generators |= fit_baselines(run.latents, run.rows("train"), run.rows("val"))
+        chosen = {
+            (method, target): generators[method, target]
+            for method in config.methods
+            for target in targets
+        }
+        full = len(run.modalities) - 1
+        shown: dict[tuple[str, str], np.ndarray] = {}
+
+        def keep(method: str, condition: Condition, rows: np.ndarray, generated: Generated) -> None:
+            if method not in MODELS:
+                return
+            is_full = len(condition.sources) == full
+            if is_full:
+                shown[method, condition.target] = generated.draws[0]
+            if config.keep_generated == "all" or (config.keep_generated == "full" and is_full):
+                _write_generated(run, method, condition, rows, generated)
+
+        result = evaluate(
+            chosen,
+            run.latents,
+            run.rows(config.split),
+            draws=config.draws,
+            seed=config.seed,
+            labels=run.samples.get("cancer_type"),
+            unconditional=[method for method in config.methods if method == "coherent"],
+            progress=progress,
+            keep=keep,
+        )
+        write_table(result.conditions, run.path / "metrics" / "fidelity")
+        if len(result.by_label):
+            write_table(result.by_label, run.path / "metrics" / "fidelity_by_cancer_type")
+        rundir.log(run.path, "evaluated", split=config.split, conditions=len(result.conditions))
+        _report(run, config, result, shown, targets)
+    return result
+
+
+def _write_generated(
+    run: Run, method: str, condition: Condition, rows: np.ndarray, generated: Generated
+) -> None:
+    """Latents of one condition: index sample_id, columns draw, latent_0, latent_1, ..."""
+    width = int(run.latents.widths[run.index(condition.target)])
+    num_draws = len(generated.draws)
+    table = pd.DataFrame(
+        generated.draws[..., :width].reshape(-1, width),
+        columns=[f"latent_{d}" for d in range(width)],
+        index=pd.Index(np.tile(run.samples.index[rows], num_draws), name="sample_id"),
+    )
+    table.insert(0, "draw", np.repeat(np.arange(num_draws), len(rows)))
+    folder = run.path / "generated" / method
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(folder / f"{condition.target}_from_{condition.label}.parquet")
+
+
+def _trajectories(run: Run, rows: np.ndarray, targets: Sequence[str], solver: Solver, schedule):
+    """Disagreement over time of Coherent Denoising from every source, one draw a patient."""
+    trajectories = {}
+    for target in targets:
+        bank = run.coherent_bank(target)
+        columns = [run.index(source) for source in bank.sources]
+        used = rows[run.latents.present[rows][:, columns].all(axis=1)]
+        samples = sample_rows(
+            bank,
+            run.modalities,
+            run.latents.z[used],
+            run.latents.present[used],
+            0,
+            1,
+            schedule=schedule,
+            solver=solver,
+            keep_trajectory=True,
+        )
+        trajectories[target] = {"all sources": np.asarray(samples.trajectory)[0, :]}
+    return trajectories
+
+
+def _report(
+    run: Run,
+    config: EvaluationConfig,
+    result: Evaluation,
+    shown: dict[tuple[str, str], np.ndarray],
+    targets: Sequence[str],
+) -> Path:
+    """Figures and report.html."""
+    from cohgen_jax.evaluation import figures
+    from cohgen_jax.evaluation.report import write_report
+    from cohgen_jax.evaluation.style import save
+
+    rows = run.rows(config.split)
+    folder = run.path / "figures"
+    captioned = []
+
+    def add(figure, name: str, caption: str) -> None:
+        captioned.append((save(figure, folder / name), caption))
+
+    present = [m for m in config.methods if m in set(result.conditions["method"])]
+    baselines = [m for m in present if m in BASELINES]
+    for score, caption in (
+        ("r2_inf", "R2 of the posterior mean for every target and subset of sources."),
+        ("energy_score", "Energy score of the draws (lower is better), proper for distributions."),
+        ("spread_error", "Spread over error: 1 is calibrated, below 1 is overconfident."),
+    ):
+        figure = figures.score_bars(result.conditions, run.modalities, score, baselines=baselines)
+        add(figure, score, caption)
+    for kind in run.models:
+        history = pd.read_csv(run.path / "metrics" / f"history_{kind}.csv")
+        models = [
+            (
+                spec.name,
+                run.modalities[spec.target],
+                "multi" if len(spec.sources) > 1 else run.modalities[spec.sources[0]],
+            )
+            for spec in run.models[kind].specs
+            if "." not in spec.name  # one member stands for its ensemble
+        ]
+        add(
+            figures.loss_curves(history, models),
+            f"loss_{kind}",
+            f"Training loss and validation energy score of the {kind}-condition models.",
+        )
+    if shown:
+        real = {}
+        for target in targets:
+            t = run.index(target)
+            has_all = run.latents.present[rows].all(axis=1)
+            real[target] = run.latents.z[rows[has_all], t, : run.latents.widths[t]]
+        drawn = {
+            (method, target): draw[:, : run.latents.widths[run.index(target)]]
+            for (method, target), draw in shown.items()
+        }
+        add(
+            figures.pca_panels(real, drawn),
+            "pca",
+            "Held-out patients, real and generated from all other modalities.",
+        )
+    if "coherent" in present:
+        schedule = run.config.diffusion.build()
+        solver = run.config.solver.build(schedule)
+        trajectories = _trajectories(run, rows, targets, solver, schedule)
+        add(
+            figures.disagreement_curves(trajectories, solver.timesteps),
+            "disagreement",
+            "How far the single-condition models disagree along the reverse chain.",
+        )
+    tables = {"Every condition": result.conditions}
+    if len(result.by_label):
+        tables["By cancer type"] = result.by_label
+    splits = run.samples["split"].value_counts()
+    return write_report(
+        run.path,
+        title=f"Generating {', '.join(targets)}: {run.config.cohort}",
+        tables=tables,
+        figures=captioned,
+        metadata={
+            "patients": ", ".join(f"{splits[s]} {s}" for s in ("train", "val", "test")),
+            "evaluated on": f"{config.split}, {config.draws} draws a patient",
+            "sampler": dataclasses.asdict(run.config.solver),
+            "predicts": run.config.diffusion.predicts,
+            "consensus": config.consensus,
+            "seed": run.config.seed,
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+            "python": platform.python_version(),
+        },
+        notes=rundir.notes(run.path),
+    )

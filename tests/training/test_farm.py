@@ -1,0 +1,195 @@
+"""The farm: models do not notice each other, the best are kept, interruption changes nothing."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from cohgen_jax.errors import InputError
+from cohgen_jax.networks import NetworkConfig
+from cohgen_jax.training import (
+    DiffusionConfig,
+    SolverConfig,
+    TrainConfig,
+    make_farm,
+    multi_specs,
+    pair_specs,
+    train_farm,
+)
+from cohgen_jax.training.farm import init_state, train_epochs, validate
+from cohgen_jax.training.validation import METRICS
+
+CONFIG = TrainConfig(
+    network=NetworkConfig(width=16, num_layers=1, time_embedding=8, dropout=0.1),
+    batch_size=16,
+    num_epochs=4,
+    validate_every=2,
+    val_draws=2,
+    val_solver=SolverConfig(num_steps=5),
+)
+MODALITIES = ["a", "b", "c"]
+
+
+def toy_cohort(num=160, seed=0):
+    """b is a noisy copy of a; c is noise. Latent widths 4, 4 and 3."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(num, 3, 4)).astype(np.float32)
+    z[:, 1] = 0.95 * z[:, 0] + 0.3 * z[:, 1]
+    z[:, 2, 3] = 0
+    present = rng.random((num, 3)) < 0.9
+    present[:40] = True
+    z[~present] = 0
+    return z, present, [4, 4, 3]
+
+
+def farm_of(specs, config=CONFIG, seed=0, diffusion=DiffusionConfig()):
+    z, present, widths = toy_cohort()
+    train, val = np.arange(40, 160), np.arange(40)
+    return make_farm(specs, z, present, widths, train, val, config, diffusion, seed)
+
+
+def leaves_equal(one, other) -> bool:
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+@pytest.mark.parametrize("architecture", ["adaln_mlp", "norm_mlp"])
+def test_a_model_trains_alone_as_in_company(architecture):
+    config = dataclasses.replace(
+        CONFIG, network=dataclasses.replace(CONFIG.network, architecture=architecture)
+    )
+    specs = pair_specs(MODALITIES)
+    together, data = farm_of(specs, config)
+    state, losses = train_epochs(init_state(data, farm=together), data, farm=together, num_epochs=2)
+    alone, own_data = farm_of(specs[2:3], config)
+    own, own_losses = train_epochs(
+        init_state(own_data, farm=alone), own_data, farm=alone, num_epochs=2
+    )
+    assert np.allclose(losses[:, 2], own_losses[:, 0], atol=1e-6)
+    for a, b in zip(jax.tree.leaves(state.average), jax.tree.leaves(own.average), strict=True):
+        assert np.allclose(a[2], b[0], atol=1e-5)
+
+
+def test_training_learns_what_can_be_learnt():
+    config = dataclasses.replace(
+        CONFIG, num_epochs=40, validate_every=20, learning_rate=3e-3, cond_noise=0.1
+    )
+    farm, data = farm_of(pair_specs(MODALITIES), config)
+    state, _ = train_epochs(init_state(data, farm=farm), data, farm=farm, num_epochs=40)
+    _, scores = validate(state, data, farm=farm)
+    mse = {spec.name: float(score) for spec, score in zip(farm.specs, scores["mse"], strict=True)}
+    # b from a can be known to 0.09 of its variance (a draw errs twice that); b from c cannot.
+    assert mse["b_from_a"] < 0.8
+    assert mse["b_from_c"] > 1.4
+
+
+def test_padding_is_not_scored():
+    _, data = farm_of(pair_specs(MODALITIES))
+    assert np.array_equal(np.asarray(data.dim_mask).sum(axis=1), [4, 4, 4, 4, 3, 3])
+
+
+def test_the_best_weights_of_each_metric_are_kept():
+    farm, data = farm_of(multi_specs(MODALITIES))
+    state = init_state(data, farm=farm)
+    seen = []
+    for _ in range(4):
+        state, _ = train_epochs(state, data, farm=farm, num_epochs=1)
+        average = jax.tree.map(np.array, state.average)
+        state, scores = validate(state, data, farm=farm)
+        seen.append((average, jax.tree.map(np.array, scores)))
+    for metric in METRICS:
+        for k in range(len(farm.specs)):
+            best = min(range(4), key=lambda i: seen[i][1][metric][k])
+            assert state.best_score[metric][k] == seen[best][1][metric][k]
+            assert int(state.best_epoch[metric][k]) == best + 1
+            assert leaves_equal(
+                jax.tree.map(lambda leaf, k=k: leaf[k], state.best[metric]),
+                jax.tree.map(lambda leaf, k=k: leaf[k], seen[best][0]),
+            )
+
+
+def test_a_model_that_stops_improving_stops_and_a_broken_one_keeps_its_weights():
+    farm, data = farm_of(pair_specs(MODALITIES), dataclasses.replace(CONFIG, patience=1))
+    state = init_state(data, farm=farm)
+    never = np.full(len(farm.specs), -np.inf, np.float32)
+    state = state._replace(best_score={**state.best_score, "energy": never})
+    state, _ = validate(state, data, farm=farm)
+    assert not np.any(state.active)
+    before = jax.tree.map(np.array, state.variables)
+    state, _ = train_epochs(state, data, farm=farm, num_epochs=1)
+    assert leaves_equal(before, state.variables)
+
+    broken, data = farm_of(pair_specs(MODALITIES))
+    poisoned = data._replace(z=data.z.at[:, 2].set(np.nan))
+    state = init_state(poisoned, farm=broken)
+    state, _ = train_epochs(state, poisoned, farm=broken, num_epochs=1)
+    touched = np.array([2 in (spec.target, *spec.sources) for spec in broken.specs])
+    assert np.array_equal(np.asarray(state.active), ~touched)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.variables))
+
+
+def test_stopping_and_resuming_changes_nothing(tmp_path):
+    """Train 4 epochs = train 2, stop, resume, train 2: bitwise."""
+    specs = multi_specs(MODALITIES)
+    farm, data = farm_of(specs)
+    whole, history = train_farm(farm, data, tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop_at_once(progress):
+        if progress.epoch:
+            raise Stop
+
+    farm, data = farm_of(specs)
+    with pytest.raises(Stop):
+        train_farm(farm, data, tmp_path / "parts", stop_at_once)
+    farm, data = farm_of(specs)
+    resumed, resumed_history = train_farm(farm, data, tmp_path / "parts")
+    assert leaves_equal(whole, resumed)
+    assert history == resumed_history
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    farm, data = farm_of(multi_specs(MODALITIES))
+    train_farm(farm, data, tmp_path / "run")
+    for file in (tmp_path / "run" / "4").rglob("*"):
+        if file.is_file() and file.stat().st_size > 200:
+            file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"4 cannot be restored"):
+        train_farm(farm, data, tmp_path / "run")
+
+
+def test_a_model_without_enough_patients_is_named():
+    z, present, widths = toy_cohort()
+    present[50:, 2] = False
+    with pytest.raises(InputError, match=r"c_from_a: only \d+ training patients"):
+        make_farm(
+            pair_specs(MODALITIES)[4:],
+            z,
+            present,
+            widths,
+            np.arange(40, 160),
+            np.arange(40),
+            CONFIG,
+            DiffusionConfig(),
+            0,
+        )
+
+
+def test_a_model_without_validation_patients_is_named():
+    z, present, widths = toy_cohort()
+    present[:40, 0] = False
+    with pytest.raises(InputError, match="no validation patient"):
+        make_farm(
+            pair_specs(MODALITIES),
+            z,
+            present,
+            widths,
+            np.arange(40, 160),
+            np.arange(40),
+            CONFIG,
+            DiffusionConfig(),
+            0,
+        )

@@ -76,18 +76,25 @@ def assemble(
 ) -> pd.DataFrame:
     """One float32 table, rows `samples`, columns `features`, NaN where no block has the cell.
 
-    Blocks are read one after the other: the peak is the result plus one block.
+    Filled piece by piece, with columns contiguous in memory (as pandas and Arrow hold them, so that
+    neither has to copy): the peak is the result and little more.
     """
     samples = merged_samples(blocks) if samples is None else list(samples)
     features = merged_features(blocks) if features is None else list(features)
-    values = np.full((len(samples), len(features)), np.nan, dtype=np.float32)
+    values = np.full((len(features), len(samples)), np.nan, dtype=np.float32)
     row_of = {s: i for i, s in enumerate(samples)}
-    filled: set[str] = set()
     for block in blocks:
+        # A sample of two projects is taken from the first: its row is free no more.
+        source = [i for i, s in enumerate(block.samples) if s in row_of]
+        target = [row_of.pop(block.samples[i]) for i in source]
         columns = pd.Index(block.features).get_indexer(pd.Index(features))
         have = np.flatnonzero(columns >= 0)
-        for i, sample in enumerate(block.samples):
-            if sample in row_of and sample not in filled:
-                filled.add(sample)
-                values[row_of[sample], have] = block.values[i][columns[have]]
-    return pd.DataFrame(values, index=pd.Index(samples, name="sample_id"), columns=features)
+        for start in range(0, len(have), _PIECE):
+            piece = have[start : start + _PIECE]
+            part = block.values[np.ix_(source, columns[piece])]
+            values[np.ix_(piece, target)] = part.T
+    return pd.DataFrame(values.T, index=pd.Index(samples, name="sample_id"), columns=features)
+
+
+_PIECE = 4096
+"""Features copied at a time."""

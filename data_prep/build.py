@@ -184,7 +184,7 @@ def _build_table(config, stages: Stages, modality: str, usable, slides) -> dict[
         train = table.index.isin(usable.loc[usable["split"] == "train", "sample_id"])
         if not train.any():
             raise InputError(f"{modality}: no training sample has it; leave it out")
-        kept = informative_features(table[train], config.max_missing)
+        kept = informative_features(table, config.max_missing, np.asarray(train))
         if kept.empty:
             raise InputError(
                 f"{modality}: every feature is missing in {config.max_missing:.0%} or more of the "

@@ -20,6 +20,12 @@ from cohgen_jax.errors import InputError
 
 SPLITS = ("train", "val", "test")
 
+_PIECE = 4096
+"""Features looked at together."""
+
+WIDE = 50_000_000
+"""Cells of a training table from which PCA is computed in float32."""
+
 Splits = dict[str, pd.DataFrame]
 """One table a split, index sample_id."""
 
@@ -27,30 +33,51 @@ Embedding = Callable[[str, Splits, int], Splits]
 """(modality, imputed tables, latent width) -> latents, fitted on train only."""
 
 
-def informative_features(train: pd.DataFrame, max_missing: float = 0.10) -> pd.Index:
-    """Columns missing in less than `max_missing` of the rows."""
-    return train.columns[(train.isna().mean(axis=0) < max_missing).to_numpy()]
+def informative_features(
+    table: pd.DataFrame, max_missing: float = 0.10, rows: np.ndarray | None = None
+) -> pd.Index:
+    """Columns missing in less than `max_missing` of the rows, or of those in the mask `rows`."""
+    values = table.to_numpy()
+    kept = []
+    for start in range(0, values.shape[1], _PIECE):
+        piece = values[:, start : start + _PIECE]
+        missing = np.isnan(piece if rows is None else piece[rows]).mean(axis=0)
+        kept.append(missing < max_missing)
+    return table.columns[np.concatenate(kept)] if kept else table.columns
+
+
+def has_missing(table: pd.DataFrame) -> bool:
+    """True if any cell is missing."""
+    values = table.to_numpy()
+    pieces = range(0, values.shape[1], _PIECE)
+    return any(np.isnan(values[:, start : start + _PIECE]).any() for start in pieces)
 
 
 def impute(modality: str, tables: Splits, max_missing: float = 0.10) -> Splits:
     """Drops sparse features and fills the rest, both decided on train.
 
     The median fills cna; the mean of the 5 nearest train samples (Euclidean over the features both
-    have) fills the others.
+    have) fills the others. `tables` is emptied on the way, so that two copies of a table of 60,000
+    genes are never held.
     """
-    from sklearn.impute import KNNImputer, SimpleImputer
-
     columns = informative_features(tables["train"], max_missing)
     if columns.empty:
         raise InputError(
             f"{modality}: every feature is missing in {max_missing:.0%} or more of the training "
             "samples; raise --max-missing"
         )
-    chosen = {split: table[columns] for split, table in tables.items()}
-    if not any(t.isna().to_numpy().any() for t in chosen.values()):
+    chosen = {}
+    for split in list(tables):
+        table = tables.pop(split)
+        chosen[split] = table if len(columns) == table.shape[1] else table[columns]
+    if not any(map(has_missing, chosen.values())):
         return chosen
-    imputer = SimpleImputer(strategy="median") if modality == "cna" else KNNImputer(n_neighbors=5)
-    imputer.fit(chosen["train"].to_numpy())
+    if modality == "cna":
+        median = chosen["train"].median().to_numpy()
+        return {split: _filled(chosen.pop(split), median) for split in list(chosen)}
+    from sklearn.impute import KNNImputer
+
+    imputer = KNNImputer(n_neighbors=5).fit(chosen["train"].to_numpy())
     return {
         split: table
         if table.empty
@@ -61,10 +88,21 @@ def impute(modality: str, tables: Splits, max_missing: float = 0.10) -> Splits:
     }
 
 
+def _filled(table: pd.DataFrame, fill: np.ndarray) -> pd.DataFrame:
+    """The table with missing cells replaced by the value of their column."""
+    values = table.to_numpy(copy=True)
+    for start in range(0, values.shape[1], _PIECE):
+        piece = values[:, start : start + _PIECE]
+        rows, columns = np.nonzero(np.isnan(piece))
+        piece[rows, columns] = fill[start + columns]
+    return pd.DataFrame(values, index=table.index, columns=table.columns)
+
+
 def pca_embedding(modality: str, tables: Splits, width: int) -> Splits:
     """PCA after standardisation, fitted on train; columns pc1, pc2, ...
 
-    The solver is scikit-learn's own choice with a fixed seed, as published.
+    The solver is scikit-learn's own choice with a fixed seed, as published. Tables of tens of
+    thousands of features are computed in float32: in float64 the copies would not fit in 16 GB.
     """
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
@@ -75,12 +113,15 @@ def pca_embedding(modality: str, tables: Splits, width: int) -> Splits:
             f"{modality}: PCA to {width} needs as many training samples and features, "
             f"found {train.shape[0]} x {train.shape[1]}; lower --latent-dim"
         )
-    scaler = StandardScaler().fit(train.to_numpy(np.float64))
-    pca = PCA(width, random_state=42).fit(scaler.transform(train.to_numpy(np.float64)))
+    dtype = np.float64 if train.size < WIDE else np.float32
+    # One copy is made here, so that scikit-learn may work in place.
+    scaler = StandardScaler(copy=False)
+    pca = PCA(width, random_state=42, copy=False)
+    pca.fit(scaler.fit_transform(train.to_numpy(dtype, copy=True)))
     names = [f"pc{i + 1}" for i in range(width)]
     return {
         split: pd.DataFrame(
-            pca.transform(scaler.transform(table.to_numpy(np.float64)))
+            pca.transform(scaler.transform(table.to_numpy(dtype, copy=True)))
             if len(table)
             else np.empty((0, width)),
             index=table.index,

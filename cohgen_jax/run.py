@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-from pandas.util import hash_pandas_object
 
 from cohgen_jax import rundir
 from cohgen_jax.checkpoint import load_tree, save_tree
@@ -301,6 +300,6 @@ def _checksum(cohort: Cohort) -> str:
     digest = hashlib.sha256()
     frames = [cohort.tables[m] for m in cohort.modalities]
     for frame in (*frames, cohort.samples[["patient_id", "split"]]):
-        digest.update(hash_pandas_object(frame).to_numpy().tobytes())
+        digest.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())  # pyright: ignore
         digest.update("\0".join(map(str, frame.columns)).encode())
     return digest.hexdigest()[:16]

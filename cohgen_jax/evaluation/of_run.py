@@ -156,7 +156,7 @@ def _trajectories(run: Run, rows: np.ndarray, targets: Sequence[str], solver: So
             solver=solver,
             keep_trajectory=True,
         )
-        trajectories[target] = {"all sources": np.asarray(samples.trajectory)[0, :]}
+        trajectories[target] = {"all sources": np.asarray(samples.trajectory).squeeze(0)}
     return trajectories
 
 

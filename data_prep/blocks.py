@@ -85,14 +85,14 @@ def assemble(
     row_of = {s: i for i, s in enumerate(samples)}
     for block in blocks:
         # A sample of two projects is taken from the first: its row is free no more.
-        source = [i for i, s in enumerate(block.samples) if s in row_of]
-        target = [row_of.pop(block.samples[i]) for i in source]
+        source = np.array([i for i, s in enumerate(block.samples) if s in row_of], dtype=int)
+        target = np.array([row_of.pop(block.samples[i]) for i in source], dtype=int)
         columns = pd.Index(block.features).get_indexer(pd.Index(features))
         have = np.flatnonzero(columns >= 0)
         for start in range(0, len(have), _PIECE):
             piece = have[start : start + _PIECE]
-            part = block.values[np.ix_(source, columns[piece])]
-            values[np.ix_(piece, target)] = part.T
+            part = block.values[source[:, None], columns[piece]]
+            values[piece[:, None], target] = part.T
     return pd.DataFrame(values.T, index=pd.Index(samples, name="sample_id"), columns=features)
 
 

@@ -55,7 +55,7 @@ def usable_split(split: pd.DataFrame) -> pd.DataFrame:
         | ((side == "val") & patient.isin(val))
         | ((side == "train") & ~patient.isin(test | val))
     )
-    return split[keep & (side != SET_ASIDE)]
+    return split.loc[keep & (side != SET_ASIDE)]
 
 
 def sample_facts(
@@ -69,7 +69,7 @@ def sample_facts(
     labels = clinical.reindex(rows["original_id"]).set_axis(rows.index)
     out = pd.DataFrame({"patient_id": patients(rows.index)}, index=rows.index)
     out["split"], out["cancer_type"] = rows["split"], rows["cancertype"]
-    out["stage"] = labels["ajcc_pathologic_stage"].map(_ROMAN).astype("object")
+    out["stage"] = [_ROMAN.get(number) for number in labels["ajcc_pathologic_stage"]]
     own = survival.reindex(rows["original_id"]).set_axis(rows.index)
     if len(survival):
         of_patient = survival.groupby(patients(survival.index)).first()
@@ -92,8 +92,8 @@ def run_build(config: PrepConfig, stages: Stages) -> None:
     split = pd.read_parquet(paths["split"])
     usable = usable_split(split)
     slides = slide_table(config)
-    present = [m for f, m in FLAGS.items() if usable[f].any()]
-    if slides is not None and usable["wsi"].any():
+    present = [m for f, m in FLAGS.items() if 1 in usable[f].tolist()]
+    if slides is not None and 1 in usable["wsi"].tolist():
         present.append("wsi")
     told: dict[str, Any] = {}
     for modality in tqdm(present, desc="cohort", unit="table"):
@@ -106,7 +106,7 @@ def run_build(config: PrepConfig, stages: Stages) -> None:
             usable, pd.read_parquet(paths["reduced_clinical"]), pd.read_parquet(survival_path)
         )
         write_parquet(samples_path, facts)
-        return {"samples": len(facts), "patients": int(facts["patient_id"].nunique())}
+        return {"samples": len(facts), "patients": len(set(facts["patient_id"]))}
 
     inputs = [paths["split"], paths["reduced_clinical"], survival_path]
     stages.run("build-samples", inputs, {}, [samples_path], build_samples)
@@ -191,7 +191,7 @@ def _build_table(config, stages: Stages, modality: str, usable, slides) -> dict[
                 "training samples; raise --max-missing"
             )
         told["features_sparse"] = table.shape[1] - len(kept)
-        table = table if len(kept) == table.shape[1] else table[kept]
+        table = table if len(kept) == table.shape[1] else table.loc[:, kept]
         write_wide(output, table)
         return told | {"samples": len(table), "kept": len(kept)}
 

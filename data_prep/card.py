@@ -29,9 +29,9 @@ def markdown_table(table: pd.DataFrame) -> str:
 def counts_by_project(split: pd.DataFrame, modalities: Sequence[str]) -> pd.DataFrame:
     """Samples per cancer type: each modality, complete, and each side of the split."""
     flags = [_FLAG_OF[m] for m in modalities]
-    grouped = split.groupby("cancertype")
-    table = grouped[flags].sum().set_axis(list(modalities), axis=1)
-    table["complete"] = split[flags].all(axis=1).groupby(split["cancertype"]).sum()
+    have = split.loc[:, flags].set_axis(list(modalities), axis=1)
+    have["complete"] = have.to_numpy().all(axis=1).astype(int)
+    table = have.groupby(split["cancertype"].to_numpy()).sum()
     sides = pd.crosstab(split["cancertype"], split["split"])
     ordered = [s for s in ("train", "val", "test", "aside") if s in sides]
     table = table.join(sides[ordered])
@@ -124,6 +124,11 @@ def omics_notes(
     return lines
 
 
+def _skipped(reasons: Sequence[tuple[str, str]]) -> str:
+    index = pd.Index([file for file, _ in reasons], name="file")
+    return markdown_table(pd.DataFrame({"why skipped": [why for _, why in reasons]}, index=index))
+
+
 def data_card(
     config: PrepConfig,
     stages: Stages,
@@ -152,7 +157,7 @@ def data_card(
         SPLIT_RULES[mode],
         f"Validation {config.val_fraction:.0%}, test {config.test_fraction:.0%} of each cancer "
         f"type, seed {config.seed}.",
-        markdown_table(sizes),
+        markdown_table(pd.DataFrame(sizes)),
         "## Samples per project",
         markdown_table(counts_by_project(split, modalities)),
         "## Missing patterns",
@@ -183,8 +188,7 @@ def data_card(
     if slides is not None:
         parts += ["## Slides", f"{slides['slides']} slide vectors of width {slides['width']}."]
         if slides["skipped"]:
-            table = pd.DataFrame(slides["skipped"], columns=["file", "why skipped"])
-            parts.append(markdown_table(table.set_index("file")))
+            parts.append(_skipped(slides["skipped"]))
     parts += ["## Sources", f"From {config.offline.name if config.offline else config.mirror}"]
     parts.append(markdown_table(sources(config, stages, files)))
     return "\n\n".join(parts) + "\n"

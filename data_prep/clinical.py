@@ -49,7 +49,7 @@ def merge_clinical(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         parts.append(informative(table.drop(columns="sample").set_axis(index)))
         project_of.update(dict.fromkeys(index, project))
     merged = pd.concat(parts, join="outer") if parts else pd.DataFrame()
-    merged = informative(merged[~merged.index.duplicated()])
+    merged = informative(merged.loc[~merged.index.duplicated()])
     return merged.assign(project=[project_of[s] for s in merged.index])
 
 
@@ -85,8 +85,10 @@ def fold_rare(diagnosis: pd.Series, counted: pd.Series, fewer_than: int) -> pd.S
     Args:
         counted: what is counted within a diagnosis, e.g. patient ids (each once).
     """
-    size = counted.groupby(diagnosis).nunique()
-    rare = set(size.index[size < fewer_than])
+    units: dict[str, set] = {}
+    for name, unit in zip(diagnosis, counted, strict=True):
+        units.setdefault(name, set()).add(unit)
+    rare = [name for name, seen in units.items() if len(seen) < fewer_than and pd.notna(name)]
     return diagnosis.where(~diagnosis.isin(rare), "Other")
 
 
@@ -109,14 +111,11 @@ def reduce_clinical(
         index sample_id; columns cancertype and the keys of COLUMNS.
     """
     unit = pd.Series(merged.index if count_as is None else list(count_as), index=merged.index)
-    table = merged[merged.index.isin(list(cancer_type))]
-    unit = unit[table.index]
-    raw = pd.DataFrame(
-        {name: _column(table, source) for name, source in COLUMNS.items()}, index=table.index
-    )
-    raw = raw.mask(raw.isin(["Not Reported", "not reported"]))
+    table = merged.loc[merged.index.isin(list(cancer_type))]
+    unit = unit.loc[table.index]
+    raw = {name: _column(table, source) for name, source in COLUMNS.items()}
     out = pd.DataFrame({"cancertype": [cancer_type[s] for s in table.index]}, index=table.index)
-    organ = out["cancertype"].map(ONE_GENDER)
+    organ = [ONE_GENDER.get(kind, np.nan) for kind in out["cancertype"]]
     out["gender"] = raw["gender"].where(raw["gender"].notna(), organ)
     out["vital_status"] = raw["vital_status"]
     out["age"] = pd.to_numeric(raw["age"], errors="coerce")
@@ -131,9 +130,10 @@ def reduce_clinical(
 
 def _column(table: pd.DataFrame, source: str) -> pd.Series:
     """A clinical column as objects; all missing when the merge had dropped it."""
-    if source in table:
-        return table[source].astype("object")
-    return pd.Series(np.nan, index=table.index, dtype="object")
+    if source not in table:
+        return pd.Series(np.nan, index=table.index, dtype="object")
+    column = pd.Series(table[source].to_numpy(dtype=object), index=table.index)
+    return column.mask(column.isin(["Not Reported", "not reported"]))
 
 
 def merge_survival(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -141,8 +141,8 @@ def merge_survival(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     parts = [
         pd.DataFrame(
             {
-                "os_event": pd.to_numeric(t["OS"], errors="coerce").to_numpy(np.float64),
-                "os_days": pd.to_numeric(t["OS.time"], errors="coerce").to_numpy(np.float64),
+                "os_event": np.asarray(pd.to_numeric(t["OS"], errors="coerce"), np.float64),
+                "os_days": np.asarray(pd.to_numeric(t["OS.time"], errors="coerce"), np.float64),
             },
             index=pd.Index(t["sample"].astype(str), name="sample_id"),
         )
@@ -153,4 +153,4 @@ def merge_survival(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             {"os_event": [], "os_days": []}, index=pd.Index([], name="sample_id"), dtype=np.float64
         )
     merged = pd.concat(parts)
-    return merged[~merged.index.duplicated()].dropna(how="all")
+    return merged.loc[~merged.index.duplicated()].dropna(how="all")

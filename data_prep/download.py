@@ -198,7 +198,7 @@ def download_file(
     part = folder / f"{name}.part"
     told: dict[str, str] = {}
 
-    def downloader(url: str, output_file: str, _pooch: Any) -> None:
+    def downloader(url: str, output_file: Any, pooch: Any) -> None:
         told.update(
             fetch(
                 url,
@@ -213,7 +213,9 @@ def download_file(
 
     pooch.get_logger().setLevel(logging.ERROR)
     url = config.mirror.rstrip("/") + "/" + name
-    pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=downloader)
+    # pooch's protocol of a downloader has a return value that it does not use.
+    place: Any = downloader
+    pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=place)
     return {"asked": url, **told, "bytes": (folder / name).stat().st_size}
 
 

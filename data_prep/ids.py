@@ -34,9 +34,9 @@ def omics_summary(
     ids = sorted({s for listed in samples.values() for s in listed})
     table = pd.DataFrame({"sample_id": ids, "cancertype": [project_of[s] for s in ids]})
     for flag, modality in {**FLAGS, "clinical": "clinical"}.items():
-        table[flag] = table["sample_id"].isin(set(samples.get(modality, ()))).astype(int)
+        table[flag] = table["sample_id"].isin(list(samples.get(modality, ()))).astype(int)
     enough = table[list(FLAGS)].sum(axis=1) >= MIN_OMICS
-    return table[enough].reset_index(drop=True), table[~enough].reset_index(drop=True)
+    return table.loc[enough].reset_index(drop=True), table.loc[~enough].reset_index(drop=True)
 
 
 def sample_ids(summary: pd.DataFrame, slide_samples: Collection[str]) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def sample_ids(summary: pd.DataFrame, slide_samples: Collection[str]) -> pd.Data
     table = summary.rename(columns={"sample_id": "original_id"}).sort_values("original_id")
     table.insert(0, "sample_id", without_vial(table["original_id"]))
     table = table.drop_duplicates("sample_id").sort_values("sample_id", ignore_index=True)
-    table["wsi"] = table["sample_id"].isin(set(slide_samples)).astype(int)
+    table["wsi"] = table["sample_id"].isin(list(slide_samples)).astype(int)
     return table
 
 

@@ -114,7 +114,7 @@ def _modalities_of(data: Any, stem: str, layer: str | None) -> dict[str, pd.Data
             raise InputError(f"{stem}: obsm[{key!r}] has shape {dense.shape}, expected two axes")
         columns = names or [f"{key}_{i}" for i in range(dense.shape[1])]
         table = pd.DataFrame(dense, index=whole.index, columns=columns)
-        tables[key.removeprefix("X_")] = table[table.notna().any(axis=1)]
+        tables[key.removeprefix("X_")] = table.loc[table.notna().any(axis=1)]
     return tables
 
 
@@ -141,9 +141,9 @@ def read_raw_tables(path: str | Path, layer: str | None = None) -> RawTables:
             facts = _facts(data.obs)
             for part in data.mod.values():
                 own = _facts(part.obs)
-                facts = facts.combine_first(own[[c for c in own if c not in facts.columns]])
+                facts = facts.combine_first(own.loc[:, [c for c in own if c not in facts.columns]])
             # mudata repeats columns of the modalities as "<modality>:<column>".
-            facts = facts[[c for c in facts if str(c).split(":")[0] not in data.mod]]
+            facts = facts.loc[:, [c for c in facts if str(c).split(":")[0] not in data.mod]]
         else:
             tables = _modalities_of(data, path.stem, layer)
             facts = _facts(data.obs)

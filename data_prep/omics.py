@@ -96,7 +96,7 @@ def prepare_project(
     values = raw.values if keep.all() else raw.values[keep]
     samples = [s for s, k in zip(raw.samples, keep, strict=True) if k]
     values = TRANSFORMS[modality](values)
-    measured = ~np.isnan(values).all(axis=1)
+    measured = np.asarray((~np.isnan(values)).any(axis=1))
     block = Block(
         (values if measured.all() else values[measured]).astype(np.float32),
         [s for s, m in zip(samples, measured, strict=True) if m],

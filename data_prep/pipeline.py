@@ -135,7 +135,7 @@ def run_clinical(config: PrepConfig, stages: Stages) -> None:
             for by in tables.values():
                 for project, table in by.items():
                     types = sample_types(table["sample"])
-                    by[project] = table[types.isin(config.sample_types).to_numpy()]
+                    by[project] = table.loc[types.isin(config.sample_types).to_numpy()]
         clinical, survival = merge_clinical(tables["clinical"]), merge_survival(tables["survival"])
         # Columns can mix numbers and text across projects: text is what parquet can hold.
         mixed = [c for c in clinical if clinical[c].dtype == object]
@@ -198,7 +198,7 @@ def slide_table(config: PrepConfig) -> pd.DataFrame | None:
     slides = pd.read_parquet(path)
     if config.sample_types:
         types = sample_types(slide_samples(list(slides.index)))
-        slides = slides[types.isin(config.sample_types).to_numpy()]
+        slides = slides.loc[types.isin(config.sample_types).to_numpy()]
     return sample_vectors(slides, "first" if config.published else config.join_slides)
 
 
@@ -248,7 +248,7 @@ def run_split(config: PrepConfig, stages: Stages) -> None:
             "samples": len(split),
             "set_aside_few_omics": len(removed),
             "other_vials": len(summary) - len(ids),
-            "incomplete_of_held_out_patients": int((split["split"] == SET_ASIDE).sum()),
+            "incomplete_of_held_out_patients": split["split"].tolist().count(SET_ASIDE),
             "sizes": split["split"].value_counts().to_dict(),
             "patients_on_both_sides": len(leaking),
             "slides_without_sample": 0

@@ -60,8 +60,10 @@ def export_ids(
         write_csv(folder / name, split_tables[key], sep)
     written = [folder / name for name, _ in plain.values()]
     if slides is not None:
-        matched = slides[slides.index.isin(split_tables["ids"]["sample_id"])].reset_index()
-        matched = matched[["slide_id", "sample_id", *matched.columns[2:]]]
+        matched = slides.loc[
+            slides.index.isin(list(split_tables["ids"]["sample_id"]))
+        ].reset_index()
+        matched = matched.loc[:, ["slide_id", "sample_id", *matched.columns[2:]]]
         written.append(folder / "wsi_embeddings_filtered.csv")
         write_csv(written[-1], matched)
     return written
@@ -90,16 +92,16 @@ class RawSplits(Mapping[str, Splits]):
         return len(list(iter(self)))
 
     def __getitem__(self, modality: str) -> Splits:
-        rows = {s: self._split[self._split["split"] == s] for s in SPLITS}
+        rows = {s: self._split.loc[self._split["split"] == s] for s in SPLITS}
         if modality == "wsi" and self._slides is not None:
             vectors = self._slides.drop(columns="slide_id")
-            return {s: vectors[vectors.index.isin(rows[s]["sample_id"])] for s in SPLITS}
+            return {s: vectors.loc[vectors.index.isin(list(rows[s]["sample_id"]))] for s in SPLITS}
         parts = self._blocks[modality]
         features = kept_features(modality, parts)
         have = {sample for block in parts for sample in block.samples}
         out = {}
         for split in SPLITS:
-            present = rows[split][rows[split]["original_id"].isin(have)]
+            present = rows[split].loc[rows[split]["original_id"].isin(list(have))]
             table = assemble(parts, list(present["original_id"]), features)
             out[split] = table.set_axis(pd.Index(present["sample_id"], name="sample_id"))
         return out

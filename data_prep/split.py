@@ -7,7 +7,6 @@ fall on both sides. Ours is the patient: nothing of a held-out patient is ever t
 """
 
 import math
-from collections.abc import Sequence
 
 import pandas as pd
 
@@ -42,8 +41,8 @@ def split_samples(
     train, held_val, held_test = [], [], []
     complete = _complete(ids)
     for cancer_type in ids["cancertype"].value_counts().index:
-        rows = ids[ids["cancertype"] == cancer_type]
-        able = rows[complete[rows.index]]
+        rows = ids.loc[ids["cancertype"] == cancer_type]
+        able = rows.loc[complete[rows.index]]
         n_val, n_test = held_out_sizes(len(rows), len(able), val, test)
         chosen_val = able.sample(n_val, random_state=seed)
         chosen_test = able.drop(chosen_val.index).sample(n_test, random_state=seed)
@@ -72,10 +71,10 @@ def split_patients(
     )
     where: dict[str, str] = {}
     for cancer_type in sorted(of_patient["cancertype"].unique()):
-        rows = of_patient[of_patient["cancertype"] == cancer_type]
-        able = rows[rows["complete"]]
+        rows = of_patient.loc[of_patient["cancertype"] == cancer_type]
+        able = rows.loc[rows["complete"]]
         n_val, n_test = held_out_sizes(len(rows), len(able), val, test)
-        order: Sequence[str] = able.sample(frac=1, random_state=seed).index.tolist()
+        order = able.sample(frac=1, random_state=seed).index.tolist()
         where.update(dict.fromkeys(order[:n_val], "val"))
         where.update(dict.fromkeys(order[n_val : n_val + n_test], "test"))
     split = patient.map(where).astype("object").fillna("train")
@@ -84,8 +83,8 @@ def split_patients(
 
 def _complete(ids: pd.DataFrame) -> pd.Series:
     """Rows with clinical data and every modality that any row of `ids` has."""
-    needed = [flag for flag in COMPLETE if ids[flag].any()]
-    return ids[needed].all(axis=1)
+    needed = [flag for flag in COMPLETE if 1 in ids[flag].tolist()]
+    return pd.Series(ids[needed].to_numpy().all(axis=1), index=ids.index)
 
 
 def leaking_patients(split: pd.DataFrame) -> list[str]:

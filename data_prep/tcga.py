@@ -20,7 +20,7 @@ from data_prep.stages import Stages
 
 log = logging.getLogger("data_prep")
 
-STAGES: dict[str, Callable[[PrepConfig, Stages], None]] = {
+STAGES: dict[str, Callable[[PrepConfig, Stages], object]] = {
     "download": run_download,
     "omics": run_omics,
     "clinical": run_clinical,

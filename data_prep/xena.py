@@ -182,4 +182,4 @@ def read_rows(path: Path, kind: str) -> pd.DataFrame:
         raise InputError(f"{path}: not a complete {kind} table ({error})") from error
     if table.empty:
         raise InputError(f"{path}: the {kind} table has a header and no rows")
-    return table[~table["sample"].duplicated()].reset_index(drop=True)
+    return table.drop_duplicates("sample").reset_index(drop=True)

@@ -199,9 +199,10 @@ def sample_vectors(slides: pd.DataFrame, how: str = "mean") -> pd.DataFrame:
     if how not in ("mean", "first"):
         raise InputError(f"unknown way to join slides {how!r}: mean or first")
     sample = pd.Index(slide_samples(list(slides.index)), name="sample_id")
-    grouped = slides.groupby(sample.to_numpy())
-    out = grouped.mean() if how == "mean" else grouped.first()
-    out.index.name = "sample_id"
-    first = pd.Series(slides.index, index=sample).groupby(level=0).first()
-    out.insert(0, "slide_id", first.loc[out.index].to_numpy())
-    return out
+    first = pd.DataFrame({"slide_id": slides.index}, index=sample)
+    first = first.loc[~sample.duplicated()].sort_index()
+    if how == "mean":
+        vectors = slides.set_axis(sample, axis=0).groupby(level=0).mean()
+    else:
+        vectors = slides.set_axis(sample, axis=0).loc[~sample.duplicated()].sort_index()
+    return first.join(vectors)

@@ -61,7 +61,8 @@ def _describe(patch: np.ndarray) -> np.ndarray:
     parts += [_binary_patterns(grey, 8, 1), _binary_patterns(grey, 16, 2)]
     gradient = filters.sobel(luminance)
     parts.append([gradient.mean(), gradient.std()])
-    labels, count = measure.label(stains[..., 0] > _NUCLEUS, return_num=True)
+    labels = np.asarray(measure.label(stains[..., 0] > _NUCLEUS))
+    count = int(labels.max())
     area = float((labels > 0).mean())
     objects = count / labels.size
     parts.append([area, objects, np.log1p(area / objects) if count else 0.0])

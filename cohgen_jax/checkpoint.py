@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,33 +21,45 @@ import numpy as np
 from cohgen_jax.errors import InputError
 
 SCHEMA_VERSION = 1
+ABOUT = "about.json"
 
 
-def save_tree(directory: str | Path, arrays: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Write a tree of arrays (nested dicts) and its description, replacing what was there."""
+def save_tree(
+    directory: str | Path, what: str, arrays: Mapping[str, Any], about: Mapping[str, Any]
+) -> None:
+    """Write a tree of arrays (nested dicts) and its description, replacing what was there.
+
+    Args:
+        what: what the directory then holds, in one word ("codecs", "models").
+        arrays: nested dicts of arrays. about: anything that JSON can say.
+    """
     import orbax.checkpoint as ocp
 
     directory = Path(directory).resolve()
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "about.json").unlink(missing_ok=True)
+    (directory / ABOUT).unlink(missing_ok=True)  # first: without it nothing here counts as whole
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
     arrays = jax.tree.map(np.asarray, dict(arrays))
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(directory / "arrays", arrays, force=True)
-    write_json(
-        directory / "about.json",
-        {"schema_version": SCHEMA_VERSION, **about, "arrays": _fingerprints(arrays)},
-    )
+        checkpointer.save(directory / "arrays", arrays)
+    head = {"schema_version": SCHEMA_VERSION, "holds": what}
+    write_json(directory / ABOUT, {**head, **about, "arrays": _fingerprints(arrays)})
+
+
+def is_whole(directory: str | Path) -> bool:
+    """Whether `save_tree` came to its end here."""
+    return (Path(directory) / ABOUT).exists()
 
 
 def load_tree(directory: str | Path, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(arrays, about) that `save_tree` wrote, checked.
 
     Args:
-        what: what the directory should hold, for messages ("codecs", "models").
+        what: what the directory has to hold.
 
     Raises:
-        FileNotFoundError: no such directory.
-        InputError: it does not hold a whole tree of this schema version.
+      FileNotFoundError: no such directory.
+      InputError: it does not hold a whole tree of this kind and schema version.
     """
     import orbax.checkpoint as ocp
 
@@ -56,15 +69,17 @@ def load_tree(directory: str | Path, what: str) -> tuple[dict[str, Any], dict[st
     refused = f"{directory} does not hold whole {what}"
     mend = "train again, or copy the directory again from its source"
     try:
-        about = json.loads((directory / "about.json").read_text())
-        version, recorded = about["schema_version"], about["arrays"]
+        about = json.loads((directory / ABOUT).read_text())
+        version, holds, recorded = about["schema_version"], about["holds"], about["arrays"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{refused}: about.json is missing or not ours; {mend}") from error
+        raise InputError(f"{refused}: {ABOUT} is missing or not ours; {mend}") from error
     if version != SCHEMA_VERSION:
         raise InputError(
             f"{directory} was written with schema version {version!r}, this program reads "
             f"{SCHEMA_VERSION}: train again with this version"
         )
+    if holds != what:
+        raise InputError(f"{refused}: it holds {holds}; {mend}")
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             arrays = checkpointer.restore(directory / "arrays", _abstract(recorded))
@@ -72,7 +87,7 @@ def load_tree(directory: str | Path, what: str) -> tuple[dict[str, Any], dict[st
     except Exception as error:  # whatever Orbax and TensorStore raise on a damaged directory
         raise InputError(f"{refused}: arrays/ cannot be read; {mend}") from error
     if _fingerprints(arrays) != recorded:
-        raise InputError(f"{refused}: arrays/ is not what about.json recorded; {mend}")
+        raise InputError(f"{refused}: arrays/ is not what {ABOUT} recorded; {mend}")
     return arrays, about
 
 
@@ -88,7 +103,11 @@ def _fingerprints(tree: Mapping[str, Any]) -> dict[str, Any]:
 
     def fingerprint(array) -> dict[str, Any]:
         array = np.ascontiguousarray(array)
-        return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": zlib.crc32(array.data)}
+        return {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "crc32": zlib.crc32(array.data),
+        }
 
     return jax.tree.map(fingerprint, dict(tree))
 

@@ -41,6 +41,14 @@ class ExperimentConfig:
         for name in ("val_fraction", "test_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
+        if not 0 < self.max_missing <= 1:
+            raise ValueError(f"max_missing is a share in (0, 1], got {self.max_missing}")
+        for solver in (self.solver, self.single.val_solver, self.multi.val_solver):
+            if solver.num_steps > self.diffusion.num_steps:
+                raise ValueError(
+                    f"a solver of {solver.num_steps} steps needs as many in the diffusion, which "
+                    f"has {self.diffusion.num_steps}"
+                )
 
 
 def recipe(name: RecipeName) -> ExperimentConfig:

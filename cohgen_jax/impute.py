@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.codec import Codec
 from cohgen_jax.codec.preprocess import standardise, unstandardise
 from cohgen_jax.cohort import read_tables
+from cohgen_jax.cohort.read import FACTS
+from cohgen_jax.cohort.tables import table_name
 from cohgen_jax.errors import InputError
-from cohgen_jax.run import Run
+from cohgen_jax.run import Run, register_formats
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import sample_rows
 
@@ -35,7 +39,8 @@ def impute_tables(
 ) -> list[Path]:
     """Read a folder of tables, generate what is missing, write what `experiments/impute.py` says.
 
-    Every patient is generated from whatever it has, all missing patterns in the same calls.
+    Every patient is generated from whatever it has, all missing patterns in the same calls. Its
+    noise is a function of its sample id and the seed: who else is in the folder changes nothing.
 
     Returns:
       The files written.
@@ -47,34 +52,35 @@ def impute_tables(
     out_dir = Path(out_dir)
     if num_draws < 1:
         raise InputError(f"--draws must be at least 1, got {num_draws}")
+    for name, value, known in (("method", method, Method), ("consensus", consensus, Consensus)):
+        if value not in get_args(known):
+            raise InputError(f"unknown {name} {value!r}; one of {', '.join(get_args(known))}")
     for target in targets:
         run.index(target)
     if out_dir.exists() and any(out_dir.iterdir()):
         raise InputError(f"{out_dir} is not empty: name a new folder for the completed tables")
     tables = _read(run, input_dir, tell)
-    ids = pd.Index(sorted(set().union(*(table.index for table in tables.values()))))
-    ids.name = "sample_id"
-    z = np.zeros((len(ids), *run.latents.z.shape[1:]), np.float32)
-    present = np.zeros(z.shape[:2], bool)
-    for name, table in tables.items():
-        m, rows = run.index(name), ids.get_indexer(table.index)
-        try:
-            z[rows, m, : run.codecs[name].width] = run.codecs[name].encode(table)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-        present[rows, m] = True
+    ids, z, present = _encode(run, tables)
     wanted = _to_generate(run, present, targets, regenerate)
     if not wanted:
         raise InputError(
             "nothing to generate: every patient has every target; --regenerate generates what is "
             "there from the other modalities"
         )
+    for target in sorted(set(targets) - set(wanted)):
+        tell(f"{target}: nobody lacks it, nothing was generated")
     out_dir.mkdir(parents=True, exist_ok=True)
     written, disagreements = [], []
+
+    def write(table: pd.DataFrame, name: str) -> None:
+        written.append(out_dir / f"{name}.parquet")
+        table.rename_axis("sample_id").to_parquet(written[-1])
+
     schedule = run.config.diffusion.build()
     solver = run.config.solver.build(schedule)
+    streams = np.array([zlib.crc32(sample_id.encode()) for sample_id in ids], np.uint32)
     for target, rows in wanted.items():
-        m, codec = run.index(target), run.codecs[target]
+        m, codec, index = run.index(target), run.codecs[target], ids[rows]
         samples = sample_rows(
             run.coherent_bank(target) if method == "coherent" else run.multi_bank(target),
             run.modalities,
@@ -85,63 +91,87 @@ def impute_tables(
             schedule=schedule,
             solver=solver,
             consensus=consensus,
+            sample_ids=streams[rows],
             on_chunk=on_rows,
         )
         draws = codec.decode(np.asarray(samples.draws)[..., : codec.width])
-        features, index = list(codec.features), ids[rows]
-        for name, table in (
-            (target, _stacked(draws, index, features)),
-            (f"{target}_mean", draws.mean(axis=0)),
-            (f"{target}_sd", draws.std(axis=0, ddof=1) if num_draws > 1 else draws[0] * np.nan),
+        sd = draws.std(axis=0, ddof=1) if num_draws > 1 else np.full_like(draws[0], np.nan)
+        observed = tables[target].drop(index, errors="ignore")
+        values, features = _filled(codec, observed), list(codec.features)
+        write(_stacked(draws, index, features), target)
+        for name, generated, kept in (
+            ("mean", draws.mean(axis=0), values),
+            ("sd", sd, np.zeros_like(values)),
         ):
-            if not isinstance(table, pd.DataFrame):
-                table = pd.DataFrame(table, index=index, columns=features)
-                observed = tables.get(target)
-                if observed is not None:
-                    kept = observed.loc[observed.index.difference(index)]
-                    table = pd.concat([table, _observed(codec, kept, name.endswith("_sd"))])
-                table = table.sort_index().rename_axis("sample_id")
-            path = out_dir / f"{name}.parquet"
-            table.to_parquet(path)
-            written.append(path)
+            everyone = [*index, *observed.index]
+            completed = pd.DataFrame(np.concatenate([generated, kept]), everyone, features)
+            write(completed.sort_index(), f"{target}_{name}")
         disagreements.append(
             pd.DataFrame(
                 {
                     "modality": target,
-                    "sources": [
-                        "+".join(
-                            s for i, s in enumerate(run.modalities) if present[row, i] and i != m
-                        )
-                        for row in rows
-                    ],
+                    "sources": [_sources(run, present[row], m) for row in rows],
                     "disagreement": np.asarray(samples.disagreement).mean(axis=0),
                 },
                 index=index,
             )
         )
         tell(f"{target}: {num_draws} draws for {len(rows)} patients, {len(features)} features")
-    path = out_dir / "disagreement.csv"
-    pd.concat(disagreements).to_csv(path)
-    return [*written, path]
+    written.append(out_dir / "disagreement.csv")
+    pd.concat(disagreements).to_csv(written[-1])
+    return written
 
 
-def _read(run: Run, input_dir: str | Path, tell: Callable[[str], None]) -> dict[str, pd.DataFrame]:
-    raw = read_tables(input_dir)
+def _read(run: Run, source: str | Path, tell: Callable[[str], None]) -> dict[str, pd.DataFrame]:
+    """A table for each modality of the run, without rows if there is none in the source.
+
+    Tables of other modalities are named and not read: they may hold anything.
+    """
+    register_formats(source)
+    if Path(source).is_dir():
+        names = {table_name(file) or "" for file in Path(source).iterdir() if file.is_file()}
+        chosen = [name for name in run.modalities if name in names]
+        others = sorted(names.difference(chosen, FACTS, [""]))
+    else:
+        raw = read_tables(source)
+        chosen = [name for name in run.modalities if name in raw.tables]
+        others = sorted(raw.tables.keys() - set(chosen))
+    if not chosen:
+        raise InputError(
+            f"{source} has no table of {', '.join(run.modalities)}: name the files after the "
+            f"modalities of the run (for instance {run.modalities[0]}.parquet)"
+        )
+    for name in others:
+        tell(f"{name} is not a modality of this run and was not used")
+    raw = read_tables(source, modalities=chosen)
     for note in raw.notes:
         tell(note)
-    for name in sorted(set(raw.tables) - set(run.modalities)):
-        tell(f"{name} is not a modality of this run and was not used")
-    tables = {
-        name: raw.tables[name].dropna(how="all") for name in run.modalities if name in raw.tables
+    if not any(len(table) for table in raw.tables.values()):
+        raise InputError(f"{source} has no patient with any value in {', '.join(chosen)}")
+    return {
+        name: raw.tables[name]
+        if name in raw.tables
+        else pd.DataFrame(columns=list(run.codecs[name].features), dtype=np.float32)
+        for name in run.modalities
     }
-    tables = {name: table for name, table in tables.items() if len(table)}
-    if not tables:
-        raise InputError(
-            f"{input_dir} has no table of {', '.join(run.modalities)}: name the files after the "
-            "modalities of the run (for instance "
-            f"{run.modalities[0]}.parquet)"
-        )
-    return tables
+
+
+def _encode(run: Run, tables: dict[str, pd.DataFrame]) -> tuple[pd.Index, np.ndarray, np.ndarray]:
+    """Sample ids in order [N], latents [N, M, D] and presence [N, M] of all patients."""
+    ids = pd.Index(sorted(set().union(*(table.index for table in tables.values()))))
+    ids.name = "sample_id"
+    z = np.zeros((len(ids), *run.latents.z.shape[1:]), np.float32)
+    present = np.zeros(z.shape[:2], bool)
+    for m, (name, table) in enumerate(tables.items()):
+        if table.empty:
+            continue
+        rows = ids.get_indexer(table.index)
+        try:
+            z[rows, m, : run.codecs[name].width] = run.codecs[name].encode(table)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        present[rows, m] = True
+    return ids, z, present
 
 
 def _to_generate(
@@ -158,22 +188,25 @@ def _to_generate(
     return wanted
 
 
+def _sources(run: Run, present: np.ndarray, target: int) -> str:
+    """The modalities that a patient was generated from, as `cna+rna`."""
+    return "+".join(name for i, name in enumerate(run.modalities) if present[i] and i != target)
+
+
 def _stacked(draws: np.ndarray, index: pd.Index, features: list[str]) -> pd.DataFrame:
     """Draws [R, n, F] as one table: column draw (0..R-1), then the features."""
-    frames = [pd.DataFrame(draw, index=index, columns=features) for draw in draws]
-    for r, frame in enumerate(frames):
-        frame.insert(0, "draw", r)
-    return pd.concat(frames).rename_axis("sample_id")
+    num_draws, num_rows, _ = draws.shape
+    table = pd.DataFrame(
+        draws.reshape(num_draws * num_rows, -1),
+        index=np.tile(index.to_numpy(), num_draws),
+        columns=features,
+    )
+    draw = pd.DataFrame({"draw": np.repeat(np.arange(num_draws), num_rows)}, index=table.index)
+    return pd.concat([draw, table], axis=1)
 
 
-def _observed(codec, table: pd.DataFrame, as_sd: bool) -> pd.DataFrame:
-    """Observed values as they are, missing cells imputed by the codec; or their sd, which is 0."""
+def _filled(codec: Codec, table: pd.DataFrame) -> np.ndarray:
+    """Observed values [n, F] as they are, single missing cells imputed by the codec."""
+    imputed = standardise(codec.preprocess, table, allow_absent=0.0)
     values = table.reindex(columns=list(codec.features)).to_numpy(np.float32)
-    if as_sd:
-        filled = np.zeros_like(values)
-    else:
-        imputed = unstandardise(
-            codec.preprocess, standardise(codec.preprocess, table, allow_absent=0.0)
-        )
-        filled = np.where(np.isnan(values), imputed, values)
-    return pd.DataFrame(filled, index=table.index, columns=list(codec.features))
+    return np.where(np.isnan(values), unstandardise(codec.preprocess, imputed), values)

@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from cohgen_jax import rundir
-from cohgen_jax.checkpoint import load_tree, save_tree
+from cohgen_jax.checkpoint import is_whole, load_tree, save_tree
 from cohgen_jax.codec import (
     Codec,
     Latents,
@@ -28,7 +29,15 @@ from cohgen_jax.config import ExperimentConfig
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import build
 from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.training import ModelSpec, make_farm, multi_specs, pair_specs, train_farm
+from cohgen_jax.training import (
+    Farm,
+    FarmData,
+    ModelSpec,
+    make_farm,
+    multi_specs,
+    pair_specs,
+    train_farm,
+)
 from cohgen_jax.training.config import TrainConfig
 from cohgen_jax.training.loop import Progress
 from cohgen_jax.training.validation import METRICS
@@ -118,6 +127,14 @@ class Run:
         )
 
 
+def register_formats(source: str | Path) -> None:
+    """Let the cohort readers open this file if it is MuData or AnnData."""
+    if Path(source).suffix.lower() in (".h5mu", ".h5ad"):
+        from data_prep.mudata_io import register
+
+        register()
+
+
 def load_any_cohort(config: ExperimentConfig) -> Cohort:
     """The cohort a configuration names: a path, `tfds:...`, or `demo`."""
     if config.cohort == "demo":
@@ -127,13 +144,14 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
 
         cohort = load_tfds_cohort(config.cohort)
     else:
+        register_formats(config.cohort)
         return load_cohort(
             config.cohort,
             modalities=config.modalities or None,
             val_fraction=config.val_fraction,
             test_fraction=config.test_fraction,
             max_missing=config.max_missing,
-            min_train=max(config.single.batch_size, config.multi.batch_size),
+            min_train=1,  # whether they suffice depends on the model: _check_models
         )
     if config.modalities and set(config.modalities) != set(cohort.modalities):
         raise InputError(
@@ -156,8 +174,11 @@ def train_run(
     Everything that can be refused is refused before the first fit.
     """
     run_dir = Path(run_dir)
+    resolved = dataclasses.asdict(config)
+    rundir.check(run_dir, resolved, resume=resume, overwrite=overwrite)
     cohort = load_any_cohort(config)
-    resolved = {**dataclasses.asdict(config), "data_checksum": _checksum(cohort)}
+    _check_models(cohort, config)
+    resolved[rundir.DATA] = _checksum(cohort)
     with rundir.locked(run_dir):
         rundir.prepare(run_dir, resolved, resume=resume, overwrite=overwrite)
         rundir.log(run_dir, "start", modalities=cohort.modalities, samples=len(cohort.samples))
@@ -179,15 +200,18 @@ def open_run(run_dir: str | Path) -> Run:
     """
     run_dir = Path(run_dir)
     raw = rundir.read_config(run_dir)
-    raw.pop("data_checksum", None)
-    config = rundir.from_dict(ExperimentConfig, raw)
+    del raw[rundir.DATA]
+    try:
+        config = rundir.from_dict(ExperimentConfig, raw)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{run_dir / 'config.json'} is not of this version: {error}") from error
     for kind in KINDS:
-        if not (run_dir / "models" / kind / "about.json").exists():
+        if not is_whole(run_dir / "models" / kind):
             raise InputError(
                 f"{run_dir} is not finished: it has no {kind}-condition models; "
                 "continue it with experiments/train.py --resume"
             )
-    samples = pd.read_parquet(run_dir / "samples.parquet")
+    samples = _read_parquet(run_dir / "samples.parquet")
     codecs = load_codecs(run_dir / "codec")
     models = {kind: _load_models(run_dir / "models" / kind) for kind in KINDS}
     return Run(run_dir, config, samples, _read_latents(run_dir, samples, codecs), codecs, models)
@@ -199,7 +223,7 @@ def train_config(config: ExperimentConfig, kind: str) -> TrainConfig:
 
 def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell) -> Latents:
     """Fit the codecs and encode the cohort, or read what an interrupted run left whole."""
-    if (run_dir / "codec" / "codecs.json").exists() and (run_dir / "latents").exists():
+    if is_whole(run_dir / "codec"):  # written last
         return _read_latents(run_dir, cohort.samples, load_codecs(run_dir / "codec"))
     codec_config: Any = config.codec
     if config.published_codecs:
@@ -229,25 +253,35 @@ def _read_latents(run_dir: Path, samples: pd.DataFrame, codecs: dict[str, Codec]
     z = np.zeros((len(samples), len(codecs), widths.max()), np.float32)
     present = np.zeros(z.shape[:2], bool)
     for m, name in enumerate(codecs):
-        table = pd.read_parquet(run_dir / "latents" / f"{name}.parquet")
+        table = _read_parquet(run_dir / "latents" / f"{name}.parquet")
         rows = samples.index.get_indexer(table.index)
         z[rows, m, : widths[m]] = table.to_numpy(np.float32)
         present[rows, m] = True
     return Latents(z, present, widths, tuple(codecs))
 
 
-def _train_kind(
-    kind: str,
-    cohort: Cohort,
-    latents: Latents,
-    config: ExperimentConfig,
-    run_dir: Path,
-    report: Report,
-) -> None:
-    if (run_dir / "models" / kind / "about.json").exists():
-        return
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is missing or damaged: copy the run again from its source, or train again"
+        ) from error
+
+
+def _check_models(cohort: Cohort, config: ExperimentConfig) -> None:
+    """Lay the farms out without latents: what they refuse is refused before the first fit."""
+    widths = np.full(len(cohort.modalities), config.codec.latent_dim)
+    z = np.zeros((*cohort.present.shape, config.codec.latent_dim), np.float32)
+    for kind in KINDS:
+        _farm(kind, cohort, Latents(z, cohort.present, widths, cohort.modalities), config)
+
+
+def _farm(
+    kind: str, cohort: Cohort, latents: Latents, config: ExperimentConfig
+) -> tuple[Farm, FarmData]:
     train = train_config(config, kind)
-    farm, data = make_farm(
+    return make_farm(
         _SPECS[kind](latents.modalities, train.members),
         latents.z,
         latents.present,
@@ -258,6 +292,18 @@ def _train_kind(
         config.diffusion,
         config.seed,
     )
+
+
+def _train_kind(
+    kind: str,
+    cohort: Cohort,
+    latents: Latents,
+    config: ExperimentConfig,
+    run_dir: Path,
+    report: Report,
+) -> None:
+    """Train the models of one kind, unless that was done; their checkpoints go when they are."""
+    models, checkpoints = run_dir / "models" / kind, run_dir / "checkpoints" / kind
 
     def on_progress(progress: Progress) -> None:
         if progress.rows:
@@ -271,20 +317,23 @@ def _train_kind(
             )
         report(kind, progress)
 
-    state, history = train_farm(farm, data, run_dir / "checkpoints" / kind, on_progress)
-    metrics = run_dir / "metrics"
-    metrics.mkdir(exist_ok=True)
-    pd.DataFrame(history).to_csv(metrics / f"history_{kind}.csv", index=False)
-    save_tree(
-        run_dir / "models" / kind,
-        {metric: state.best[metric] for metric in METRICS},
-        {
-            "specs": [[spec.name, spec.target, list(spec.sources)] for spec in farm.specs],
-            "scores": {m: np.asarray(v).tolist() for m, v in state.best_score.items()},
-            "epochs": {m: np.asarray(v).tolist() for m, v in state.best_epoch.items()},
-        },
-    )
-    shutil.rmtree(run_dir / "checkpoints" / kind)
+    if not is_whole(models):
+        farm, data = _farm(kind, cohort, latents, config)
+        state, history = train_farm(farm, data, checkpoints, on_progress)
+        metrics = run_dir / "metrics"
+        metrics.mkdir(exist_ok=True)
+        pd.DataFrame(history).to_csv(metrics / f"history_{kind}.csv", index=False)
+        save_tree(
+            models,
+            "models",
+            {metric: state.best[metric] for metric in METRICS},
+            {
+                "specs": [[spec.name, spec.target, list(spec.sources)] for spec in farm.specs],
+                "scores": {m: np.asarray(v).tolist() for m, v in state.best_score.items()},
+                "epochs": {m: np.asarray(v).tolist() for m, v in state.best_epoch.items()},
+            },
+        )
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _load_models(directory: Path) -> Models:
@@ -294,12 +343,12 @@ def _load_models(directory: Path) -> Models:
 
 
 def _checksum(cohort: Cohort) -> str:
-    """Of tables and split, so that a run is resumed on the data that it began with."""
+    """Of names, tables and split, so that a run is resumed on the data that it began with."""
     import hashlib
 
     digest = hashlib.sha256()
-    frames = [cohort.tables[m] for m in cohort.modalities]
-    for frame in (*frames, cohort.samples[["patient_id", "split"]]):
-        digest.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())  # pyright: ignore
-        digest.update("\0".join(map(str, frame.columns)).encode())
+    frames = {m: cohort.tables[m] for m in cohort.modalities}
+    for name, frame in (*frames.items(), ("", cohort.samples[["patient_id", "split"]])):
+        digest.update(hash_pandas_object(frame).to_numpy().tobytes())  # pyright: ignore
+        digest.update("\0".join((name, *map(str, frame.columns))).encode())
     return digest.hexdigest()[:16]

@@ -36,6 +36,11 @@ CONTENTS = (
     "report.html",
     "log.jsonl",
 )
+DATA = "data_checksum"
+"""The entry of config.json that is not configuration."""
+_REMOVED = ".removed"
+_LEFT_BEHIND = (".lock", _REMOVED, "config.json.part")
+"""What a process that was killed may leave in a directory that holds nothing else."""
 
 
 @contextlib.contextmanager
@@ -49,7 +54,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout as error:
         raise InputError(
-            f"another process is working in {run_dir}: wait for it, or use another --out"
+            f"another process is working in {run_dir}: wait until it has finished"
         ) from error
     try:
         yield
@@ -57,54 +62,85 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def prepare(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-    """Make the directory ready for a run of this configuration, or refuse.
+def check(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Refuse a directory that `prepare` must not touch, changing nothing.
+
+    `config` may lack the checksum of the data, which is known only when they have been read.
 
     Raises:
-      InputError: it holds something else, or a run and neither `resume` with the same
-        configuration nor `overwrite` was asked for.
+      InputError: the directory holds something else, or a run and neither `resume` with the same
+        configuration and data nor `overwrite` was asked for.
     """
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other")
-    file = run_dir / "config.json"
-    config = json.loads(json.dumps(config))  # tuples become lists, as they will be read back
-    there = [path.name for path in run_dir.iterdir() if path.name != ".lock"]
-    if there and not file.exists():
+    if run_dir.exists() and not run_dir.is_dir():
+        raise InputError(f"{run_dir} is a file: name a directory with --out")
+    there = sorted(path.name for path in run_dir.iterdir()) if run_dir.exists() else []
+    there = [name for name in there if name not in _LEFT_BEHIND]
+    if not there:
+        return
+    if "config.json" not in there:
         raise InputError(
             f"{run_dir} is not empty and not a run directory (no config.json, but {there[0]}): "
             "use another --out"
         )
-    if file.exists() and overwrite:
-        for name in CONTENTS:
-            path = run_dir / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    elif file.exists():
-        differences = _differences(read_config(run_dir), config)
-        if differences:
-            raise InputError(
-                f"{run_dir} holds a run of another configuration ({'; '.join(differences[:5])}): "
-                "use another --out, or --overwrite to replace it"
-            )
-        if not resume:
-            raise InputError(
-                f"{run_dir} already holds this run: --resume continues it, --overwrite replaces it"
-            )
-    write_json(file, config)
+    old, new = read_config(run_dir), json.loads(json.dumps(config))
+    if overwrite:
+        return
+    old_data, new_data = old.pop(DATA), new.pop(DATA, None)
+    # The data are compared by their checksum, wherever they lie.
+    differences = _differences({**old, "cohort": ""}, {**new, "cohort": ""})
+    if differences:
+        raise InputError(
+            f"{run_dir} holds a run of another configuration ({'; '.join(differences[:5])}): "
+            "use another --out, or --overwrite to replace it"
+        )
+    if new_data not in (None, old_data):
+        raise InputError(
+            f"{run_dir} holds a run on other data: {new.get('cohort')} is not, or no longer, what "
+            "it began with; use another --out, or --overwrite to replace it"
+        )
+    if not resume:
+        raise InputError(
+            f"{run_dir} already holds this run: --resume continues it, --overwrite replaces it"
+        )
+
+
+def prepare(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Make the directory ready for a run of this configuration, or refuse as `check` does."""
+    check(run_dir, config, resume=resume, overwrite=overwrite)
+    if overwrite:
+        for name in reversed(CONTENTS):  # config.json last: until then it is a run directory
+            _remove(run_dir / name)
+    if not (run_dir / "config.json").exists():
+        write_json(run_dir / "config.json", config)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or directory, never leaving half a directory under its name."""
+    if path.is_dir() and not path.is_symlink():
+        gone = path.with_name(_REMOVED)
+        shutil.rmtree(gone, ignore_errors=True)
+        path.rename(gone)
+        shutil.rmtree(gone)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
-    """config.json of a run directory."""
+    """config.json of a run directory: the configuration and, as `DATA`, the data's checksum."""
+    file = run_dir / "config.json"
     try:
-        return json.loads((run_dir / "config.json").read_text())
-    except FileNotFoundError as error:
+        config = json.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"{run_dir} is not a run directory (no config.json); experiments/train.py makes one"
         ) from error
     except ValueError as error:
-        raise InputError(f"{run_dir / 'config.json'} is not JSON: {error}") from error
+        raise InputError(f"{file} is not JSON ({error}): it is damaged or not ours") from error
+    if not isinstance(config, dict) or DATA not in config:
+        raise InputError(f"{run_dir} is not a run directory: its config.json is not ours")
+    return config
 
 
 def log(run_dir: Path, event: str, **facts: Any) -> None:
@@ -116,8 +152,13 @@ def log(run_dir: Path, event: str, **facts: Any) -> None:
 
 def notes(run_dir: Path) -> list[str]:
     """What was told about the data when the run began, from log.jsonl."""
-    lines = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
-    return list(dict.fromkeys(line["text"] for line in lines if line["event"] == "note"))
+    found = []
+    for line in (run_dir / "log.jsonl").read_text().splitlines():
+        with contextlib.suppress(ValueError):  # a line cut short by a full disk
+            event = json.loads(line)
+            if event["event"] == "note":
+                found.append(event["text"])
+    return list(dict.fromkeys(found))
 
 
 def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
@@ -128,9 +169,7 @@ def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
     known = {field.name for field in dataclasses.fields(kind)}
     unknown = set(values) - known
     if unknown:
-        raise InputError(
-            f"config.json has the entry {min(unknown)!r}, which this version does not know"
-        )
+        raise InputError(f"{kind.__name__} has no entry {min(unknown)!r}")
     built = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]):

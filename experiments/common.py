@@ -14,11 +14,14 @@ from cohgen_jax.training import Progress
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command; what the user can mend is told in one line, with exit status 2."""
+    """Run a command; what the user can mend is told in one line, with exit status 2.
+
+    That includes what the system refuses: files that are not there, no permission, a full disk.
+    """
     _use_compilation_cache()
     try:
         main()
-    except (InputError, FileNotFoundError) as error:
+    except (InputError, OSError) as error:
         _stop(str(error))
     except KeyboardInterrupt:
         _stop("interrupted; --resume continues a training run", status=130)

@@ -194,7 +194,7 @@ def _report(
             (
                 spec.name,
                 run.modalities[spec.target],
-                "multi" if len(spec.sources) > 1 else run.modalities[spec.sources[0]],
+                run.modalities[spec.sources[0]] if len(spec.sources) == 1 else "multi",
             )
             for spec in run.models[kind].specs
             if "." not in spec.name  # one member stands for its ensemble

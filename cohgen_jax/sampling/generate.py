@@ -1,7 +1,7 @@
 """From banks to generators: latents of many patients in, draws of one modality out.
 
 Patients stream through in chunks of one fixed size, so that a cohort of any size needs one
-compilation and bounded memory; the noise of a patient depends on its row and the seed only.
+compilation and bounded memory; the noise of a patient depends on its id and the seed only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.coherent import Rejection, Samples, coherent_sample
@@ -72,13 +73,18 @@ def sample_rows(
     solver: Solver,
     consensus: Consensus = "mean",
     rejection: Rejection | None = None,
+    sample_ids: np.ndarray | None = None,
     keep_trajectory: bool = False,
     on_chunk: Callable[[int], None] = lambda rows: None,
 ) -> Samples:
     """`coherent_sample` for any number of patients. z: [N, M, D]; present: [N, M] bool.
 
+    sample_ids: uint32 [N], names the patients to the random generator; their rows by default.
     on_chunk: told the number of patients after each chunk.
     """
+    if len(z) == 0:
+        raise InputError(f"no patients to generate {bank.target} for")
+    ids = np.arange(len(z)) if sample_ids is None else sample_ids
     columns = [list(modalities).index(source) for source in bank.sources]
     total = len(z)
     size = min(CHUNK, _bucket(total))
@@ -96,7 +102,7 @@ def sample_rows(
             num_draws=num_draws,
             consensus=consensus,
             rejection=rejection,
-            sample_ids=jnp.asarray(rows),
+            sample_ids=jnp.asarray(ids[rows], jnp.uint32),
             keep_trajectory=keep_trajectory,
         )
         kept = min(size, total - start)

@@ -22,6 +22,8 @@ class DiffusionConfig:
     def __post_init__(self):
         if self.predicts not in PREDICTIONS:
             raise ValueError(f"predicts must be one of {', '.join(PREDICTIONS)}")
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
 
     def build(self) -> Schedule:
         make = {"linear": linear_schedule, "cosine": cosine_schedule}[self.schedule]
@@ -36,6 +38,12 @@ class SolverConfig:
     num_steps: int = 50
     eta: float = 0.0
     """Share of fresh noise in DDIM: 0 deterministic, 1 ancestral."""
+
+    def __post_init__(self):
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
 
     def build(self, schedule: Schedule) -> Solver:
         if self.name == "ddim":

@@ -214,22 +214,22 @@ def test_truncated_codecs_are_refused(saved):
 
 
 def test_altered_codecs_are_refused(saved, codecs):
-    file = saved / "codecs.json"
+    file = saved / "about.json"
     about = json.loads(file.read_text())
     about["arrays"]["cna"]["latent"]["sd"]["crc32"] += 1
     file.write_text(json.dumps(about))
-    with pytest.raises(InputError, match=r"arrays/ is not what codecs.json recorded"):
+    with pytest.raises(InputError, match=r"arrays/ is not what about.json recorded"):
         load_codecs(saved)
 
 
 def test_foreign_directories_are_refused(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match="no codecs"):
         load_codecs(tmp_path / "nowhere")
-    file = saved / "codecs.json"
+    file = saved / "about.json"
     written = json.loads(file.read_text())
     for text in ("{", "[]", '{"model": "other"}'):
         file.write_text(text)
-        with pytest.raises(InputError, match=r"codecs\.json is missing or not ours"):
+        with pytest.raises(InputError, match=r"about\.json is missing or not ours"):
             load_codecs(saved)
     file.write_text(json.dumps(written | {"schema_version": 7}))
     with pytest.raises(InputError, match="schema version 7, this program reads 1"):

@@ -14,6 +14,7 @@ import pandas as pd
 
 from cohgen_jax import rundir
 from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation import distances
 from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
 from cohgen_jax.evaluation.generator import Generated, Generator
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from cohgen_jax.run import Run
 
 MODELS = ("coherent", "multi")
+REPEATS = 200
+"""Pairs of random subsets in a null distribution."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,15 +112,18 @@ def evaluate_run(
             draws=config.draws,
             seed=config.seed,
             labels=run.samples.get("cancer_type"),
-            unconditional=[method for method in config.methods if method == "coherent"],
+            # Without sources, nearest patients are random training patients: train against test.
+            unconditional=[m for m in config.methods if m in ("coherent", "nearest")],
             progress=progress,
             keep=keep,
         )
         write_table(result.conditions, run.path / "metrics" / "fidelity")
         if len(result.by_label):
             write_table(result.by_label, run.path / "metrics" / "fidelity_by_cancer_type")
+        nulls = _null_distributions(run, run.rows(config.split), shown, targets)
+        write_table(nulls, run.path / "metrics" / "null_distributions")
         rundir.log(run.path, "evaluated", split=config.split, conditions=len(result.conditions))
-        _report(run, config, result, shown, targets)
+        _report(run, config, result, nulls, shown, targets)
     return result
 
 
@@ -136,6 +142,51 @@ def _write_generated(
     folder = run.path / "generated" / method
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / f"{condition.target}_from_{condition.label}.parquet")
+
+
+def _null_distributions(
+    run: Run, rows: np.ndarray, shown: dict[tuple[str, str], np.ndarray], targets: Sequence[str]
+) -> pd.DataFrame:
+    """Distances between random half sets: real and real, train and test, generated and real.
+
+    One row a target, statistic and pair of sets: mean, sd and central 95 % over `REPEATS` pairs.
+    A generated set whose distance lies where real against real does cannot be told from real
+    data by that statistic.
+    """
+    statistics = {"energy": distances.global_energy, "pointwise": distances.global_pointwise}
+    table = []
+    for target in targets:
+        t, width = run.index(target), int(run.latents.widths[run.index(target)])
+
+        def values(chosen: np.ndarray, t: int = t, width: int = width) -> np.ndarray:
+            return run.latents.z[chosen[run.latents.present[chosen, t]], t, :width]
+
+        real = values(rows)
+        size = min(len(real) // 2, 200)
+        sets = {"train": values(run.rows("train"))}
+        sets |= {m: draw[:, :width] for (m, drawn), draw in shown.items() if drawn == target}
+        for name, statistic in statistics.items():
+            found = {"real": distances.real_against_real(statistic, real, size, REPEATS)}
+            for other, points in sets.items():
+                if len(points) >= size:
+                    found[other] = distances.real_against_generated(
+                        statistic, points, real, size, REPEATS
+                    )
+            for other, sample in found.items():
+                low, high = np.quantile(sample, [0.025, 0.975])
+                table.append(
+                    {
+                        "target": target,
+                        "distance": name,
+                        "real against": other,
+                        "mean": sample.mean(),
+                        "sd": sample.std(ddof=1),
+                        "low": low,
+                        "high": high,
+                        "patients": size,
+                    }
+                )
+    return pd.DataFrame(table)
 
 
 def _trajectories(run: Run, rows: np.ndarray, targets: Sequence[str], solver: Solver, schedule):
@@ -164,6 +215,7 @@ def _report(
     run: Run,
     config: EvaluationConfig,
     result: Evaluation,
+    nulls: pd.DataFrame,
     shown: dict[tuple[str, str], np.ndarray],
     targets: Sequence[str],
 ) -> Path:
@@ -231,6 +283,7 @@ def _report(
     tables = {"Every condition": result.conditions}
     if len(result.by_label):
         tables["By cancer type"] = result.by_label
+    tables["Distances between sets, beside what chance gives"] = nulls
     splits = run.samples["split"].value_counts()
     return write_report(
         run.path,

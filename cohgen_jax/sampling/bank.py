@@ -15,6 +15,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from cohgen_jax.errors import InputError
@@ -107,10 +108,11 @@ class Bank:
             target="", sources=tuple(str(s) for s in range(len(self.sources)))
         )
 
-    def available(self, present: jax.Array) -> jax.Array:
-        """Which models see something of which sample: [N, S] -> [N, K] bool."""
+    def available(self, present):
+        """Which models see something of which sample: [N, S] -> [N, K] bool, NumPy or JAX."""
         present = present.astype(bool)
-        return jnp.stack([present[:, list(slot)].any(axis=1) for slot in self.slots], axis=1)
+        stack = np.stack if isinstance(present, np.ndarray) else jnp.stack
+        return stack([present[:, list(slot)].any(axis=1) for slot in self.slots], axis=1)
 
     def predict_eps(
         self,
@@ -121,7 +123,9 @@ class Bank:
         signal: jax.Array,
         noise: jax.Array,
     ) -> jax.Array:
-        """Noise predictions of all models at one noise level.
+        """Noise predictions of all models at one noise level, by definition.
+
+        The sampler computes the same in another order: see `specialize`.
 
         Args:
           x: [R, N, D], R draws of each sample. t: int32 scalar.

@@ -4,7 +4,9 @@ At every level each model predicts the noise in the same x_t; the consensus of t
 drives the solver. (Marchesi, Lazzaro et al., PLOS Comput Biol, doi 10.1371/journal.pcbi.1013455.)
 
 Axes    K models, R draws, N samples, D latent width, S solver steps
-Cost    NFE = K S per draw and sample
+Cost    NFE = K S per draw and sample, K its own number of models (dispatch.py); of a network only
+        what depends on x_t is evaluated at every step (specialize.py)
+Memory  O(R N), whatever S is, unless the trajectory is asked for
 Keys    the noise of a chain is a function of (key, draw, sample id, attempt, step) alone, so that
         results do not depend on how samples are batched, chunked or sharded
 """
@@ -18,11 +20,22 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.consensus import Consensus, combine, consensus_weights, disagreement
-from cohgen_jax.schedule import Schedule
+from cohgen_jax.sampling.dispatch import Dispatch, dispatch, everywhere
+from cohgen_jax.sampling.specialize import (
+    PLAIN,
+    PRECISIONS,
+    Folded,
+    Precision,
+    fold,
+    form_of,
+)
+from cohgen_jax.schedule import Schedule, eps_from
 from cohgen_jax.solvers import Solver, reverse_process
 
 
@@ -71,11 +84,15 @@ def coherent_sample(
     schedule: Schedule,
     solver: Solver,
     num_draws: int = 1,
+    first_draw: int = 0,
     consensus: Consensus = "mean",
     rejection: Rejection | None = None,
     sample_ids: jax.Array | None = None,
     keep_trajectory: bool = False,
     recorded: RecordedNoise | None = None,
+    precision: Precision = "float32",
+    mesh: Mesh | None = None,
+    specialized: bool = True,
 ) -> Samples:
     """Draw the bank's target for N samples, each with its own pattern of present sources.
 
@@ -88,19 +105,23 @@ def coherent_sample(
         drawn unconditionally.
       schedule: the noise schedule that the models were trained with; the solver's own.
       solver: from `cohgen_jax.solvers`. Reuse the object: it keys the compiled program.
-      num_draws: R.
+      num_draws: R, the draws first_draw .. first_draw + R - 1 of each sample.
       consensus: 'mean' or 'loss' (softmax of 1 / `bank.losses`).
       rejection: redraw draws whose models disagree too long; None accepts every draw.
       sample_ids: int array [N] that names the samples to the random generator (default
         0..N-1). Give a sample the same id in two calls and it gets the same noise.
       keep_trajectory: return the disagreement of every step.
       recorded: replay this noise instead of drawing any (not with rejection).
+      precision: of the networks' matrix products (see `specialize.fold`).
+      mesh: devices of one axis among which the samples are shared out evenly; each works on its
+        own, without communication. N must be a multiple of their number.
+      specialized: False evaluates every network as it is defined, at every step: slow, the same.
 
     Returns:
-      Samples, on the device.
+      Samples, on the device or devices.
 
     Raises:
-      InputError: shapes that do not fit the bank.
+      InputError: shapes that do not fit the bank or the mesh.
     """
     conds = tuple(jnp.asarray(cond, jnp.float32) for cond in conds)
     if len(conds) != len(bank.sources):
@@ -118,21 +139,49 @@ def coherent_sample(
         )
     if num_draws < 1:
         raise InputError(f"num_draws must be at least 1, got {num_draws}")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if recorded is not None and rejection is not None:
         raise InputError("recorded noise replays one chain: it cannot be combined with rejection")
+    num_devices = mesh.size if mesh else 1
+    if num_samples % num_devices:
+        raise InputError(f"{num_samples} samples cannot be shared evenly by {num_devices} devices")
     if sample_ids is None:
         sample_ids = jnp.arange(num_samples)
+    groups = [group.members for group in bank.groups]
+    if isinstance(present, jax.core.Tracer):  # inside a caller's jit nobody knows who needs what
+        plan = everywhere(num_samples, groups)
+    else:
+        seen = bank.available(np.asarray(present))
+        plan = dispatch(seen | ~seen.any(axis=1, keepdims=True), groups, num_devices)
     # A network multiplies an absent condition by 0; a missing value there must not survive it.
     present = jnp.asarray(present, bool)
     conds = tuple(jnp.where(present[:, s, None], cond, 0) for s, cond in enumerate(conds))
+    if mesh:
+        over_samples = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+        conds, present, sample_ids, plan = jax.device_put(
+            (conds, present, sample_ids, plan), over_samples
+        )
     return _sample(
         key,
         bank.unnamed(),
         conds,
         present,
         sample_ids,
+        first_draw,
+        plan,
         recorded,
-        static=_Static(schedule, solver, num_draws, consensus, rejection, keep_trajectory),
+        static=_Static(
+            schedule,
+            solver,
+            num_draws,
+            consensus,
+            rejection,
+            keep_trajectory,
+            precision,
+            mesh,
+            specialized,
+        ),
     )
 
 
@@ -146,43 +195,105 @@ class _Static:
     consensus: Consensus
     rejection: Rejection | None
     keep_trajectory: bool
+    precision: Precision
+    mesh: Mesh | None
+    specialized: bool
 
 
 class _Chains(NamedTuple):
     draws: jax.Array  # [R, N, D]
     disagreement: jax.Array  # [R, N]
     share: jax.Array  # [R, N]
-    trajectory: jax.Array  # [R, N, S]
+    trajectory: jax.Array | None  # [R, N, S]
+
+
+class _Ready(NamedTuple):
+    """The bank specialised to a grid of steps and to N samples; one entry a group of models."""
+
+    loops: list  # leaves [K_g, ...]
+    patients: list  # leaves [K_g, N, ...]
+    levels: tuple  # (tables, signal, noise): leaves [S, ...]
+    weights: jax.Array  # [N, K]
 
 
 @functools.partial(jax.jit, static_argnames="static")
-def _sample(key, bank, conds, present, sample_ids, recorded, *, static: _Static) -> Samples:
-    weights = consensus_weights(static.consensus, bank.losses, bank.available(present))
-    if recorded is None:
-        draw_keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(jnp.arange(static.num_draws))
-        keys = jax.vmap(  # [R, N]
-            lambda k: jax.vmap(lambda n: jax.random.fold_in(k, n))(sample_ids)
-        )(draw_keys)
-        initial, noise = _noise_of(_fold_all(keys, 0), bank.x_dim)
-    else:
-        keys = None
-        initial, noise = recorded.initial, lambda i: recorded.steps[i]
-    first = _run_chains(bank, conds, present, weights, initial, noise, static)
-    retries = jnp.zeros(first.share.shape, jnp.int32)
-    if static.rejection is None:
-        accepted = jnp.ones(first.share.shape, bool)
-        chains = first
-    else:
-        chains, retries = _redraw_rejected(first, keys, bank, conds, present, weights, static)
-        accepted = chains.share <= static.rejection.prop_threshold
+def _sample(
+    key, bank, conds, present, sample_ids, first_draw, plan, recorded, *, static: _Static
+) -> Samples:
+    block = functools.partial(_sample_block, static=static)
+    arguments = (key, bank, conds, present, sample_ids, first_draw, plan, recorded)
+    if static.mesh is None:
+        return block(*arguments)
+    # Every device runs its own samples, redraws included, as if it were alone.
+    everyone, axis = PartitionSpec(), static.mesh.axis_names
+    rows, draws = PartitionSpec(axis), PartitionSpec(None, axis)
+    noise = recorded and RecordedNoise(draws, PartitionSpec(None, None, axis))
+    return jax.shard_map(
+        block,
+        mesh=static.mesh,
+        in_specs=(everyone, everyone, rows, rows, rows, everyone, rows, noise),
+        out_specs=draws,
+        check_vma=False,
+    )(*arguments)
+
+
+def _sample_block(
+    key, bank, conds, present, sample_ids, first_draw, plan: Dispatch, recorded, *, static: _Static
+) -> Samples:
+    """All samples of one device."""
+    with jax.default_matmul_precision("tensorfloat32" if static.precision == "tf32" else "highest"):
+        ready = _make_ready(bank, conds, present, static)
+        if recorded is None:
+            draw_ids = first_draw + jnp.arange(static.num_draws)
+            draw_keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(draw_ids)
+            keys = jax.vmap(  # [R, N]
+                lambda k: jax.vmap(lambda n: jax.random.fold_in(k, n))(sample_ids)
+            )(draw_keys)
+            initial, noise = _noise_of(_fold_all(keys, 0), bank.x_dim)
+        else:
+            keys = None
+            initial, noise = recorded.initial, lambda i: recorded.steps[i]
+        chains = _run_chains(bank, ready, plan, initial, noise, static)
+        retries = jnp.zeros(chains.share.shape, jnp.int32)
+        accepted = jnp.ones(chains.share.shape, bool)
+        if static.rejection is not None:
+            chains, retries = _redraw_rejected(chains, keys, bank, ready, static)
+            accepted = chains.share <= static.rejection.prop_threshold
     return Samples(
-        chains.draws,
-        chains.disagreement,
-        chains.share,
-        accepted,
-        retries,
-        chains.trajectory if static.keep_trajectory else None,
+        chains.draws, chains.disagreement, chains.share, accepted, retries, chains.trajectory
     )
+
+
+def _make_ready(bank: Bank, conds, present, static: _Static) -> _Ready:
+    mask = present.astype(jnp.float32)
+    loops, patients, tables = [], [], []
+    for group in bank.groups:
+        module, form = group.module, _form(group, static)
+        slots = [bank.slots[k] for k in group.members]
+        folded = jax.vmap(
+            lambda variables, form=form, module=module: fold(
+                form, module, variables, static.solver.timesteps, static.precision
+            ),
+            out_axes=Folded(loop=0, tables=1, cond=0),
+        )(group.variables)
+        group_conds = [jnp.stack([conds[slot[c]] for slot in slots]) for c in range(len(slots[0]))]
+        group_mask = jnp.stack([mask[:, list(slot)] for slot in slots])
+        loops.append(folded.loop)
+        tables.append(folded.tables)
+        condition = functools.partial(form.condition, module)
+        patients.append(jax.vmap(condition)(folded.cond, group_conds, group_mask))
+    alpha_bar = static.schedule.alpha_bar_at(static.solver.timesteps)
+    levels = (
+        tables,
+        jnp.asarray(np.sqrt(alpha_bar), jnp.float32),
+        jnp.asarray(np.sqrt(1 - alpha_bar), jnp.float32),
+    )
+    weights = consensus_weights(static.consensus, bank.losses, bank.available(present))
+    return _Ready(loops, patients, levels, weights)
+
+
+def _form(group, static: _Static):
+    return form_of(group.module) if static.specialized else PLAIN
 
 
 def _fold_all(keys: jax.Array, data: jax.Array | int) -> jax.Array:
@@ -203,27 +314,53 @@ def _noise_of(keys: jax.Array, dim: int):
     return normal(0), lambda i: normal(i + 1)
 
 
-def _run_chains(bank, conds, present, weights, initial, noise, static: _Static) -> _Chains:
-    """One chain for each draw and sample: initial [R, N, D], weights [N, K]."""
-    alpha_bar = static.schedule.alpha_bar
-    signal = jnp.asarray(alpha_bar**0.5, jnp.float32)
-    noise_level = jnp.asarray((1 - alpha_bar) ** 0.5, jnp.float32)
+def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _Static) -> _Chains:
+    """One chain for each draw and sample: initial [R, N, D]."""
+    plan = jax.tree.map(lambda leaf: leaf[0], plan)  # this device's
+    weights = jnp.where(plan.taken, jnp.take_along_axis(ready.weights, plan.models, axis=1), 0)
+    num_draws, _, dim = initial.shape
+    patients = [  # by slot: leaves [K_g, J_g, ...]
+        jax.tree.map(lambda leaf, rows=rows: jax.vmap(lambda own, r: own[r])(leaf, rows), leaves)
+        for leaves, rows in zip(ready.patients, plan.rows, strict=True)
+    ]
 
-    def predict(x, t):
-        eps_k = bank.predict_eps(x, t, conds, present, signal[t], noise_level[t])
-        return combine(eps_k, weights), disagreement(eps_k, weights)
+    def predict(x, level):
+        tables, signal, level_noise = level
+        slots = []
+        for group, *parts in zip(
+            bank.groups, ready.loops, tables, patients, plan.rows, strict=True
+        ):
+            denoise = functools.partial(_form(group, static).denoise, group.module)
+            out = jax.vmap(
+                lambda loop, row, patient, rows, denoise=denoise: denoise(
+                    loop, row, patient, x[:, rows]
+                )
+            )(*parts)  # [K_g, R, J_g, D]
+            slots.append(jnp.moveaxis(out, 1, 2).reshape(-1, num_draws, dim))
+        out = jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)  # [P, R, N, D]
+        eps = eps_from(bank.predicts, out, x[None], signal, level_noise)
+        return combine(eps, weights), disagreement(eps, weights)
 
-    draws, steps = reverse_process(static.solver, predict, initial, noise)
     threshold = static.rejection.cos_threshold if static.rejection else jnp.inf
-    return _Chains(
-        draws,
-        jnp.mean(steps, axis=0),
-        jnp.mean((steps > threshold).astype(jnp.float32), axis=0),
-        jnp.moveaxis(steps, 0, -1),
+    run = functools.partial(
+        reverse_process, static.solver, predict, initial, noise, levels=ready.levels
     )
+    if static.keep_trajectory:
+        draws, steps = run()
+        above = (steps > threshold).astype(jnp.float32)
+        trajectory = jnp.moveaxis(steps, 0, -1)
+        return _Chains(draws, jnp.mean(steps, axis=0), jnp.mean(above, axis=0), trajectory)
+
+    def add(total, step):
+        return total[0] + step, total[1] + (step > threshold).astype(jnp.int32)
+
+    zero = jnp.zeros(initial.shape[:2], jnp.float32)
+    draws, (total, above) = run(summary=((zero, zero.astype(jnp.int32)), add))
+    count = static.solver.num_steps
+    return _Chains(draws, total / count, above.astype(jnp.float32) / count, None)
 
 
-def _redraw_rejected(first: _Chains, keys, bank, conds, present, weights, static: _Static):
+def _redraw_rejected(first: _Chains, keys, bank, ready: _Ready, static: _Static):
     """Redraw failing chains on the device until they pass or their retries are used up.
 
     Pending chains are compacted: each round takes the first `width` of them, whatever draw and
@@ -236,6 +373,7 @@ def _redraw_rejected(first: _Chains, keys, bank, conds, present, weights, static
     width = min(total, max(64, total // 8))
     flat = jax.tree.map(lambda leaf: leaf.reshape(total, *leaf.shape[2:]), first)
     flat_keys = keys.reshape(total)
+    plan = everywhere(width, [group.members for group in bank.groups])
 
     def pending(best: _Chains, retries):
         return (best.share > rejection.prop_threshold) & (retries < rejection.max_retries)
@@ -248,15 +386,11 @@ def _redraw_rejected(first: _Chains, keys, bank, conds, present, weights, static
         sample = chosen % num_samples
         attempt_keys = _fold_all(flat_keys[chosen], retries[chosen] + 1)
         initial, noise = _noise_of(attempt_keys[None], bank.x_dim)
-        new = _run_chains(
-            bank,
-            tuple(cond[sample] for cond in conds),
-            present[sample],
-            weights[sample],
-            initial,
-            noise,
-            static,
+        theirs = ready._replace(
+            patients=jax.tree.map(lambda leaf: leaf[:, sample], ready.patients),
+            weights=ready.weights[sample],
         )
+        new = _run_chains(bank, theirs, plan, initial, noise, static)
         better = active & (new.share[0] < best.share[chosen])
 
         def keep(old, fresh):

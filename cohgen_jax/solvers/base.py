@@ -66,26 +66,37 @@ def on_device(*tables: np.ndarray) -> tuple[jax.Array, ...]:
 
 def reverse_process(
     solver: Solver,
-    predict: Callable[[jax.Array, jax.Array], tuple[jax.Array, Any]],
+    predict: Callable[[jax.Array, Any], tuple[jax.Array, Any]],
     x_T: jax.Array,
     noise: Callable[[jax.Array], jax.Array],
+    *,
+    levels: Any = None,
+    summary: tuple[Any, Callable[[Any, Any], Any]] | None = None,
 ) -> tuple[jax.Array, Any]:
     """Run a solver from pure noise to a sample: one `lax.scan`.
 
     Args:
-      predict: (x [..., D], t int32 scalar) -> (eps [..., D], info), info any pytree.
+      predict: (x [..., D], level) -> (eps [..., D], info), info any pytree.
       x_T: initial noise [..., D].
       noise: step index i -> standard normal noise [..., D] for that step.
+      levels: what `predict` is told at each step, leaves [S, ...]; the solver's timesteps by
+        default.
+      summary: (start, add) folds the infos, summary <- add(summary, info), instead of keeping
+        those of every step.
 
     Returns:
-      x_0 [..., D] and the infos stacked over steps, in sampling order (t = T-1 first).
+      x_0 [..., D] and the infos stacked over steps, in sampling order (t = T-1 first), or their
+      summary.
     """
+    start, add = summary if summary else ((), None)
 
-    def body(state: SolverState, step: tuple[jax.Array, jax.Array]):
-        i, t = step
-        eps, info = predict(state.x, t)
-        return solver.step(state, eps, i, noise(i)), info
+    def body(carry, step):
+        (state, total), (i, level) = carry, step
+        eps, info = predict(state.x, level)
+        state = solver.step(state, eps, i, noise(i))
+        return ((state, add(total, info)), ()) if add else ((state, total), info)
 
-    steps = (jnp.arange(solver.num_steps), jnp.asarray(solver.timesteps))
-    state, infos = jax.lax.scan(body, solver.init(x_T), steps)
-    return state.x, infos
+    levels = jnp.asarray(solver.timesteps) if levels is None else levels
+    steps = (jnp.arange(solver.num_steps), levels)
+    (state, total), infos = jax.lax.scan(body, (solver.init(x_T), start), steps)
+    return state.x, total if add else infos

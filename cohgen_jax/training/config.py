@@ -59,13 +59,13 @@ class TrainConfig:
     members: int = 1
     """Copies of each model that differ in their random stream only; their predictions are averaged
     when sampling (deep ensemble, Lakshminarayanan et al. 2017)."""
-    num_epochs: int = 50
+    num_epochs: int = 120
     """An epoch is train patients / batch_size steps, for every model alike."""
     batch_size: int = 64
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     lr_schedule: Literal["cosine", "constant"] = "cosine"
-    weight_decay: float = 0.05
-    """AdamW, on matrices only."""
+    weight_decay: float = 1.0
+    """AdamW, on matrices only. Strong: it is what keeps few patients from being learnt by heart."""
     grad_clip: float = 1.0
     """Largest global norm of a model's gradient; 0 leaves gradients alone."""
     cond_dropout: float = 0.15
@@ -76,11 +76,11 @@ class TrainConfig:
     """Standard deviation of Gaussian noise on the conditions while training."""
     ema_decay: float = 0.998
     """Horizon of the averaged weights that are validated and kept; 0 switches averaging off."""
-    validate_every: int = 5
+    validate_every: int = 10
     """Epochs between validations; also between checkpoints."""
     val_draws: int = 8
     val_solver: SolverConfig = SolverConfig(num_steps=25)
-    patience: int = 8
+    patience: int = 5
     """Validations without a better energy score after which a model stops; 0 never stops it."""
     keep: Literal["energy", "mse", "cosine", "timestep"] = "energy"
     """Which of the best weights are used afterwards (all four are kept)."""

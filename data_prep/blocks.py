@@ -1,8 +1,9 @@
-"""Project blocks: one float32 matrix a project on disk, joined only where it is needed.
+"""Project blocks: one matrix a project on disk, joined only where it is needed.
 
 Twenty projects of 60,660 genes do not have to be in memory together: each is written as
 `<project>.npy` ([samples, features], memory-mapped when read) with its ids in `<project>.json`,
-and `assemble` fills one table from the parts that are asked for.
+and `assemble` fills one table from the parts that are asked for. Blocks are float32, or float64 for
+comparisons with the published chain.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from data_prep.files import read_json, whole_file, write_json
 
 
 class Block(NamedTuple):
-    """values: float32 [samples, features], perhaps a memory map; samples, features: ids."""
+    """values [samples, features], perhaps a memory map; samples, features: ids."""
 
     values: np.ndarray
     samples: list[str]
@@ -31,7 +32,7 @@ def block_paths(folder: Path, project: str) -> tuple[Path, Path]:
 def save_block(folder: Path, project: str, block: Block) -> None:
     """Writes a block; the ids last, so that a block with ids is whole."""
     array, ids = block_paths(folder, project)
-    values = np.ascontiguousarray(block.values, dtype=np.float32)
+    values = np.ascontiguousarray(block.values)
     with whole_file(array) as temporary, open(temporary, "wb") as f:
         # Not np.save: on a full disk that raises an error which does not say so.
         np.lib.format.write_array_header_1_0(f, np.lib.format.header_data_from_array_1_0(values))
@@ -74,14 +75,15 @@ def assemble(
     samples: Sequence[str] | None = None,
     features: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """One float32 table, rows `samples`, columns `features`, NaN where no block has the cell.
+    """One table, rows `samples`, columns `features`, NaN where no block has the cell.
 
     Filled piece by piece, with columns contiguous in memory (as pandas and Arrow hold them, so that
     neither has to copy): the peak is the result and little more.
     """
     samples = merged_samples(blocks) if samples is None else list(samples)
     features = merged_features(blocks) if features is None else list(features)
-    values = np.full((len(features), len(samples)), np.nan, dtype=np.float32)
+    dtype = np.result_type(np.float32, *(block.values.dtype for block in blocks))
+    values = np.full((len(features), len(samples)), np.nan, dtype=dtype)
     row_of = {s: i for i, s in enumerate(samples)}
     for block in blocks:
         # A sample of two projects is taken from the first: its row is free no more.

@@ -6,6 +6,7 @@ stay missing, since the codecs impute with what they learn on train. `samples.pa
 patient, split, labels and survival; `cohort.json` the schema; `data_card.md` the story.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,7 @@ def notes(
 
 def _build_table(config, stages: Stages, modality: str, usable, slides) -> dict[str, Any]:
     output = config.out / f"{modality}.parquet"
+    listing = config.work / "features" / f"{modality}.csv"
     paths = split_paths(config)
     if modality == "wsi":
         inputs = [paths["split"], config.work / "slides" / "slide_vectors.parquet"]
@@ -171,7 +173,7 @@ def _build_table(config, stages: Stages, modality: str, usable, slides) -> dict[
         if modality == "wsi":
             table = slides.drop(columns="slide_id")
             table = table[table.index.isin(usable["sample_id"])].astype(np.float32)
-            told = {"features": table.shape[1], "features_unexpressed": 0}
+            everything = list(table.columns)
         else:
             blocks = load_blocks(config, modality)
             features = kept_features(modality, blocks)
@@ -179,8 +181,7 @@ def _build_table(config, stages: Stages, modality: str, usable, slides) -> dict[
             rows = usable[usable["original_id"].isin(have)].sort_values("sample_id")
             table = assemble(blocks, list(rows["original_id"]), features)
             table = table.set_axis(pd.Index(rows["sample_id"], name="sample_id"))
-            everything = len(merged_features(blocks))
-            told = {"features": everything, "features_unexpressed": everything - len(features)}
+            everything = merged_features(blocks)
         train = table.index.isin(usable.loc[usable["split"] == "train", "sample_id"])
         if not train.any():
             raise InputError(f"{modality}: no training sample has it; leave it out")
@@ -190,7 +191,12 @@ def _build_table(config, stages: Stages, modality: str, usable, slides) -> dict[
                 f"{modality}: every feature is missing in {config.max_missing:.0%} or more of the "
                 "training samples; raise --max-missing"
             )
-        told["features_sparse"] = table.shape[1] - len(kept)
+        told = {
+            "features": len(everything),
+            "features_unexpressed": len(everything) - table.shape[1],
+            "features_sparse": table.shape[1] - len(kept),
+        }
+        write_text(listing, feature_list(everything, table.columns, kept).to_csv(index=False))
         table = table if len(kept) == table.shape[1] else table.loc[:, kept]
         write_wide(output, table)
         return told | {"samples": len(table), "kept": len(kept)}
@@ -201,7 +207,14 @@ def _build_table(config, stages: Stages, modality: str, usable, slides) -> dict[
         "join_slides": config.join_slides,
         "sample_types": sorted(config.sample_types),
     }
-    return stages.run(f"build-{modality}", inputs, params, [output], build)
+    return stages.run(f"build-{modality}", inputs, params, [output, listing], build)
+
+
+def feature_list(found: Sequence[str], expressed: pd.Index, kept: pd.Index) -> pd.DataFrame:
+    """Every feature found and what became of it: kept, not expressed, missing too often."""
+    names = pd.Index(found)
+    fate = np.where(names.isin(expressed), "missing too often", "not expressed")
+    return pd.DataFrame({"feature": names, "fate": np.where(names.isin(kept), "kept", fate)})
 
 
 def write_wide(path: Path, table: pd.DataFrame) -> None:
@@ -215,7 +228,8 @@ def write_wide(path: Path, table: pd.DataFrame) -> None:
 
     from data_prep.files import whole_file
 
-    arrow = pa.Table.from_pandas(table)
+    narrow = table if (table.dtypes == np.float32).all() else table.astype(np.float32)
+    arrow = pa.Table.from_pandas(narrow)
     with whole_file(path) as temporary:
         parquet.write_table(
             arrow,

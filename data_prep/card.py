@@ -164,7 +164,8 @@ def data_card(
         markdown_table(missing_patterns(split, modalities)),
         "## Features",
         f"A gene is expressed with one count per million in a fifth of the samples. Features "
-        f"missing in {config.max_missing:.0%} or more of the training samples are dropped.",
+        f"missing in {config.max_missing:.0%} or more of the training samples are dropped. "
+        "Each feature and what became of it: `prep/features/<modality>.csv`.",
         markdown_table(features_kept(stages, modalities)),
         "## Labels",
         f"Diagnoses with fewer than {config.rare_diagnosis} patients are called Other. A vial is "

@@ -39,6 +39,9 @@ class PrepConfig:
     test_fraction: float = 0.15
     seed: int = 42
     """Of the split."""
+    precision: Literal["auto", "float32", "float64"] = "auto"
+    """Of intermediate values: float32, or twice the memory and agreement with the published tables
+    to the last digit; auto takes float64 in published mode. The cohort is always float32."""
     latent_dim: int = 32
     """Width of the latents under `prep/published` (published mode)."""
     embedding: Literal["pca", "autoencoder", "columns"] = "pca"
@@ -90,6 +93,13 @@ class PrepConfig:
     def work(self) -> Path:
         """Where intermediate files and records live."""
         return self.out / "prep"
+
+    @property
+    def dtype(self) -> str:
+        """Of intermediate values."""
+        if self.precision == "auto":
+            return "float64" if self.published else "float32"
+        return self.precision
 
     @property
     def raw(self) -> Path:

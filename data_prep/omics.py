@@ -5,7 +5,7 @@
     rppa    protein level minus the median of its sample
 
 Source: Marchesi, Lazzaro et al., PLOS Comput. Biol., doi 10.1371/journal.pcbi.1013455.
-Computed in float64 (RPPA subtracts nearly equal numbers), stored in float32.
+Computed in float64 (RPPA subtracts nearly equal numbers), stored in float32 by default.
 """
 
 import warnings
@@ -79,12 +79,18 @@ def expressed(values: np.ndarray) -> np.ndarray:
 
 
 def prepare_project(
-    path: Path, project: str, modality: str, folder: Path, types: Sequence[str] = ()
+    path: Path,
+    project: str,
+    modality: str,
+    folder: Path,
+    types: Sequence[str] = (),
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """Reads, transforms and writes one project's block of one modality.
 
     Args:
         path: the Xena table. types: sample types to keep ("01", ...); empty keeps all.
+        dtype: of the values stored.
     Returns:
         Counts for the data card: samples, features, repeated ids, samples left out.
     """
@@ -98,7 +104,7 @@ def prepare_project(
     values = TRANSFORMS[modality](values)
     measured = np.asarray((~np.isnan(values)).any(axis=1))
     block = Block(
-        (values if measured.all() else values[measured]).astype(np.float32),
+        (values if measured.all() else values[measured]).astype(dtype),
         [s for s, m in zip(samples, measured, strict=True) if m],
         raw.features,
     )

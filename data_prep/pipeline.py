@@ -86,10 +86,10 @@ def run_omics(config: PrepConfig, stages: Stages) -> None:
         told = stages.run(
             f"omics-{modality}-{project}",
             [path],
-            {"sample_types": sorted(config.sample_types)},
+            {"sample_types": sorted(config.sample_types), "dtype": config.dtype},
             block_paths(folder, project),
             lambda p=path, m=modality, f=folder, j=project: prepare_project(
-                p, j, m, f, config.sample_types
+                p, j, m, f, config.sample_types, config.dtype
             ),
         )
         if told["repeated_features"]:

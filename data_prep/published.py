@@ -8,6 +8,7 @@ Same names and layout as the published scripts write: `merged/merged_<modality>.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -95,6 +96,10 @@ class RawSplits(Mapping[str, Splits]):
         rows = {s: self._split.loc[self._split["split"] == s] for s in SPLITS}
         if modality == "wsi" and self._slides is not None:
             vectors = self._slides.drop(columns="slide_id")
+            # The published chain hands slide vectors on as text, and the decimals of a float32
+            # read as float64 are not its binary value: PCA sees the difference in the 7th digit.
+            decimal = vectors.to_numpy().astype(str).astype(np.float64)
+            vectors = pd.DataFrame(decimal, index=vectors.index, columns=vectors.columns)
             return {s: vectors.loc[vectors.index.isin(list(rows[s]["sample_id"]))] for s in SPLITS}
         parts = self._blocks[modality]
         features = kept_features(modality, parts)

@@ -81,14 +81,11 @@ def _compare(expected: pd.DataFrame, ours: pd.DataFrame, name: str, same_order: 
     for column in expected.columns:
         want, got = expected[column], ours[column]
         if pd.api.types.is_numeric_dtype(want) and want.notna().any():
-            # Values are printed with seven digits: a value that is a difference of larger ones
-            # has an absolute error of the scale of its column.
-            scale = np.nanmax(np.abs(want.to_numpy(float)))
             np.testing.assert_allclose(
                 got.to_numpy(float),
                 want.to_numpy(float),
                 rtol=RTOL,
-                atol=RTOL * 1e-1 * scale,
+                atol=1e-9,
                 err_msg=f"{name}: {column}",
             )
         else:
@@ -198,3 +195,9 @@ def test_data_card_counts_what_is_there(default):
         assert part in card
     assert "| train | " in card
     assert "sha256" in card
+    for modality in ("cna", "rnaseq", "rppa", "wsi"):
+        fate = pd.read_csv(default / "prep" / "features" / f"{modality}.csv")["fate"]
+        kept = pd.read_parquet(default / f"{modality}.parquet").shape[1]
+        assert (fate == "kept").sum() == kept
+        if modality == "rnaseq":
+            assert (fate == "not expressed").any()

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Literal
 
 from cohgen_jax.codec import CodecConfig
+from cohgen_jax.errors import InputError
 from cohgen_jax.networks.config import NetworkConfig
 from cohgen_jax.training.config import DiffusionConfig, SolverConfig, TrainConfig
 
@@ -40,12 +41,12 @@ class ExperimentConfig:
     def __post_init__(self):
         for name in ("val_fraction", "test_fraction"):
             if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
+                raise InputError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         if not 0 < self.max_missing <= 1:
-            raise ValueError(f"max_missing is a share in (0, 1], got {self.max_missing}")
+            raise InputError(f"max_missing is a share in (0, 1], got {self.max_missing}")
         for solver in (self.solver, self.single.val_solver, self.multi.val_solver):
             if solver.num_steps > self.diffusion.num_steps:
-                raise ValueError(
+                raise InputError(
                     f"a solver of {solver.num_steps} steps needs as many in the diffusion, which "
                     f"has {self.diffusion.num_steps}"
                 )
@@ -103,7 +104,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             patience=0,
             keep="mse",
         )
-    raise ValueError(f"unknown recipe {name!r}")
+    raise InputError(f"unknown recipe {name!r}")
 
 
 def _resized(config: ExperimentConfig, **changes) -> ExperimentConfig:

@@ -64,8 +64,8 @@ def impute_tables(
     wanted = _to_generate(run, present, targets, regenerate)
     if not wanted:
         raise InputError(
-            "nothing to generate: every patient has every target; --regenerate generates what is "
-            "there from the other modalities"
+            "nothing to generate: nobody lacks a target and has another modality to generate it "
+            "from; --regenerate also generates what is there"
         )
     for target in sorted(set(targets) - set(wanted)):
         tell(f"{target}: nobody lacks it, nothing was generated")

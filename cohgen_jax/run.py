@@ -151,7 +151,7 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
             val_fraction=config.val_fraction,
             test_fraction=config.test_fraction,
             max_missing=config.max_missing,
-            min_train=1,  # whether they suffice depends on the model: _check_models
+            min_train=max(config.single.batch_size, config.multi.batch_size),
         )
     if config.modalities and set(config.modalities) != set(cohort.modalities):
         raise InputError(

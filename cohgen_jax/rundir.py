@@ -29,13 +29,15 @@ CONTENTS = (
     "latents",
     "codec",
     "checkpoints",
-    "models",
     "metrics",
+    "models",
     "generated",
     "figures",
     "report.html",
     "log.jsonl",
 )
+"""In the order in which they come to be: a run is removed from its end, so that what is left of it
+when that is interrupted is a run that was interrupted."""
 DATA = "data_checksum"
 """The entry of config.json that is not configuration."""
 _REMOVED = ".removed"
@@ -110,7 +112,7 @@ def prepare(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite
     """Make the directory ready for a run of this configuration, or refuse as `check` does."""
     check(run_dir, config, resume=resume, overwrite=overwrite)
     if overwrite:
-        for name in reversed(CONTENTS):  # config.json last: until then it is a run directory
+        for name in reversed(CONTENTS):
             _remove(run_dir / name)
     if not (run_dir / "config.json").exists():
         write_json(run_dir / "config.json", config)

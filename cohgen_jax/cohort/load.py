@@ -1,7 +1,6 @@
 """From a folder of tables to a `Cohort`, and back to disk.
 
 load_cohort    aligned, split by patient, features filtered on train: to train and judge
-load_patients  aligned only: patients never seen, to complete
 save_cohort    a cohort directory, which load_cohort reads back unchanged
 """
 
@@ -83,7 +82,8 @@ def load_cohort(
         if num_patients < min_train:
             raise InputError(
                 f"{modality} is present for {num_patients} patients in train, fewer than a batch "
-                f"of {min_train}: leave it out (modalities=...), add patients, or lower min_train"
+                f"of {min_train}: leave it out of the modalities, add patients, or use smaller "
+                "batches (min_train)"
             )
         keep = usable_features(table.loc[in_train], max_missing)
         filtered[modality] = _filtered(modality, table, keep, notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from cohgen_jax.errors import InputError
 from cohgen_jax.networks.config import NetworkConfig
 from cohgen_jax.schedule import PREDICTIONS, Prediction, Schedule, cosine_schedule, linear_schedule
 from cohgen_jax.solvers import Solver, ddim, ddpm, dpmpp_2m
@@ -21,9 +22,9 @@ class DiffusionConfig:
 
     def __post_init__(self):
         if self.predicts not in PREDICTIONS:
-            raise ValueError(f"predicts must be one of {', '.join(PREDICTIONS)}")
+            raise InputError(f"predicts must be one of {', '.join(PREDICTIONS)}")
         if self.num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+            raise InputError(f"num_steps must be at least 1, got {self.num_steps}")
 
     def build(self) -> Schedule:
         make = {"linear": linear_schedule, "cosine": cosine_schedule}[self.schedule]
@@ -41,9 +42,9 @@ class SolverConfig:
 
     def __post_init__(self):
         if self.num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+            raise InputError(f"num_steps must be at least 1, got {self.num_steps}")
         if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
+            raise InputError(f"eta must lie in [0, 1], got {self.eta}")
 
     def build(self, schedule: Schedule) -> Solver:
         if self.name == "ddim":
@@ -88,12 +89,12 @@ class TrainConfig:
     def __post_init__(self):
         for name in ("members", "num_epochs", "batch_size", "validate_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.val_draws < 2:
-            raise ValueError(f"val_draws must be at least 2, got {self.val_draws}")
+            raise InputError(f"val_draws must be at least 2, got {self.val_draws}")
         for name in ("cond_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+                raise InputError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
         for name in ("learning_rate", "weight_decay", "grad_clip", "cond_noise", "patience"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+                raise InputError(f"{name} must not be negative, got {getattr(self, name)}")

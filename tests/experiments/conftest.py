@@ -1,0 +1,113 @@
+"""A small cohort on disk, new patients with holes, commands run in this process, a trained run."""
+
+import dataclasses
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohgen_jax.cohort import demo_cohort
+from experiments import evaluate, impute, train
+from experiments.common import run_command
+from tests.conftest import CACHE
+
+MODALITIES = ("cna", "rnaseq", "rppa")
+NUM_FEATURES = 24
+DEBUG = ("--recipe", "debug", "--codec.latent-dim", "4")
+COMMANDS = {"train": train.main, "evaluate": evaluate.main, "impute": impute.main}
+
+
+def demo_tables(seed: int, num_patients: int) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """(tables, facts) of the demo cohort, three modalities and few features."""
+    cohort = demo_cohort(seed, num_patients)
+    tables = {name: cohort.tables[name].iloc[:, :NUM_FEATURES] for name in MODALITIES}
+    return tables, cohort.samples.drop(columns="split")
+
+
+def write_tables(folder, tables, facts=None):
+    """The tables as a stranger would have them: Parquet, CSV and TSV, facts in samples.csv."""
+    folder.mkdir(parents=True)
+    forms = {"rnaseq": ("csv", ","), "rppa": ("tsv", "\t")}
+    for name, table in tables.items():
+        if name in forms:
+            suffix, sep = forms[name]
+            table.to_csv(folder / f"{name}.{suffix}", sep=sep)
+        else:
+            table.to_parquet(folder / f"{name}.parquet")
+    if facts is not None:
+        facts.to_csv(folder / "samples.csv")
+    return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a user sees of a command."""
+
+    status: int
+    out: str
+    err: str
+
+    def refused(self) -> str:
+        """The message of a command that refused to work: one line, status 2."""
+        assert self.status == 2, self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0].removeprefix("error: ")
+
+
+def run_in_process(name: str, *args) -> int:
+    """The exit status of `python experiments/NAME.py ARGS`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+        patch.setattr(sys, "argv", [f"experiments/{name}.py", *map(str, args)])
+        try:
+            run_command(COMMANDS[name])
+        except SystemExit as stop:
+            return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture
+def command(capfd):
+    def run(name: str, *args) -> Outcome:
+        capfd.readouterr()
+        status = run_in_process(name, *args)
+        return Outcome(status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def cohort_dir(tmp_path_factory):
+    """200 patients, rppa of four in five."""
+    return write_tables(tmp_path_factory.mktemp("cohort") / "tables", *demo_tables(0, 200))
+
+
+@pytest.fixture(scope="session")
+def run_dir(cohort_dir, tmp_path_factory):
+    """A finished run; not to be written to."""
+    out = tmp_path_factory.mktemp("runs") / "done"
+    assert run_in_process("train", *DEBUG, "--cohort", cohort_dir, "--out", out) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def new_tables():
+    """Patients of another seed. N00 has all; N01, N02 lack rppa; N03 has only cna; N04 only rppa;
+    N05 lacks cna and a single cell of rnaseq."""
+    tables, _ = demo_tables(7, 60)
+    has_all = [i for i in tables["cna"].index if all(i in t.index for t in tables.values())][:6]
+    names = pd.Index([f"N{i:02d}" for i in range(6)], name="sample_id")
+    tables = {name: table.loc[has_all].set_axis(names) for name, table in tables.items()}
+    tables["cna"] = tables["cna"].drop(["N04", "N05"])
+    tables["rnaseq"] = tables["rnaseq"].drop(["N03", "N04"])
+    tables["rnaseq"].loc["N05", tables["rnaseq"].columns[2]] = np.nan
+    tables["rppa"] = tables["rppa"].drop(["N01", "N02", "N03"]).fillna(0.0)
+    return tables
+
+
+@pytest.fixture
+def new_dir(new_tables, tmp_path):
+    return write_tables(tmp_path / "new", new_tables)

@@ -1,0 +1,207 @@
+"""train.py --resume: wherever a run was cut, it ends in the same bits as one that was not."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohgen_jax import checkpoint, run
+from cohgen_jax.checkpoint import load_tree
+from tests.conftest import CACHE
+from tests.experiments.conftest import DEBUG, run_in_process
+
+ROOT = Path(__file__).parents[2]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    saved = {"models/single": "models", "models/multi": "models", "codec": "codecs"}
+    for name, what in saved.items():
+        (arrays, about), (arrays_2, about_2) = (load_tree(r / name, what) for r in (one, other))
+        assert about == about_2  # with the checksums of the arrays
+        assert jax.tree.structure(arrays) == jax.tree.structure(arrays_2)
+        for a, b in zip(jax.tree.leaves(arrays), jax.tree.leaves(arrays_2), strict=True):
+            assert np.array_equal(a, b)
+    for kind in run.KINDS:
+        history = f"metrics/history_{kind}.csv"
+        assert (one / history).read_bytes() == (other / history).read_bytes()
+    for table in ("samples.parquet", *(f"latents/{p.name}" for p in (one / "latents").iterdir())):
+        pd.testing.assert_frame_equal(pd.read_parquet(one / table), pd.read_parquet(other / table))
+    assert not any((other / "checkpoints").iterdir())
+    assert not (other / "latents.part").exists()
+
+
+class Killed(BaseException):
+    """Like kill -9, nothing in the program catches it."""
+
+
+def kill_on(patch, owner, name, call=1, when=lambda *args: True, after=False) -> None:
+    """Die at the given call of a function, before or after it has done its work."""
+    original, calls = getattr(owner, name), []
+
+    def deadly(*args, **kwargs):
+        calls.extend([1] if when(*args) else [])
+        due = len(calls) == call and when(*args)
+        if due and not after:
+            raise Killed
+        result = original(*args, **kwargs)
+        if due:
+            raise Killed
+        return result
+
+    patch.setattr(owner, name, deadly)
+
+
+def ends_with(*names):
+    return lambda *args: any(str(arg).endswith(names) for arg in args)
+
+
+CUTS = {
+    "before config.json": lambda p: kill_on(p, run.rundir, "write_json"),
+    "after config.json": lambda p: kill_on(p, run.rundir, "write_json", after=True),
+    "before the codecs": lambda p: kill_on(p, run, "fit_codecs"),
+    "between samples and latents": lambda p: kill_on(
+        p, pd.DataFrame, "to_parquet", when=ends_with("latents.part/rnaseq.parquet")
+    ),
+    "between latents and codecs": lambda p: kill_on(p, run, "save_codecs"),
+    "codec arrays without about.json": lambda p: kill_on(p, checkpoint, "write_json"),
+    "codecs just saved": lambda p: kill_on(p, run, "save_codecs", after=True),
+    "before the first checkpoint": lambda p: kill_on(p, run.rundir, "log", 3, log_of("validated")),
+    "models trained, not saved": lambda p: kill_on(p, run, "save_tree"),
+    "model arrays without about.json": lambda p: kill_on(p, checkpoint, "write_json"),
+    "models saved, checkpoints there": lambda p: kill_on(
+        p, run.shutil, "rmtree", when=ends_with("checkpoints/single")
+    ),
+    "second farm trained": lambda p: kill_on(p, run, "save_tree"),
+    "everything done": lambda p: kill_on(p, run, "open_run"),
+}
+
+
+def log_of(event):
+    return lambda *args: event in args
+
+
+def test_a_run_cut_at_every_step_ends_as_one_that_was_not(cohort_dir, run_dir, tmp_path):
+    out = tmp_path / "cut"
+    args = (*DEBUG, "--cohort", cohort_dir, "--out", out, "--resume")
+    for place, cut in CUTS.items():
+        with pytest.MonkeyPatch.context() as patch:
+            cut(patch)
+            with pytest.raises(Killed):
+                pytest.fail(f"{place}: not reached, status {run_in_process('train', *args)}")
+    assert run_in_process("train", *args) == 0
+    assert_same_run(run_dir, out)
+    finished = (out / "models/single/about.json").stat().st_mtime_ns
+    assert run_in_process("train", *args) == 0  # nothing left to do
+    assert (out / "models/single/about.json").stat().st_mtime_ns == finished
+
+
+def test_an_overwrite_cut_short_leaves_a_run_that_can_be_resumed_or_overwritten(
+    cohort_dir, run_dir, tmp_path
+):
+    out = tmp_path / "cut"
+    shutil.copytree(run_dir, out)
+    (out / "my_notes.txt").write_text("kept")
+    args = (*DEBUG, "--cohort", cohort_dir, "--out", out)
+    for call in (1, 3):
+        with pytest.MonkeyPatch.context() as patch:
+            kill_on(patch, shutil, "rmtree", call, ends_with(".removed"))
+            with pytest.raises(Killed):
+                run_in_process("train", *args, "--overwrite")
+    assert run_in_process("train", *args, "--resume") == 0
+    assert_same_run(run_dir, out)
+    assert (out / "my_notes.txt").read_text() == "kept"
+
+
+# ---- real processes ---------------------------------------------------------------------------
+
+
+def start(name: str, *args) -> subprocess.Popen:
+    """`python experiments/NAME.py ARGS`, compiled as in this process."""
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+    }
+    return subprocess.Popen(
+        [sys.executable, f"experiments/{name}.py", *map(str, args)],
+        cwd=ROOT,
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[str, str]:
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def kill(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def events(out: Path, event: str) -> int:
+    log = out / "log.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return sum(json.loads(line)["event"] == event for line in lines)
+
+
+def test_the_commands_in_processes_of_their_own(cohort_dir, run_dir, new_dir, tmp_path):
+    """Train, kill -9, resume, evaluate, impute."""
+    out = tmp_path / "run"
+    args = (*DEBUG, "--cohort", cohort_dir, "--out", out)
+    process = start("train", *args)
+    while not events(out, "validated") and process.poll() is None:
+        time.sleep(0.02)
+    kill(process)
+    assert not (out / "models" / "multi").exists()
+    _, err = finish(start("train", *args, "--resume"))
+    assert f"9 models of cna, rnaseq, rppa in {out}" in err
+    assert_same_run(run_dir, out)
+
+    printed, _ = finish(start("evaluate", "--run", out, "--draws", 2, "--keep-generated", "full"))
+    assert "target" in printed
+    assert f"report: {out / 'report.html'}" in printed
+    fidelity = pd.read_csv(out / "metrics" / "fidelity.csv")
+    assert {"coherent", "multi", "ridge"} <= set(fidelity["method"])
+    assert set(fidelity["target"]) == {"cna", "rnaseq", "rppa"}
+    assert len(list((out / "generated" / "coherent").iterdir())) == 3
+    assert any((out / "figures").iterdir())
+
+    done = tmp_path / "completed"
+    finish(start("impute", "--run", out, "--input", new_dir, "--out", done, "--draws", 2))
+    assert len(list(done.iterdir())) == 10
+    assert pd.read_parquet(done / "rppa_mean.parquet").notna().all(axis=None)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(4))
+def test_kills_at_random_moments(seed, cohort_dir, tmp_path):
+    rng = random.Random(seed)
+    epochs = [f"--{kind}.{name}" for kind in run.KINDS for name in ("num-epochs", "validate-every")]
+    often = [x for pair in zip(epochs, ("24", "1", "24", "1"), strict=True) for x in pair]
+    args = (*DEBUG, *often, "--cohort", cohort_dir)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    finish(start("train", *args, "--out", whole))
+    for _ in range(8):
+        process = start("train", *args, "--out", cut, "--resume")
+        seen, wait = events(cut, "validated"), rng.randrange(6)
+        while events(cut, "validated") < seen + wait and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(rng.random() * (0.2 if wait else 4))
+        kill(process)
+    finish(start("train", *args, "--out", cut, "--resume"))
+    assert_same_run(whole, cut)

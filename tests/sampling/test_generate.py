@@ -1,0 +1,134 @@
+"""Streaming patients through the sampler: chunks, ids, and the generators that evaluation uses."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cohgen_jax.errors import InputError
+from cohgen_jax.sampling import Bank, generate
+from cohgen_jax.sampling.coherent import Rejection
+from cohgen_jax.sampling.generate import bank_generator, sample_rows
+from cohgen_jax.schedule import linear_schedule
+from cohgen_jax.solvers import ddpm
+
+SCHEDULE = linear_schedule(50)
+SOLVER = ddpm(SCHEDULE, 5)
+MODALITIES = ("a", "b", "c")
+D = 3
+
+
+class Linear(nn.Module):
+    """eps = 0.3 x + weight * (shown conditions), for any number of conditions."""
+
+    x_dim: int
+    cond_dims: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x, t, conds, mask=None, *, train=False):
+        weight = self.param("weight", nn.initializers.ones, ())
+        if mask is None:
+            mask = jnp.ones((x.shape[0], len(conds)), x.dtype)
+        shown = sum(mask[:, c, None] * cond for c, cond in enumerate(conds))
+        return 0.3 * x + weight * shown
+
+
+def bank_of(target, sources) -> Bank:
+    models = [
+        (Linear(D, (D,)), {"params": {"weight": jnp.float32(0.1 * MODALITIES.index(s) + 0.2)}})
+        for s in sources
+    ]
+    return Bank.from_models(target, sources, models)
+
+
+def patients(num, seed=0):
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(num, 3, D)).astype(np.float32)
+    present = rng.random((num, 3)) < 0.7
+    present[:, 1] |= ~present.any(axis=1)
+    return z, present
+
+
+def sample(z, present, seed=0, num_draws=2, target="a", **more):
+    bank = bank_of(target, [m for m in MODALITIES if m != target])
+    return sample_rows(
+        bank, MODALITIES, z, present, seed, num_draws, schedule=SCHEDULE, solver=SOLVER, **more
+    )
+
+
+@pytest.mark.parametrize("rejection", [None, Rejection(cos_threshold=0.5, prop_threshold=0.3)])
+def test_chunks_change_nothing(rejection):
+    z, present = patients(70)
+    whole = sample(z, present, rejection=rejection, keep_trajectory=True)
+    assert whole.draws.shape == (2, 70, D)
+    assert whole.trajectory.shape == (2, 70, 5)
+    seen = []
+    more = {"rejection": rejection, "keep_trajectory": True, "on_chunk": seen.append}
+    for chains, rows in ((64, [24, 23, 23]), (8, [8] * 7 + [7] * 2)):  # the latter draw by draw
+        parts = sample(z, present, chains=chains, **more)
+        assert seen == rows
+        seen.clear()
+        for one, other in zip(whole, parts, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_patient_keeps_its_noise_under_its_id():
+    z, present = patients(6)
+    ids = np.array([7, 2**32 - 1, 0, 5, 11, 12], np.uint32)
+    base = sample(z, present, sample_ids=ids)
+    order = np.array([3, 1, 5, 0])
+    some = sample(z[order], present[order], sample_ids=ids[order])
+    np.testing.assert_allclose(some.draws, base.draws[:, order], atol=1e-5)
+    np.testing.assert_allclose(
+        sample(z, present).draws, sample(z, present, sample_ids=np.arange(6)).draws
+    )
+
+
+def test_patients_draws_targets_and_seeds_have_noise_of_their_own():
+    z, present = patients(1)
+    z, present = np.repeat(z, 4, axis=0), np.repeat(present, 4, axis=0)
+    draws = np.concatenate([sample(z, present, seed=seed).draws for seed in (0, 1)])
+    flat = draws.reshape(-1, D)
+    distance = np.abs(flat[:, None] - flat[None]).max(axis=2)
+    assert distance[~np.eye(len(flat), dtype=bool)].min() > 1e-3
+
+
+def test_absent_modalities_are_not_looked_at():
+    z, present = patients(12)
+    hidden = np.where(present[:, :, None], z, np.nan)
+    np.testing.assert_array_equal(sample(z, present).draws, sample(hidden, present).draws)
+
+
+def test_nobody_is_an_error():
+    z, present = patients(3)
+    with pytest.raises(InputError, match="no patients to generate a for"):
+        sample(z[:0], present[:0])
+
+
+def test_a_generator_asks_for_the_models_that_somebody_needs():
+    asked = []
+
+    def bank_for(sources):
+        asked.append(sources)
+        return bank_of("b", sources or ("a", "c"))
+
+    run = bank_generator(bank_for, MODALITIES, "b", schedule=SCHEDULE, solver=SOLVER)
+    z, present = patients(9)
+    present[:] = [True, True, False]
+    only_a = run(z, present, 3, 0)
+    present[4] = [False, True, True]
+    both = run(z, present, 3, 0)
+    present[:] = False
+    unconditional = run(z, present, 3, 0)
+    assert asked == [("a",), ("a", "c"), ()]
+    assert only_a.draws.shape == both.draws.shape == (3, 9, D)
+    assert only_a.disagreement.shape == (3, 9)
+    # A model that nobody needed changes nobody's sample.
+    others = np.arange(9) != 4
+    np.testing.assert_allclose(only_a.draws[:, others], both.draws[:, others], atol=1e-5)
+    assert np.abs(unconditional.draws - both.draws).max() > 1e-3
+
+
+@pytest.mark.parametrize(("num", "size"), [(1, 1), (8, 8), (9, 16), (64, 64), (65, 128)])
+def test_few_sizes_are_compiled(num, size):
+    assert generate._bucket(num) == size

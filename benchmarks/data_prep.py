@@ -161,7 +161,7 @@ def main() -> None:
     """Simulates, measures, writes the JSON."""
     import argparse
 
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--scale", type=float, default=1.0, help="share of the 11,000 samples")
     parser.add_argument("--folder", type=Path, help="work here and keep it; else a temporary one")
     parser.add_argument("--limit-gb", type=float, default=40.0, help="guard: address space")

@@ -115,7 +115,9 @@ def reduce_clinical(
     unit = unit.loc[table.index]
     raw = {name: _column(table, source) for name, source in COLUMNS.items()}
     out = pd.DataFrame({"cancertype": [cancer_type[s] for s in table.index]}, index=table.index)
-    organ = [ONE_GENDER.get(kind, np.nan) for kind in out["cancertype"]]
+    organ = pd.Series(
+        [ONE_GENDER.get(kind) for kind in out["cancertype"]], index=out.index, dtype=object
+    )
     out["gender"] = raw["gender"].where(raw["gender"].notna(), organ)
     out["vital_status"] = raw["vital_status"]
     out["age"] = pd.to_numeric(raw["age"], errors="coerce")

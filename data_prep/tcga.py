@@ -4,8 +4,8 @@
     python -m data_prep.tcga download --projects BRCA LUAD --out data/tcga
     python -m data_prep.tcga {omics,clinical,slides,split,build} --out data/tcga
 
-Exit codes: 0 done; 1 a message says what is wrong; 2 the command line is wrong; 3 done, but a project
-had no file at all.
+Exit codes: 0 done; 1 a message says what is wrong; 2 the command line is wrong; 3 done, but a
+project had no file at all.
 """
 
 import logging

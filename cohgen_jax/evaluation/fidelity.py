@@ -192,18 +192,27 @@ def evaluate(
         )
     ]
     rows, present = np.asarray(rows), np.asarray(latents.present, bool)
+
+    def patients(condition: Condition) -> np.ndarray:
+        """Positions of those that have the target and all sources."""
+        needed = [modalities.index(m) for m in (condition.target, *condition.sources)]
+        used = rows[present[rows][:, needed].all(axis=1)]
+        if len(used) < 2:
+            raise InputError(
+                f"{condition.target} from {condition.label}: {len(used)} test patients have all of "
+                "these; enlarge the test split or leave this target out"
+            )
+        return used
+
+    for _, condition in jobs:
+        patients(condition)  # refused before the first is generated
     labels = None if labels is None else np.asarray(labels, object)
     table, by_label = [], []
     for done, (method, condition) in enumerate(jobs):
         progress(done, len(jobs), f"{method}: {condition.target} from {condition.label}")
         target = modalities.index(condition.target)
         sources = [modalities.index(source) for source in condition.sources]
-        used = rows[present[rows][:, [target, *sources]].all(axis=1)]
-        if len(used) < 2:
-            raise InputError(
-                f"{condition.target} from {condition.label}: {len(used)} test patients have all of "
-                "these; enlarge the test split or leave this target out"
-            )
+        used = patients(condition)
         shown = np.zeros((len(used), len(modalities)), bool)
         shown[:, sources] = True
         began = time.perf_counter()

@@ -47,6 +47,8 @@ class EvaluationConfig:
 
     def __post_init__(self):
         known = (*MODELS, *BASELINES)
+        if not self.methods:
+            raise InputError(f"no methods to evaluate; known: {', '.join(known)}")
         for method in self.methods:
             if method not in known:
                 raise InputError(f"unknown method {method!r}; one of {', '.join(known)}")
@@ -82,7 +84,7 @@ def evaluate_run(
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Evaluation:
     """Evaluate a run and write metrics/, generated/, figures/ and report.html into it."""
-    targets = config.targets or run.modalities
+    targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
     with rundir.locked(run.path):

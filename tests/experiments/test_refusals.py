@@ -369,6 +369,7 @@ def test_evaluations_that_cannot_be(command, done):
 
     assert "unknown modality 'wsi'; this run knows cna, rnaseq, rppa" in refused("--targets", "wsi")
     assert "unknown method 'magic'; one of coherent" in refused("--methods", "magic")
+    assert "no methods to evaluate; known: coherent" in refused("--methods")
     assert "draws must be at least 2" in refused("--draws", 0)
     assert "invalid choice 'train'" in refused("--split", "train")
 

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import build
@@ -218,6 +219,26 @@ def init_state(data: FarmData, *, farm: Farm) -> FarmState:
         active=jnp.ones(num_models, bool),
         epoch=jnp.zeros((), jnp.int32),
     )
+
+
+def share_out(state: FarmState, data: FarmData) -> tuple[FarmState, FarmData]:
+    """Give every device its share of the models, and all of them the cohort.
+
+    Uses as many devices as divide the number of models. Models do not look at each other, so the
+    compiled programs need no communication between devices.
+    """
+    num_models = len(data.target)
+    count = max(n for n in range(1, jax.device_count() + 1) if num_models % n == 0)
+    mesh = Mesh(np.array(jax.devices()[:count]), ("model",))
+
+    def place(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
+        return jax.device_put(leaf, NamedSharding(mesh, spec))
+
+    own, everyone = PartitionSpec("model"), PartitionSpec()
+    spec = jax.tree.map(lambda _: own, state)._replace(epoch=everyone)
+    val_spec = ValidationData(z=everyone, mask=own, weight=own)
+    data_spec = FarmData(*[own] * len(data))._replace(z=everyone, present=everyone, val=val_spec)
+    return jax.tree.map(place, state, spec), jax.tree.map(place, data, data_spec)
 
 
 class _View(NamedTuple):

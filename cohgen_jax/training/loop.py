@@ -21,6 +21,7 @@ from cohgen_jax.training.farm import (
     FarmData,
     FarmState,
     init_state,
+    share_out,
     train_epochs,
     validate,
 )
@@ -54,7 +55,7 @@ def train_farm(
     import orbax.checkpoint as ocp
 
     directory = Path(directory).resolve()
-    state = init_state(data, farm=farm)
+    state, data = share_out(init_state(data, farm=farm), data)
 
     def tell(seconds: float, rows: list[dict[str, Any]]) -> None:
         active = int(np.sum(state.active))

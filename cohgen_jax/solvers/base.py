@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from cohgen_jax.schedule import Schedule
+
+Grid = Literal["uniform", "log_snr", "karras"]
+GRIDS: tuple[str, ...] = get_args(Grid)
 
 
 class SolverState(NamedTuple):
@@ -54,6 +59,32 @@ def uniform_levels(num_train_steps: int, num_steps: int) -> np.ndarray:
     return np.round(np.linspace(num_train_steps - 1, -1, num_steps + 1))[:-1].astype(np.int32)
 
 
+def levels(schedule: Schedule, num_steps: int, grid: Grid = "uniform") -> np.ndarray:
+    """The levels that a chain of num_steps visits, int32 [S], decreasing from T-1.
+
+    uniform   evenly spaced in t
+    log_snr   evenly spaced in log SNR, from T-1 to 0      (Lu et al. 2022, DPM-Solver)
+    karras    sigma^(1/7) evenly spaced, sigma = s / a, from T-1 to 0    (Karras et al. 2022, eq. 5)
+
+    The two latter are rounded to trained levels, and moved apart where several round to one.
+    """
+    uniform = uniform_levels(schedule.num_steps, num_steps)
+    if grid == "uniform":
+        return uniform
+    if grid not in GRIDS:
+        raise ValueError(f"grid must be one of {', '.join(GRIDS)}, not {grid!r}")
+    log_sigma = -0.5 * schedule.log_snr  # increases with t
+    ends = log_sigma[[-1, 0]]
+    if grid == "log_snr":
+        wanted = np.linspace(*ends, num_steps)
+    else:
+        wanted = 7 * np.log(np.linspace(*np.exp(ends / 7), num_steps))
+    t = np.round(np.interp(wanted, log_sigma, np.arange(schedule.num_steps))).astype(int)
+    for i in range(1, num_steps):
+        t[i] = min(t[i], t[i - 1] - 1)
+    return np.maximum(t, np.arange(num_steps)[::-1]).astype(np.int32)
+
+
 def next_levels(timesteps: np.ndarray) -> np.ndarray:
     """The level each step arrives at, [S]; -1 (clean data) after the last."""
     return np.append(timesteps[1:], -1)
@@ -62,6 +93,30 @@ def next_levels(timesteps: np.ndarray) -> np.ndarray:
 def on_device(*tables: np.ndarray) -> tuple[jax.Array, ...]:
     """Coefficient tables formed on the host in float64, rounded once to float32."""
     return tuple(jnp.asarray(table, jnp.float32) for table in tables)
+
+
+def clipped(solver: Solver, schedule: Schedule, bound: float) -> Solver:
+    """The same solver with |x_0| held to `bound` wherever the data are mostly noise.
+
+    x_0 = (x_t - s eps) / a multiplies an error of eps by s / a, 160 at t = 999 of the linear
+    schedule, and deterministic solvers carry it to the end. Thresholding (Ho et al. 2020, code;
+    Saharia et al. 2022, section 2.3) bounds it. Latents are standardised but heavy-tailed: where
+    the signal has the upper hand (a > s) predictions are good, large values mean it, and nothing is
+    clipped.
+    """
+    if not bound > 0:
+        raise ValueError(f"clip must be positive, got {bound}")
+    alpha_bar = schedule.alpha_bar_at(solver.timesteps)
+    a, s, limit = on_device(
+        np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar), np.where(alpha_bar < 0.5, bound, np.inf)
+    )
+
+    def step(state, eps, i, noise):
+        x_0 = (state.x - s[i] * eps) / a[i]
+        excess = x_0 - jnp.clip(x_0, -limit[i], limit[i])
+        return solver.step(state, eps + (a[i] / s[i]) * excess, i, noise)
+
+    return dataclasses.replace(solver, step=step)
 
 
 def reverse_process(

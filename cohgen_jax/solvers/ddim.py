@@ -12,19 +12,22 @@ import numpy as np
 
 from cohgen_jax.schedule import Schedule
 from cohgen_jax.solvers.base import (
+    Grid,
     Solver,
     SolverState,
+    levels,
     next_levels,
     on_device,
-    uniform_levels,
 )
 
 
-def ddim(schedule: Schedule, num_steps: int = 50, *, eta: float = 0.0) -> Solver:
-    """DDIM solver on `num_steps` levels evenly spaced in t."""
+def ddim(
+    schedule: Schedule, num_steps: int = 50, *, eta: float = 0.0, grid: Grid = "uniform"
+) -> Solver:
+    """DDIM solver on `num_steps` levels."""
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must lie in [0, 1], got {eta}")
-    timesteps = uniform_levels(schedule.num_steps, num_steps)
+    timesteps = levels(schedule, num_steps, grid)
     ab_t = schedule.alpha_bar_at(timesteps)
     ab_s = schedule.alpha_bar_at(next_levels(timesteps))
     sigma = eta * np.sqrt((1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s))

@@ -12,23 +12,28 @@ import numpy as np
 
 from cohgen_jax.schedule import Schedule
 from cohgen_jax.solvers.base import (
+    Grid,
     Solver,
     SolverState,
+    levels,
     next_levels,
     on_device,
-    uniform_levels,
 )
 
 
 def ddpm(
-    schedule: Schedule, num_steps: int | None = None, *, published_last_step: bool = False
+    schedule: Schedule,
+    num_steps: int | None = None,
+    *,
+    grid: Grid = "uniform",
+    published_last_step: bool = False,
 ) -> Solver:
     """Ancestral solver; `num_steps` defaults to every level of the schedule.
 
     published_last_step: the published coherent sampler divides by 1 instead of sqrt(alpha_0)
       in its last step. Set it to agree with that code number by number.
     """
-    timesteps = uniform_levels(schedule.num_steps, num_steps or schedule.num_steps)
+    timesteps = levels(schedule, num_steps or schedule.num_steps, grid)
     alpha_bar = schedule.alpha_bar_at(timesteps)
     alpha = alpha_bar / schedule.alpha_bar_at(next_levels(timesteps))
     divisor = np.sqrt(alpha)

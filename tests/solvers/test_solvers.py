@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 from cohgen_jax.schedule import linear_schedule
-from cohgen_jax.solvers import SolverState, ddim, ddpm, dpmpp_2m, reverse_process, uniform_levels
+from cohgen_jax.solvers import (
+    GRIDS,
+    SolverState,
+    clipped,
+    ddim,
+    ddpm,
+    dpmpp_2m,
+    levels,
+    reverse_process,
+    uniform_levels,
+)
 
 MEAN, VARIANCE = 0.7, 0.3
 # alpha_bar_T = e^-20: the usual schedule's e^-10 leaves a bias that hides the order of a solver.
@@ -51,25 +61,107 @@ def test_the_second_order_solver_is_better_at_equal_cost():
     assert error(dpmpp_2m(SCHEDULE, 50)) < 0.1 * error(ddim(SCHEDULE, 50))
 
 
-@pytest.mark.parametrize(
-    "make", [lambda s: ddpm(s), lambda s: ddim(s, s.num_steps, eta=1.0)], ids=["ddpm", "eta_one"]
-)
-def test_stochastic_solvers_reach_the_variance(make):
-    """The variance of a linear chain, by its recursion: read the gains off unit inputs."""
-    schedule = linear_schedule()
-    solver = make(schedule)
-    a, s = np.sqrt(schedule.alpha_bar), np.sqrt(1 - schedule.alpha_bar)
+def chain_variance(solver, schedule) -> float:
+    """Variance at the end of a stochastic chain on N(0, VARIANCE), by the covariance recursion.
 
-    def advance(i, x, noise):
+    The chain is linear in (x, memory, noise): each step's gains are read off unit inputs.
+    """
+    a, s = np.sqrt(schedule.alpha_bar), np.sqrt(1 - schedule.alpha_bar)
+    multistep = not isinstance(solver.init(jnp.float32(0)).memory, tuple)
+
+    def advance(i, x, memory, noise):
         t = solver.timesteps[i]
         eps = s[t] * x / (a[t] ** 2 * VARIANCE + s[t] ** 2)
-        state = SolverState(jnp.float32(x))
-        return float(solver.step(state, jnp.float32(eps), i, jnp.float32(noise)).x)
+        state = SolverState(jnp.float32(x), jnp.float32(memory) if multistep else ())
+        after = solver.step(state, jnp.float32(eps), i, jnp.float32(noise))
+        return [float(after.x), float(after.memory) if multistep else 0.0]
 
-    variance = 1.0
+    covariance = np.diag([1.0, 0.0])
     for i in range(solver.num_steps):
-        variance = advance(i, 1.0, 0.0) ** 2 * variance + advance(i, 0.0, 1.0) ** 2
-    assert variance == pytest.approx(VARIANCE, rel=0.02)
+        gains = np.array([advance(i, 1, 0, 0), advance(i, 0, 1, 0)]).T
+        noise = np.array(advance(i, 0, 0, 1))
+        covariance = gains @ covariance @ gains.T + np.outer(noise, noise)
+    return covariance[0, 0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        ddpm,
+        lambda s: ddim(s, s.num_steps, eta=1.0),
+        lambda s: dpmpp_2m(s, 60, eta=1.0, grid="log_snr"),
+        lambda s: dpmpp_2m(s, 60, eta=0.5, grid="log_snr"),
+    ],
+    ids=["ddpm", "eta_one", "sde", "half_sde"],
+)
+def test_stochastic_solvers_reach_the_variance(make):
+    schedule = linear_schedule()
+    assert chain_variance(make(schedule), schedule) == pytest.approx(VARIANCE, rel=0.02)
+
+
+def test_the_sde_solver_needs_fewer_steps_than_ddpm_for_the_variance():
+    schedule = linear_schedule()
+    sde, ancestral = (
+        abs(chain_variance(solver, schedule) - VARIANCE)
+        for solver in (
+            dpmpp_2m(schedule, 60, eta=1.0, grid="log_snr"),
+            ddpm(schedule, 60, grid="log_snr"),
+        )
+    )
+    assert sde < 0.25 * ancestral
+
+
+def test_without_noise_the_sde_solver_is_the_deterministic_one():
+    schedule = linear_schedule(100)
+    ode, sde = dpmpp_2m(schedule, 10), dpmpp_2m(schedule, 10, eta=1e-9)
+    assert affine_end(ode, schedule) == pytest.approx(affine_end(sde, schedule), rel=1e-5)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_solvers_converge_on_every_grid(grid):
+    for make, bound in ((ddim, 0.05), (dpmpp_2m, 0.003)):
+        errors = [error(make(SCHEDULE, n, grid=grid)) for n in (25, 100)]
+        assert errors[1] < 0.5 * errors[0]
+        assert errors[1] < bound
+
+
+def test_clipping_holds_a_bad_first_prediction_and_leaves_good_ones_alone():
+    schedule = linear_schedule()
+    free = ddim(schedule, 20)
+    held = clipped(free, schedule, 3.0)
+    x = jnp.array([0.5, 0.5], jnp.float32)
+    # At t = 999 a noise prediction that is off by 0.3 means |x_0| near 50.
+    eps = jnp.array([0.2, 0.4999], jnp.float32)
+    zero = jnp.zeros(2, jnp.float32)
+    (wild, calm), (kept, same) = (
+        np.asarray(solver.step(SolverState(x), eps, 0, zero).x) for solver in (free, held)
+    )
+    a = np.sqrt(schedule.alpha_bar[free.timesteps[1]])
+    s = np.sqrt(1 - schedule.alpha_bar[free.timesteps[1]])
+    assert kept == pytest.approx(3 * a + s * (0.5 - 3 * np.sqrt(schedule.alpha_bar[999])), rel=1e-3)
+    assert abs(wild - kept) > 0.15
+    assert same == calm
+    # Where the signal has the upper hand nothing is clipped.
+    last = free.num_steps - 1
+    large = SolverState(jnp.array([9.0, -9.0], jnp.float32))
+    np.testing.assert_allclose(
+        held.step(large, eps, last, zero).x, free.step(large, eps, last, zero).x, rtol=1e-6
+    )
+
+
+def test_one_bad_prediction_cannot_blow_up_a_clipped_chain():
+    schedule = linear_schedule()
+
+    def predict(x, t):  # right about N(0, 1) data, but biased where all is noise
+        a, s = np.sqrt(schedule.alpha_bar), np.sqrt(1 - schedule.alpha_bar)
+        bias = jnp.where(t > 900, 0.3, 0.0).astype(jnp.float32)
+        return jnp.asarray(s, jnp.float32)[t] * x + bias * jnp.asarray(a < 1)[t], ()
+
+    ends = [
+        reverse_process(solver, predict, jnp.zeros(1, jnp.float32), lambda i: jnp.zeros(1))[0]
+        for solver in (ddim(schedule, 20), clipped(ddim(schedule, 20), schedule, 3.0))
+    ]
+    assert abs(float(ends[0][0])) > 4 * abs(float(ends[1][0]))
 
 
 def test_ddim_with_one_step_a_level_is_ddpm_in_the_mean():
@@ -95,8 +187,30 @@ def test_the_published_last_step_divides_by_one():
 def test_grids():
     assert list(uniform_levels(1000, 1000)) == list(range(999, -1, -1))
     assert list(uniform_levels(10, 2)) == [9, 4]
-    assert np.all(np.diff(uniform_levels(1000, 37)) < 0)
+    schedule = linear_schedule()
+    for grid in GRIDS:
+        assert list(levels(schedule, 1000, grid)) == list(range(999, -1, -1))
+        for num_steps in (2, 7, 37, 400):
+            t = levels(schedule, num_steps, grid)
+            assert (len(t), t[0]) == (num_steps, 999)
+            assert np.all(np.diff(t) < 0)
+            assert t[-1] >= 0
+        assert list(levels(schedule, 1, grid)) == [999]
+    spacing = np.diff(schedule.log_snr[levels(schedule, 15, "log_snr")])[:-3]
+    assert np.ptp(spacing) < 0.1 * spacing.mean()
+    # rho = 7 dwells at high noise longer than log SNR, shorter than t.
+    middle = [levels(schedule, 15, grid)[7] for grid in ("log_snr", "karras", "uniform")]
+    assert middle[0] < middle[1]
+
+
+def test_bad_options_are_refused():
     with pytest.raises(ValueError, match="between 1 and"):
         uniform_levels(10, 11)
-    with pytest.raises(ValueError, match="eta"):
-        ddim(linear_schedule(), eta=2)
+    schedule = linear_schedule()
+    for make in (ddim, dpmpp_2m):
+        with pytest.raises(ValueError, match="eta"):
+            make(schedule, eta=2)
+        with pytest.raises(ValueError, match="grid must be one of"):
+            make(schedule, grid="even")  # pyright: ignore
+    with pytest.raises(ValueError, match="clip must be positive"):
+        clipped(ddim(schedule), schedule, 0)

@@ -1,0 +1,88 @@
+"""Eight devices: the same samples, and nothing said between devices."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CHECK = """
+import re
+import sys
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+sys.path.insert(0, ".")
+import tests.conftest  # light compilation
+from cohgen_jax.networks import NetworkConfig, build, init
+from cohgen_jax.sampling import Bank, Rejection, coherent, coherent_sample, sample_rows
+from cohgen_jax.schedule import linear_schedule
+from cohgen_jax.solvers import ddpm
+
+assert len(jax.devices()) == 8
+schedule = linear_schedule(20)
+solver = ddpm(schedule, 4)
+module = build(NetworkConfig(architecture="norm_mlp", width=8), 3, (3,))
+models = [(module, init(module, jax.random.key(k))) for k in range(3)]
+bank = Bank.from_models("t", ["a", "b", "c"], models)
+rng = np.random.default_rng(0)
+conds = rng.normal(size=(3, 48, 3)).astype(np.float32)
+present = rng.random((48, 3)) < 0.6
+texts = []
+original = coherent._sample
+
+def record(*args, **kwargs):
+    texts.append(original.lower(*args, **kwargs).compile().as_text())
+    return original(*args, **kwargs)
+
+coherent._sample = record
+mesh = Mesh(jax.devices(), ("samples",))
+for rejection in (None, Rejection(cos_threshold=0.9, prop_threshold=0.2, max_retries=3)):
+    one, eight = (
+        coherent_sample(
+            jax.random.key(0), bank, conds, present, schedule=schedule, solver=solver,
+            num_draws=2, rejection=rejection, keep_trajectory=True, mesh=m,
+        )
+        for m in (None, mesh)
+    )
+    assert len(eight.draws.sharding.device_set) == 8
+    for a, b in zip(one, eight):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    if rejection:
+        assert np.asarray(one.retries).max() > 0
+collective = r"all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-br"
+assert len(texts) == 4 and "dot" in texts[-1]
+assert not re.search(collective, texts[1] + texts[3])
+coherent._sample = original
+
+z = np.moveaxis(np.concatenate([conds, conds[:1]]), 0, 1)[:45]
+shown = np.concatenate([present, np.zeros((48, 1), bool)], axis=1)[:45]
+def rows(**more):
+    return sample_rows(
+        bank, ("a", "b", "c", "t"), z, shown, 0, 2, schedule=schedule, solver=solver, **more
+    )
+whole, chunked = rows(), rows(chains=4)
+np.testing.assert_allclose(whole.draws, chunked.draws, atol=1e-5)
+np.testing.assert_allclose(whole.draws, np.asarray(coherent_sample(
+    jax.random.key(0), bank, conds[:, :45], present[:45], schedule=schedule, solver=solver,
+    num_draws=2).draws), atol=1e-5)
+print("equal")
+"""
+
+
+def test_eight_devices_draw_the_same_without_communication():
+    root = Path(__file__).parents[2]
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == "equal"

@@ -24,6 +24,7 @@ class ExperimentConfig:
     val_fraction: float = 0.07
     test_fraction: float = 0.15
     """Shares of the patients held out, where the cohort has no `split` of its own."""
+    split_seed: int = 42
     max_missing: float = 0.10
     """Features missing in this share of the training patients, or more, are dropped."""
     codec: CodecConfig = CodecConfig()
@@ -65,8 +66,9 @@ def recipe(name: RecipeName) -> ExperimentConfig:
     if name == "demo":
         return _resized(
             ExperimentConfig(codec=CodecConfig(latent_dim=16)),
-            network=NetworkConfig(width=96, dropout=0.3),
+            network=NetworkConfig(width=96, num_layers=3, dropout=0.4),
             batch_size=32,
+            num_epochs=150,
         )
     if name == "debug":
         return _resized(

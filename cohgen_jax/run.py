@@ -148,6 +148,7 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
         return load_cohort(
             config.cohort,
             modalities=config.modalities or None,
+            seed=config.split_seed,
             val_fraction=config.val_fraction,
             test_fraction=config.test_fraction,
             max_missing=config.max_missing,

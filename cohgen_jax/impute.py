@@ -35,7 +35,7 @@ def impute_tables(
     consensus: Consensus = "mean",
     seed: int = 0,
     tell: Callable[[str], None] = lambda line: None,
-    on_rows: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int, int, str], None] = lambda done, total, target: None,
 ) -> list[Path]:
     """Read a folder of tables, generate what is missing, write what `experiments/impute.py` says.
 
@@ -72,15 +72,22 @@ def impute_tables(
     out_dir.mkdir(parents=True, exist_ok=True)
     written, disagreements = [], []
 
+    def advance(num: int, target: str) -> None:
+        nonlocal done
+        done += num
+        progress(done, total, target)
+
     def write(table: pd.DataFrame, name: str) -> None:
         written.append(out_dir / f"{name}.parquet")
         table.rename_axis("sample_id").to_parquet(written[-1])
 
     schedule = run.config.diffusion.build()
     solver = run.config.solver.build(schedule)
+    done, total = 0, sum(map(len, wanted.values()))
     streams = np.array([zlib.crc32(sample_id.encode()) for sample_id in ids], np.uint32)
     for target, rows in wanted.items():
         m, codec, index = run.index(target), run.codecs[target], ids[rows]
+        progress(done, total, target)
         samples = sample_rows(
             run.coherent_bank(target) if method == "coherent" else run.multi_bank(target),
             run.modalities,
@@ -92,7 +99,7 @@ def impute_tables(
             solver=solver,
             consensus=consensus,
             sample_ids=streams[rows],
-            on_chunk=on_rows,
+            on_chunk=lambda num, target=target: advance(num, target),
         )
         draws = codec.decode(np.asarray(samples.draws)[..., : codec.width])
         sd = draws.std(axis=0, ddof=1) if num_draws > 1 else np.full_like(draws[0], np.nan)

@@ -32,15 +32,6 @@ def say(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
 
 
-def advance(bar: tqdm) -> Callable[[int], None]:
-    """A callback that moves a bar on."""
-
-    def by(count: int) -> None:
-        bar.update(count)
-
-    return by
-
-
 class TrainingBars:
     """One bar for each farm: epochs, models still running, mean validation energy score."""
 
@@ -64,20 +55,25 @@ class TrainingBars:
             bar.close()
 
 
-class ConditionsBar:
-    """Conditions of an evaluation, done and to do."""
+class CountBar:
+    """Things done of those to do, and which is next; nothing is shown before the first call."""
 
-    def __enter__(self) -> ConditionsBar:
-        self.bar = tqdm(desc="conditions", unit="condition", smoothing=0.1)
+    def __init__(self, desc: str, unit: str) -> None:
+        self.desc, self.unit = desc, unit
+        self.bar: tqdm | None = None
+
+    def __enter__(self) -> CountBar:
         return self
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        self.bar.total = total
+        if self.bar is None:
+            self.bar = tqdm(desc=self.desc, unit=self.unit, total=total, smoothing=0.1)
         self.bar.set_postfix_str(what, refresh=False)
         self.bar.update(done - self.bar.n)
 
     def __exit__(self, *exception) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _use_compilation_cache() -> None:

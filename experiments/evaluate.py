@@ -20,7 +20,7 @@ import tyro
 from cohgen_jax.evaluation import summary_text
 from cohgen_jax.evaluation.of_run import EvaluationConfig, evaluate_run
 from cohgen_jax.run import open_run
-from experiments.common import ConditionsBar, run_command
+from experiments.common import CountBar, run_command
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Arguments:
 def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     run = open_run(arguments.run)
-    with ConditionsBar() as bar:
+    with CountBar("conditions", "condition") as bar:
         result = evaluate_run(run, arguments.config, bar)
     print(summary_text(result.conditions))
     print(f"report: {run.path / 'report.html'}")

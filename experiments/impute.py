@@ -5,8 +5,9 @@
 `--input` is a folder of tables with holes, as for training. For every modality generated, `--out`
 gets `<modality>.parquet` (every draw: index sample_id, columns draw, then the features),
 `<modality>_mean.parquet` and `<modality>_sd.parquet` (the completed table: observed values as
-they are with sd 0, mean and sd of the draws where generated) and `disagreement.csv` (1 - mean
-cosine between the models' predictions for each patient; 1 where only one source speaks).
+they are with sd 0, single missing cells filled as in training; mean and sd of the draws where
+generated) and `disagreement.csv` (1 - mean cosine between the models' predictions for each patient;
+1 where only one source speaks). A patient's draws depend on its sample id, its data and the seed.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from typing import Literal
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tyro
-from tqdm import tqdm
 
 from cohgen_jax.impute import impute_tables
 from cohgen_jax.run import open_run
 from cohgen_jax.sampling.consensus import Consensus
-from experiments.common import advance, run_command, say
+from experiments.common import CountBar, run_command, say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,11 @@ class Arguments:
     out: Path
     """Folder to write; must not hold anything yet."""
     draws: int = 10
+    """Of each patient; the sd of a single one is not known and left empty."""
     targets: tuple[str, ...] = ()
     """Modalities to generate; all that somebody lacks when empty."""
     regenerate: bool = False
-    """Also generate, from the others, what a patient has."""
+    """Also generate, from the others, what a patient has; the completed tables then hold that."""
     method: Literal["coherent", "multi"] = "coherent"
     """Ensemble of single-condition models, or the multi-condition model."""
     consensus: Consensus = "mean"
@@ -51,7 +52,7 @@ class Arguments:
 def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     run = open_run(arguments.run)
-    with tqdm(desc="patients x modalities", unit="", smoothing=0) as bar:
+    with CountBar("patients x modalities", "patient") as bar:
         written = impute_tables(
             run,
             arguments.input,
@@ -63,7 +64,7 @@ def main() -> None:
             consensus=arguments.consensus,
             seed=arguments.seed,
             tell=say,
-            on_rows=advance(bar),
+            progress=bar,
         )
     say(f"{len(written)} files in {arguments.out}")
 

@@ -172,7 +172,9 @@ def test_the_commands_in_processes_of_their_own(cohort_dir, run_dir, new_dir, tm
     assert f"9 models of cna, rnaseq, rppa in {out}" in err
     assert_same_run(run_dir, out)
 
-    printed, _ = finish(start("evaluate", "--run", out, "--draws", 2, "--keep-generated", "full"))
+    methods = ("--methods", "coherent", "multi", "ridge")
+    few = ("--draws", 2, "--keep-generated", "full", *methods)
+    printed, _ = finish(start("evaluate", "--run", out, *few))
     assert "target" in printed
     assert f"report: {out / 'report.html'}" in printed
     fidelity = pd.read_csv(out / "metrics" / "fidelity.csv")

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from cohgen_jax.codec import CodecConfig
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.networks.config import NetworkConfig
 from cohgen_jax.training.config import DiffusionConfig, SolverConfig, TrainConfig
 
@@ -45,6 +45,7 @@ class ExperimentConfig:
                 raise InputError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         if not 0 < self.max_missing <= 1:
             raise InputError(f"max_missing is a share in (0, 1], got {self.max_missing}")
+        check_seed(self.seed)
         for solver in (self.solver, self.single.val_solver, self.multi.val_solver):
             if solver.num_steps > self.diffusion.num_steps:
                 raise InputError(

@@ -15,7 +15,7 @@ from cohgen_jax.codec.preprocess import standardise, unstandardise
 from cohgen_jax.cohort import read_tables
 from cohgen_jax.cohort.read import FACTS
 from cohgen_jax.cohort.tables import table_name
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.run import Run, register_formats
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import sample_rows
@@ -55,6 +55,7 @@ def impute_tables(
     for name, value, known in (("method", method, Method), ("consensus", consensus, Consensus)):
         if value not in get_args(known):
             raise InputError(f"unknown {name} {value!r}; one of {', '.join(get_args(known))}")
+    check_seed(seed)
     for target in targets:
         run.index(target)
     if out_dir.exists() and any(out_dir.iterdir()):

@@ -188,7 +188,7 @@ def train_run(
             rundir.log(run_dir, "note", text=note)
         latents = _encoded(cohort, config, run_dir, tell)
         for kind in KINDS:
-            _train_kind(kind, cohort, latents, config, run_dir, report)
+            _train_kind(kind, cohort, latents, config, run_dir, tell, report)
         rundir.log(run_dir, "trained")
     return open_run(run_dir)
 
@@ -301,6 +301,7 @@ def _train_kind(
     latents: Latents,
     config: ExperimentConfig,
     run_dir: Path,
+    tell: Tell,
     report: Report,
 ) -> None:
     """Train the models of one kind, unless that was done; their checkpoints go when they are."""
@@ -321,6 +322,11 @@ def _train_kind(
     if not is_whole(models):
         farm, data = _farm(kind, cohort, latents, config)
         state, history = train_farm(farm, data, checkpoints, on_progress)
+        for spec, score in zip(farm.specs, np.asarray(state.best_score["energy"]), strict=True):
+            if not np.isfinite(score):
+                note = f"{spec.name} diverged and is as it began: lower {kind}.learning_rate"
+                tell(note)
+                rundir.log(run_dir, "note", text=note)
         metrics = run_dir / "metrics"
         metrics.mkdir(exist_ok=True)
         pd.DataFrame(history).to_csv(metrics / f"history_{kind}.csv", index=False)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax import rundir
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation import distances
 from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
@@ -52,6 +52,7 @@ class EvaluationConfig:
         for method in self.methods:
             if method not in known:
                 raise InputError(f"unknown method {method!r}; one of {', '.join(known)}")
+        check_seed(self.seed)
         if self.draws < 2:
             raise InputError(f"draws must be at least 2, got {self.draws}")
 

@@ -181,6 +181,7 @@ def test_unknown_names_are_refused(refused, new_dir):
         new_dir, "--targets", "wsi"
     )
     assert "--draws must be at least 1" in refused(new_dir, "--draws", 0)
+    assert "seed must lie in" in refused(new_dir, "--seed", 2**31)
 
 
 def test_bad_tables_are_refused(refused, new_tables, tmp_path):

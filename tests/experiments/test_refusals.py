@@ -143,6 +143,7 @@ def test_one_process_works_in_a_run_directory(refused, done, command):
         (["--diffusion.num-steps", "4"], "a solver of 10 steps needs as many"),
         (["--val-fraction", "1.5"], "val_fraction must lie in"),
         (["--max-missing", "0"], "max_missing is a share"),
+        (["--seed", "-1"], "seed must lie in"),
         (["--recipe", "foo"], "invalid choice 'foo'"),
         (["--single.network.architecture", "gpt"], "invalid choice 'gpt'"),
         (["--bach-size", "3"], "Unrecognized"),
@@ -370,6 +371,7 @@ def test_evaluations_that_cannot_be(command, done):
     assert "unknown modality 'wsi'; this run knows cna, rnaseq, rppa" in refused("--targets", "wsi")
     assert "unknown method 'magic'; one of coherent" in refused("--methods", "magic")
     assert "no methods to evaluate; known: coherent" in refused("--methods")
+    assert "seed must lie in" in refused("--seed", -1)
     assert "draws must be at least 2" in refused("--draws", 0)
     assert "invalid choice 'train'" in refused("--split", "train")
 

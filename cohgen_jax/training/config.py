@@ -8,7 +8,7 @@ from typing import Literal
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks.config import NetworkConfig
 from cohgen_jax.schedule import PREDICTIONS, Prediction, Schedule, cosine_schedule, linear_schedule
-from cohgen_jax.solvers import Solver, ddim, ddpm, dpmpp_2m
+from cohgen_jax.solvers import GRIDS, Grid, Solver, clipped, ddim, ddpm, dpmpp_2m
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,18 +38,29 @@ class SolverConfig:
     name: Literal["ddim", "ddpm", "dpmpp_2m"] = "ddim"
     num_steps: int = 50
     eta: float = 0.0
-    """Share of fresh noise in DDIM: 0 deterministic, 1 ancestral."""
+    """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver."""
+    grid: Grid = "uniform"
+    """Levels visited: evenly spaced in t, in log SNR, or as Karras et al. 2022 space them."""
+    clip: float = 0.0
+    """Bound on |x_0| where noise prevails, for epsilon-networks with few steps; 0 for none."""
 
     def __post_init__(self):
         if self.num_steps < 1:
             raise InputError(f"num_steps must be at least 1, got {self.num_steps}")
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta must lie in [0, 1], got {self.eta}")
+        if self.grid not in GRIDS:
+            raise InputError(f"grid must be one of {', '.join(GRIDS)}, not {self.grid!r}")
+        if self.clip < 0:
+            raise InputError(f"clip must not be negative, got {self.clip}")
 
     def build(self, schedule: Schedule) -> Solver:
-        if self.name == "ddim":
-            return ddim(schedule, self.num_steps, eta=self.eta)
-        return {"ddpm": ddpm, "dpmpp_2m": dpmpp_2m}[self.name](schedule, self.num_steps)
+        if self.name == "ddpm":
+            solver = ddpm(schedule, self.num_steps, grid=self.grid)
+        else:
+            make = {"ddim": ddim, "dpmpp_2m": dpmpp_2m}[self.name]
+            solver = make(schedule, self.num_steps, eta=self.eta, grid=self.grid)
+        return clipped(solver, schedule, self.clip) if self.clip else solver
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

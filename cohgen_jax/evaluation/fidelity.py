@@ -161,6 +161,7 @@ def evaluate(
     seed: int = 0,
     labels: Sequence[str] | np.ndarray | pd.Series | None = None,
     unconditional: Sequence[str] = (),
+    together: Sequence[str] = (),
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
     keep: Callable[[str, Condition, np.ndarray, Generated], None] | None = None,
 ) -> Evaluation:
@@ -171,9 +172,12 @@ def evaluate(
       rows: positions of the patients to test on. A condition uses those that have its target and
         all its sources, shows the generator those sources alone, and scores the target's own width.
       draws: draws a patient; each is one repeat of the condition.
-      seed: handed to every generator: conditions share their random numbers.
+      seed: handed to every generator: conditions share their random numbers, unless they are
+        drawn together.
       labels: one a row of `latents.z` (NaN or None where unknown), for the table by label.
       unconditional: methods also evaluated with no source at all, as a point of reference.
+      together: methods asked for all conditions of a target in one call, a row for each condition
+        and patient; `seconds` is then the condition's share by rows.
       progress: called with (finished, total, name of the condition about to run).
       keep: called with (method, condition, rows used, generated) after each condition.
 
@@ -206,19 +210,34 @@ def evaluate(
 
     for _, condition in jobs:
         patients(condition)  # refused before the first is generated
+
+    def generate(method: str, wanted: Sequence[Condition]) -> tuple[list[Generated], float]:
+        """One call for these conditions of one target; also the seconds that a row took."""
+        used = [patients(condition) for condition in wanted]
+        shown = np.zeros((sum(map(len, used)), len(modalities)), bool)
+        ends = np.cumsum([len(rows) for rows in used])
+        for condition, rows, end in zip(wanted, used, ends, strict=True):
+            columns = [modalities.index(source) for source in condition.sources]
+            shown[end - len(rows) : end, columns] = True
+        z = np.where(shown[:, :, None], latents.z[np.concatenate(used)], 0).astype(np.float32)
+        began = time.perf_counter()
+        drawn = generators[method, wanted[0].target](z, shown, draws, seed)
+        seconds = (time.perf_counter() - began) / len(z)
+        parts = [np.split(np.asarray(array), ends[:-1], axis=1) for array in drawn]
+        return [Generated(*part) for part in zip(*parts, strict=True)], seconds
+
     labels = None if labels is None else np.asarray(labels, object)
     table, by_label = [], []
+    ahead: list[Generated] = []  # drawn, not yet scored
+    seconds_a_row = 0.0
     for done, (method, condition) in enumerate(jobs):
         progress(done, len(jobs), f"{method}: {condition.target} from {condition.label}")
         target = modalities.index(condition.target)
-        sources = [modalities.index(source) for source in condition.sources]
         used = patients(condition)
-        shown = np.zeros((len(used), len(modalities)), bool)
-        shown[:, sources] = True
-        began = time.perf_counter()
-        z = np.where(shown[:, :, None], latents.z[used], 0).astype(np.float32)
-        generated = generators[method, condition.target](z, shown, draws, seed)
-        seconds = time.perf_counter() - began
+        if not ahead:
+            same = [c for m, c in jobs[done:] if (m, c.target) == (method, condition.target)]
+            ahead, seconds_a_row = generate(method, same if method in together else [condition])
+        generated, *ahead = ahead
         width = int(latents.widths[target])
         values = np.asarray(generated.draws)[..., :width]
         real = latents.z[used, target, :width]
@@ -226,11 +245,11 @@ def evaluate(
             "method": method,
             "target": condition.target,
             "sources": condition.label,
-            "num_sources": len(sources),
+            "num_sources": len(condition.sources),
         }
         scores = score_draws(values, real)
         scores["disagreement"] = float(np.mean(generated.disagreement))
-        scores["seconds"] = seconds
+        scores["seconds"] = seconds_a_row * len(used)
         table.append(key | scores)
         if labels is not None:
             by_label.append(score_by_label(values, real, labels[used]).assign(**key))

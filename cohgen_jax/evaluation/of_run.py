@@ -117,6 +117,7 @@ def evaluate_run(
             labels=run.samples.get("cancer_type"),
             # Without sources, nearest patients are random training patients: train against test.
             unconditional=[m for m in config.methods if m in ("coherent", "nearest")],
+            together=MODELS,
             progress=progress,
             keep=keep,
         )

@@ -101,6 +101,31 @@ def test_generators_see_the_sources_of_the_condition_alone(latents):
     assert [done for done, *_ in told] == [0, 1, 2, 3]
 
 
+def test_conditions_drawn_together_are_one_call_and_the_same_scores(latents):
+    """A generator that looks at nothing but its own row must not notice."""
+
+    def echo(z, present, num_draws, seed):
+        seen.append((z.copy(), present.copy()))
+        draws = z.sum(axis=1)[None] + np.arange(num_draws, dtype=np.float32)[:, None, None]
+        return Generated(draws, np.tile(present.sum(axis=1), (num_draws, 1)))
+
+    tables, calls = [], []
+    for together in ((), ("m",)):
+        seen: list = []
+        generators = {("m", "a"): echo, ("m", "b"): echo}
+        result = evaluate(
+            generators, latents, np.arange(60), draws=3, unconditional=["m"], together=together
+        )
+        tables.append(result.conditions.drop(columns="seconds"))
+        calls.append(seen)
+    pd.testing.assert_frame_equal(*tables)
+    assert [len(seen) for seen in calls] == [8, 2]
+    for i in (0, 1):
+        np.testing.assert_array_equal(
+            np.concatenate([shown for _, shown in calls[0][4 * i : 4 * i + 4]]), calls[1][i][1]
+        )
+
+
 def test_scores_are_those_of_the_metrics_without_padding(evaluated, latents):
     row = evaluated.conditions.query("method == 'ridge' and target == 'c' and sources == 'a'").iloc[
         0

@@ -163,8 +163,11 @@ def _widest(module: nn.Module) -> int:
 def chunk_shape(num_rows: int, num_draws: int, chains: int, devices: int = 1) -> tuple[int, int]:
     """(rows, draws) of one call: draws stay together, sharing their patient's conditions, as long
     as there is room for eight patients; rows come in few sizes, and as a multiple of devices."""
-    rows = min(num_rows, max(8 * devices, chains // num_draws))
-    size = _bucket(-(-rows // devices)) * devices
+    fit = max(8 * devices, chains // num_draws)
+    if num_rows > fit:  # a full chunk, whatever the number of rows
+        size = fit // devices // 8 * 8 * devices
+    else:
+        size = _bucket(-(-num_rows // devices)) * devices
     draws = min(num_draws, max(1, chains // size))
     return size, -(-num_draws // -(-num_draws // draws))
 

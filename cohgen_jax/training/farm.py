@@ -235,9 +235,11 @@ def share_out(state: FarmState, data: FarmData) -> tuple[FarmState, FarmData]:
         return jax.device_put(leaf, NamedSharding(mesh, spec))
 
     own, everyone = PartitionSpec("model"), PartitionSpec()
-    spec = jax.tree.map(lambda _: own, state)._replace(epoch=everyone)
-    val_spec = ValidationData(z=everyone, mask=own, weight=own)
-    data_spec = FarmData(*[own] * len(data))._replace(z=everyone, present=everyone, val=val_spec)
+    spec, data_spec = jax.tree.map(lambda _: own, (state, data))
+    spec = spec._replace(epoch=everyone)
+    data_spec = data_spec._replace(
+        z=everyone, present=everyone, val=data_spec.val._replace(z=everyone)
+    )
     return jax.tree.map(place, state, spec), jax.tree.map(place, data, data_spec)
 
 

@@ -34,25 +34,27 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from cohgen_jax.config import recipe
 from cohgen_jax.evaluation.fidelity import conditions
 from cohgen_jax.networks import NetworkConfig, build, init
 from cohgen_jax.sampling import Bank, sample_rows
 from cohgen_jax.schedule import linear_schedule
-from cohgen_jax.solvers import Solver, clipped, ddpm, dpmpp_2m
+from cohgen_jax.solvers import Solver, ddpm, dpmpp_2m
 
 RESULT = Path(__file__).with_suffix(".json")
 ROOT = RESULT.parents[1]
 SCHEDULE = linear_schedule()
 D = 32
 PUBLISHED = NetworkConfig(architecture="norm_mlp", width=512, num_layers=5)
-DEFAULT = NetworkConfig(num_layers=3)
+RECIPE = recipe("default")
+DEFAULT = RECIPE.single.network
 NAMES = ("cna", "rna", "rppa", "wsi")
-TIMED_STEPS = 50
+TIMED_STEPS = 20
 """Steps timed of a chain of 1000, spread over it."""
 
-# The cheapest that hold the energy score of 1000 steps on the real cohort (solver_study.json).
-V_SOLVER = dpmpp_2m(SCHEDULE, 12, eta=0.0)
-EPS_SOLVER = clipped(dpmpp_2m(SCHEDULE, 20, eta=1.0), SCHEDULE, 3.0)
+# Holds the energy score and the spread of 1000 steps on the real cohort, for epsilon- and for
+# v-networks (solver_study.json).
+CHOSEN = dpmpp_2m(SCHEDULE, 12, eta=1.0)
 
 
 def bank_of(config: NetworkConfig, num_models: int, seed: int = 0, predicts="eps") -> Bank:
@@ -189,14 +191,14 @@ def equal_quality(device: str) -> list[dict]:
     published, ours, results = bank_of(PUBLISHED, 3), bank_of(DEFAULT, 3, predicts="v"), []
     tasks = {
         "torch": torch_loop(published, 300, TIMED_STEPS, device),
-        "eps": lambda: draw(published, 300, EPS_SOLVER, 10),
-        "v": lambda: draw(ours, 300, V_SOLVER, 10),
+        "eps": lambda: draw(published, 300, CHOSEN, 10),
+        "v": lambda: draw(ours, 300, CHOSEN, 10),
     }
     compile_s = {name: timed(task) for name, task in tasks.items()}
     seconds = interleaved(tasks, 5)
     loop = seconds["torch"] / TIMED_STEPS * 1000 * 10
-    for name, solver in (("eps", EPS_SOLVER), ("v", V_SOLVER)):
-        row = {"networks": name, "steps": solver.num_steps, "nfe": 3 * solver.num_steps}
+    for name in ("eps", "v"):
+        row = {"networks": name, "steps": CHOSEN.num_steps, "nfe": 3 * CHOSEN.num_steps}
         row |= {"torch_s": loop, "ours_s": seconds[name], "speedup": loop / seconds[name]}
         row |= {"compile_s": compile_s[name] - seconds[name]}
         results.append(row)
@@ -221,8 +223,8 @@ def whole_evaluation(device: str) -> list[dict]:
     patterns = [[name in c.sources for name in NAMES] for c in conditions(NAMES, targets=["wsi"])]
     present = np.repeat(np.array(patterns), num, axis=0)
     for name, config, members, predicts, solver in (
-        ("published networks", PUBLISHED, 1, "eps", EPS_SOLVER),
-        ("default recipe", DEFAULT, 3, "v", V_SOLVER),
+        ("published networks", PUBLISHED, 1, "eps", CHOSEN),
+        ("default recipe", DEFAULT, RECIPE.multi.members, "v", CHOSEN),
     ):
         jax.clear_caches()
         began = time.perf_counter()
@@ -241,7 +243,7 @@ def whole_evaluation(device: str) -> list[dict]:
 def sweeps() -> dict[str, list[dict]]:
     results: dict[str, list[dict]] = {}
 
-    def measure(sweep: str, value: int, bank: Bank, num: int, solver: Solver = V_SOLVER) -> None:
+    def measure(sweep: str, value: int, bank: Bank, num: int, solver: Solver = CHOSEN) -> None:
         first = timed(lambda: draw(bank, num, solver))
         repeats = 5 if first < 5 else 1
         seconds = statistics.median(timed(lambda: draw(bank, num, solver)) for _ in range(repeats))
@@ -271,11 +273,11 @@ imported = time.perf_counter()
 import jax
 jax.config.update("jax_compilation_cache_dir", sys.argv[1])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-from benchmarks.sampling import DEFAULT, V_SOLVER, bank_of, draw
+from benchmarks.sampling import DEFAULT, CHOSEN, bank_of, draw
 bank = bank_of(DEFAULT, 3, predicts="v")
 jax.block_until_ready(bank.losses)
 ready = time.perf_counter()
-draw(bank, 1, V_SOLVER, 10)
+draw(bank, 1, CHOSEN, 10)
 print(imported - began, time.perf_counter() - ready, time.perf_counter() - began)
 """
 

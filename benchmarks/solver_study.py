@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import sys
 import time
 from pathlib import Path
@@ -71,18 +72,20 @@ def scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
     }
 
 
-def study(run: Run, targets: list[str], patients: int, draws: int, clips: list[float]) -> list:
+def study(
+    run: Run, targets: list[str], patients: int, draws: int, seed: int, solvers: dict[str, Solver]
+) -> list[dict]:
     schedule, rows = run.config.diffusion.build(), run.rows("test")
     rows = rows[run.latents.present[rows].all(axis=1)]
     rows = rows[:: max(1, len(rows) // patients)][:patients]
     z, present = run.latents.z[rows], run.latents.present[rows]
     table = []
-    for name, solver in candidates(schedule, clips).items():
+    for name, solver in solvers.items():
         for target in targets:
             bank, t = run.coherent_bank(target), run.index(target)
             began = time.perf_counter()
             drawn = sample_rows(
-                bank, run.modalities, z, present, 0, draws, schedule=schedule, solver=solver
+                bank, run.modalities, z, present, seed, draws, schedule=schedule, solver=solver
             ).draws
             seconds = time.perf_counter() - began
             width = int(run.latents.widths[t])
@@ -134,10 +137,18 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=300)
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--clip", type=float, nargs="*", default=[], help="also with these bounds")
+    parser.add_argument("--only", default=".", help="solvers whose names match, and the reference")
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     run = open_run(arguments.run)
     targets = arguments.targets or list(run.modalities)
-    table = study(run, targets, arguments.patients, arguments.draws, arguments.clip)
+    every = candidates(run.config.diffusion.build(), arguments.clip)
+    solvers = {
+        name: solver
+        for i, (name, solver) in enumerate(every.items())
+        if i == 0 or re.search(arguments.only, name)
+    }
+    table = study(run, targets, arguments.patients, arguments.draws, arguments.seed, solvers)
     held = holding(table)
     for row in held[:12]:
         print(row)
@@ -147,6 +158,7 @@ def main() -> None:
         "network": run.config.single.network.architecture,
         "patients": arguments.patients,
         "draws": arguments.draws,
+        "seed": arguments.seed,
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
         "python": platform.python_version(),

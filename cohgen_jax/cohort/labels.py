@@ -70,7 +70,8 @@ def sample_facts(
         notes.append(f"{int((~known).sum())} samples have no row in {source}.")
     if unused:
         notes.append(f"{unused} rows of {source} belong to no sample with data and were left out.")
-    return _named_labels(aligned, patients, source)
+    # Whatever a file format returns for an empty cell becomes NaN.
+    return _named_labels(aligned.where(aligned.notna(), np.nan), patients, source)
 
 
 def _named_labels(facts: pd.DataFrame, patients: pd.Series, source: str) -> pd.DataFrame:

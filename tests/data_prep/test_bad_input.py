@@ -3,9 +3,7 @@
 import gzip
 import json
 import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -257,17 +255,22 @@ def test_full_disk_is_one_message_and_leaves_nothing(raw, tmp_path, capfd, monke
     assert _run(raw, out) == 0
 
 
+LIMITED = """
+import resource, signal, sys
+from data_prep import tcga
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+sys.exit(tcga.main(sys.argv[2:]))
+"""
+
+
 @pytest.mark.parametrize("size", [700, 3000, 6000])
 def test_a_limit_on_file_size_is_met_like_a_full_disk(raw, tmp_path, size):
     """The real thing: the kernel refuses to write on (EFBIG), in the middle of a table."""
 
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "data_prep.tcga", "--out", str(out), "--offline", str(raw)]
-    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", LIMITED, str(size), "--out", str(out), "--offline", str(raw)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no space left while writing" in done.stderr
     assert "Traceback" not in done.stderr

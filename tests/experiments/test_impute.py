@@ -196,7 +196,10 @@ def test_bad_tables_are_refused(refused, new_tables, tmp_path):
     infinite = {**new_tables, "cna": new_tables["cna"] + np.inf}
     message = refused(write_tables(tmp_path / "infinite", infinite))
     assert message.startswith("cna.parquet, column 'GENE000', row 'N00': infinite value")
-    text = {**new_tables, "rnaseq": new_tables["rnaseq"].astype(object).replace(np.nan, "n.d.")}
+    text = {
+        **new_tables,
+        "rnaseq": new_tables["rnaseq"].map(lambda cell: "n.d." if np.isnan(cell) else cell),
+    }
     message = refused(write_tables(tmp_path / "text", text))
     assert message.startswith("rnaseq.csv, column 'GENE002': 1 cells are not numbers")
     twice = {**new_tables, "cna": pd.concat([new_tables["cna"]] * 2)}

@@ -108,7 +108,7 @@ class Bank:
             target="", sources=tuple(str(s) for s in range(len(self.sources)))
         )
 
-    def available(self, present):
+    def available(self, present: Any) -> Any:
         """Which models see something of which sample: [N, S] -> [N, K] bool, NumPy or JAX."""
         present = present.astype(bool)
         stack = np.stack if isinstance(present, np.ndarray) else jnp.stack

@@ -16,12 +16,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank
@@ -78,8 +80,8 @@ class RecordedNoise(NamedTuple):
 def coherent_sample(
     key: jax.Array,
     bank: Bank,
-    conds: Sequence[jax.Array] | jax.Array,
-    present: jax.Array | None = None,
+    conds: Sequence[ArrayLike] | jax.Array,
+    present: jax.Array | np.ndarray | None = None,
     *,
     schedule: Schedule,
     solver: Solver,
@@ -149,7 +151,7 @@ def coherent_sample(
     if sample_ids is None:
         sample_ids = jnp.arange(num_samples)
     groups = [group.members for group in bank.groups]
-    if isinstance(present, jax.core.Tracer):  # inside a caller's jit nobody knows who needs what
+    if isinstance(present, Tracer):  # inside a caller's jit nobody knows who needs what
         plan = everywhere(num_samples, groups)
     else:
         seen = bank.available(np.asarray(present))
@@ -221,17 +223,18 @@ def _sample(
     key, bank, conds, present, sample_ids, first_draw, plan, recorded, *, static: _Static
 ) -> Samples:
     block = functools.partial(_sample_block, static=static)
-    arguments = (key, bank, conds, present, sample_ids, first_draw, plan, recorded)
+    noise = None if recorded is None else tuple(recorded)
+    arguments = (key, bank, conds, present, sample_ids, first_draw, plan, noise)
     if static.mesh is None:
         return block(*arguments)
     # Every device runs its own samples, redraws included, as if it were alone.
     everyone, axis = PartitionSpec(), static.mesh.axis_names
     rows, draws = PartitionSpec(axis), PartitionSpec(None, axis)
-    noise = recorded and RecordedNoise(draws, PartitionSpec(None, None, axis))
+    noise_axes = None if recorded is None else (draws, PartitionSpec(None, None, axis))
     return jax.shard_map(
         block,
         mesh=static.mesh,
-        in_specs=(everyone, everyone, rows, rows, rows, everyone, rows, noise),
+        in_specs=(everyone, everyone, rows, rows, rows, everyone, rows, noise_axes),
         out_specs=draws,
         check_vma=False,
     )(*arguments)
@@ -252,7 +255,7 @@ def _sample_block(
             initial, noise = _noise_of(_fold_all(keys, 0), bank.x_dim)
         else:
             keys = None
-            initial, noise = recorded.initial, lambda i: recorded.steps[i]
+            initial, noise = recorded[0], lambda i: recorded[1][i]
         chains = _run_chains(bank, ready, plan, initial, noise, static)
         retries = jnp.zeros(chains.share.shape, jnp.int32)
         accepted = jnp.ones(chains.share.shape, bool)
@@ -330,12 +333,12 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
         for group, *parts in zip(
             bank.groups, ready.loops, tables, patients, plan.rows, strict=True
         ):
-            denoise = functools.partial(_form(group, static).denoise, group.module)
-            out = jax.vmap(
-                lambda loop, row, patient, rows, denoise=denoise: denoise(
-                    loop, row, patient, x[:, rows]
-                )
-            )(*parts)  # [K_g, R, J_g, D]
+            form = _form(group, static)
+
+            def one_model(loop, row, patient, rows, form: Any = form, module: Any = group.module):
+                return form.denoise(module, loop, row, patient, x[:, rows])
+
+            out = jax.vmap(one_model)(*parts)  # [K_g, R, J_g, D]
             slots.append(jnp.moveaxis(out, 1, 2).reshape(-1, num_draws, dim))
         out = jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)  # [P, R, N, D]
         eps = eps_from(bank.predicts, out, x[None], signal, level_noise)

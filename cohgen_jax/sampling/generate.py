@@ -8,6 +8,7 @@ number, its patient's id and the seed only. Several devices share every chunk.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -146,8 +147,8 @@ def sample_rows(
     return jax.tree.map(lambda *a: np.concatenate(a, axis=1)[:, back], *parts)
 
 
-def chains_at_once(bank: Bank, device: jax.Device) -> int:
-    """How many chains (draws x patients) of a bank a device works on best at once."""
+def chains_at_once(bank: Bank, device: Any) -> int:
+    """How many chains (draws x patients) of a bank a `jax.Device` works on best at once."""
     layer = 4 * sum(len(group.members) * _widest(group.module) for group in bank.groups)
     stats = device.memory_stats() if device.platform != "cpu" else None
     if not stats or "bytes_limit" not in stats:

@@ -74,11 +74,11 @@ def levels(schedule: Schedule, num_steps: int, grid: Grid = "uniform") -> np.nda
     if grid not in GRIDS:
         raise ValueError(f"grid must be one of {', '.join(GRIDS)}, not {grid!r}")
     log_sigma = -0.5 * schedule.log_snr  # increases with t
-    ends = log_sigma[[-1, 0]]
+    first, last = float(log_sigma[-1]), float(log_sigma[0])
     if grid == "log_snr":
-        wanted = np.linspace(*ends, num_steps)
+        wanted = np.linspace(first, last, num_steps)
     else:
-        wanted = 7 * np.log(np.linspace(*np.exp(ends / 7), num_steps))
+        wanted = 7 * np.log(np.linspace(np.exp(first / 7), np.exp(last / 7), num_steps))
     t = np.round(np.interp(wanted, log_sigma, np.arange(schedule.num_steps))).astype(int)
     for i in range(1, num_steps):
         t[i] = min(t[i], t[i - 1] - 1)

@@ -31,8 +31,6 @@ class ExperimentConfig:
     published_codecs: bool = False
     """The published autoencoder sizes for cna, rnaseq and rppa, PCA for the rest."""
     diffusion: DiffusionConfig = DiffusionConfig()
-    solver: SolverConfig = SolverConfig()
-    """How the finished models are sampled."""
     single: TrainConfig = TrainConfig()
     """The single-condition models, one for each ordered pair of modalities."""
     multi: TrainConfig = TrainConfig(members=3, cond_dropout=0.3)
@@ -46,21 +44,18 @@ class ExperimentConfig:
         if not 0 < self.max_missing <= 1:
             raise InputError(f"max_missing is a share in (0, 1], got {self.max_missing}")
         check_seed(self.seed)
-        for solver in (self.solver, self.single.val_solver, self.multi.val_solver):
-            if solver.num_steps > self.diffusion.num_steps:
-                raise InputError(
-                    f"a solver of {solver.num_steps} steps needs as many in the diffusion, which "
-                    f"has {self.diffusion.num_steps}"
-                )
+        for train in (self.single, self.multi):
+            train.val_solver.build(self.diffusion.build())
 
 
 def recipe(name: RecipeName) -> ExperimentConfig:
     """The named starting points.
 
-    default    ours: v-prediction, residual MLP with adaptive layer norm, DDIM-50
+    default    ours: v-prediction, residual MLP with adaptive layer norm
     demo       the same, sized for the embedded cohort
     debug      trains in seconds; for tests and for trying a pipeline
-    published  epsilon-prediction, norm_mlp 512 x 4, Adam, DDPM-1000, weights kept by sample MSE
+    published  epsilon-prediction, norm_mlp 512 x 4, Adam, weights kept by the MSE of samples
+               of 1000 ancestral steps
     """
     if name == "default":
         return ExperimentConfig()
@@ -73,7 +68,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
         )
     if name == "debug":
         return _resized(
-            ExperimentConfig(codec=CodecConfig(latent_dim=8), solver=SolverConfig(num_steps=10)),
+            ExperimentConfig(codec=CodecConfig(latent_dim=8)),
             network=NetworkConfig(width=32, num_layers=1, time_embedding=16),
             members=1,
             batch_size=32,
@@ -83,13 +78,8 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             val_solver=SolverConfig(num_steps=5),
         )
     if name == "published":
-        full_chain = SolverConfig(name="ddpm", num_steps=1000)
         return _resized(
-            ExperimentConfig(
-                published_codecs=True,
-                diffusion=DiffusionConfig(predicts="eps"),
-                solver=full_chain,
-            ),
+            ExperimentConfig(published_codecs=True, diffusion=DiffusionConfig(predicts="eps")),
             network=NetworkConfig(architecture="norm_mlp", width=512, num_layers=4),
             members=1,
             learning_rate=1e-3,
@@ -103,7 +93,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             num_epochs=20_000,
             validate_every=200,
             val_draws=2,
-            val_solver=full_chain,
+            val_solver=SolverConfig(name="ddpm", num_steps=1000, grid="uniform"),
             patience=0,
             keep="mse",
         )

@@ -19,6 +19,7 @@ from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.run import Run, register_formats
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import sample_rows
+from cohgen_jax.training.config import SolverConfig
 
 Method = Literal["coherent", "multi"]
 
@@ -33,6 +34,7 @@ def impute_tables(
     regenerate: bool = False,
     method: Method = "coherent",
     consensus: Consensus = "mean",
+    solver: SolverConfig = SolverConfig(),
     seed: int = 0,
     tell: Callable[[str], None] = lambda line: None,
     progress: Callable[[int, int, str], None] = lambda done, total, target: None,
@@ -56,6 +58,8 @@ def impute_tables(
         if value not in get_args(known):
             raise InputError(f"unknown {name} {value!r}; one of {', '.join(get_args(known))}")
     check_seed(seed)
+    schedule = run.config.diffusion.build()
+    chain = solver.build(schedule)
     for target in targets:
         run.index(target)
     if out_dir.exists() and any(out_dir.iterdir()):
@@ -82,8 +86,6 @@ def impute_tables(
         written.append(out_dir / f"{name}.parquet")
         table.rename_axis("sample_id").to_parquet(written[-1])
 
-    schedule = run.config.diffusion.build()
-    solver = run.config.solver.build(schedule)
     done, total = 0, sum(map(len, wanted.values()))
     streams = np.array([zlib.crc32(sample_id.encode()) for sample_id in ids], np.uint32)
     for target, rows in wanted.items():
@@ -97,7 +99,7 @@ def impute_tables(
             seed + m,
             num_draws,
             schedule=schedule,
-            solver=solver,
+            solver=chain,
             consensus=consensus,
             sample_ids=streams[rows],
             on_chunk=lambda num, target=target: advance(num, target),

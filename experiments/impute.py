@@ -24,6 +24,7 @@ import tyro
 from cohgen_jax.impute import impute_tables
 from cohgen_jax.run import open_run
 from cohgen_jax.sampling.consensus import Consensus
+from cohgen_jax.training.config import SolverConfig
 from experiments.common import CountBar, run_command, say
 
 
@@ -46,6 +47,7 @@ class Arguments:
     method: Literal["coherent", "multi"] = "coherent"
     """Ensemble of single-condition models, or the multi-condition model."""
     consensus: Consensus = "mean"
+    solver: SolverConfig = SolverConfig()
     seed: int = 0
 
 
@@ -62,6 +64,7 @@ def main() -> None:
             regenerate=arguments.regenerate,
             method=arguments.method,
             consensus=arguments.consensus,
+            solver=arguments.solver,
             seed=arguments.seed,
             tell=say,
             progress=bar,

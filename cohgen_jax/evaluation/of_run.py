@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax import rundir
+from cohgen_jax.checkpoint import write_json
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation import distances
 from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
@@ -21,6 +22,7 @@ from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
 from cohgen_jax.solvers import Solver
+from cohgen_jax.training.config import SolverConfig
 
 if TYPE_CHECKING:
     from cohgen_jax.run import Run
@@ -41,6 +43,7 @@ class EvaluationConfig:
     targets: tuple[str, ...] = ()
     """Modalities to generate; all when empty."""
     consensus: Consensus = "mean"
+    solver: SolverConfig = SolverConfig()
     keep_generated: Literal["all", "full", "none"] = "all"
     """Which generated latents are written: of all conditions, of those from every source, none."""
     seed: int = 0
@@ -58,12 +61,19 @@ class EvaluationConfig:
 
 
 def run_generators(
-    run: Run, targets: Sequence[str], *, consensus: Consensus = "mean"
+    run: Run,
+    targets: Sequence[str],
+    *,
+    consensus: Consensus = "mean",
+    solver: SolverConfig = SolverConfig(),
 ) -> dict[tuple[str, str], Generator]:
     """Coherent Denoising and the multi-condition model of every target, keyed (method, target)."""
     schedule = run.config.diffusion.build()
-    solver = run.config.solver.build(schedule)
-    common: dict[str, Any] = {"schedule": schedule, "solver": solver, "consensus": consensus}
+    common: dict[str, Any] = {
+        "schedule": schedule,
+        "solver": solver.build(schedule),
+        "consensus": consensus,
+    }
     generators = {}
     for target in targets:
         multi = run.multi_bank(target)
@@ -89,7 +99,7 @@ def evaluate_run(
     for target in targets:
         run.index(target)
     with rundir.locked(run.path):
-        generators = run_generators(run, targets, consensus=config.consensus)
+        generators = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         generators |= fit_baselines(run.latents, run.rows("train"), run.rows("val"))
         chosen = {
             (method, target): generators[method, target]
@@ -126,6 +136,7 @@ def evaluate_run(
             write_table(result.by_label, run.path / "metrics" / "fidelity_by_cancer_type")
         nulls = _null_distributions(run, run.rows(config.split), shown, targets)
         write_table(nulls, run.path / "metrics" / "null_distributions")
+        write_json(run.path / "metrics" / "evaluation.json", dataclasses.asdict(config))
         rundir.log(run.path, "evaluated", split=config.split, conditions=len(result.conditions))
         _report(run, config, result, nulls, shown, targets)
     return result
@@ -277,7 +288,7 @@ def _report(
         )
     if "coherent" in present:
         schedule = run.config.diffusion.build()
-        solver = run.config.solver.build(schedule)
+        solver = config.solver.build(schedule)
         trajectories = _trajectories(run, rows, targets, solver, schedule)
         add(
             figures.disagreement_curves(trajectories, solver.timesteps),
@@ -297,7 +308,7 @@ def _report(
         metadata={
             "patients": ", ".join(f"{splits[s]} {s}" for s in ("train", "val", "test")),
             "evaluated on": f"{config.split}, {config.draws} draws a patient",
-            "sampler": dataclasses.asdict(run.config.solver),
+            "sampler": dataclasses.asdict(config.solver),
             "predicts": run.config.diffusion.predicts,
             "consensus": config.consensus,
             "seed": run.config.seed,

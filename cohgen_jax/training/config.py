@@ -33,13 +33,14 @@ class DiffusionConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SolverConfig:
-    """How samples are drawn, in training's validations and afterwards."""
+    """How samples are drawn. The default holds the energy score and the spread of the 1000-step
+    ancestral sampler on v- and epsilon-networks alike (benchmarks/solver_study.py)."""
 
-    name: Literal["ddim", "ddpm", "dpmpp_2m"] = "ddim"
-    num_steps: int = 50
-    eta: float = 0.0
+    name: Literal["ddim", "ddpm", "dpmpp_2m"] = "dpmpp_2m"
+    num_steps: int = 15
+    eta: float = 1.0
     """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver."""
-    grid: Grid = "uniform"
+    grid: Grid = "log_snr"
     """Levels visited: evenly spaced in t, in log SNR, or as Karras et al. 2022 space them."""
     clip: float = 0.0
     """Bound on |x_0| where noise prevails, for epsilon-networks with few steps; 0 for none."""
@@ -55,6 +56,11 @@ class SolverConfig:
             raise InputError(f"clip must not be negative, got {self.clip}")
 
     def build(self, schedule: Schedule) -> Solver:
+        if self.num_steps > schedule.num_steps:
+            raise InputError(
+                f"a solver of {self.num_steps} steps needs as many in the diffusion, which has "
+                f"{schedule.num_steps}"
+            )
         if self.name == "ddpm":
             solver = ddpm(schedule, self.num_steps, grid=self.grid)
         else:
@@ -91,7 +97,7 @@ class TrainConfig:
     validate_every: int = 10
     """Epochs between validations; also between checkpoints."""
     val_draws: int = 8
-    val_solver: SolverConfig = SolverConfig(num_steps=25)
+    val_solver: SolverConfig = SolverConfig(name="ddim", num_steps=25, eta=0.0, grid="uniform")
     patience: int = 5
     """Validations without a better energy score after which a model stops; 0 never stops it."""
     keep: Literal["energy", "mse", "cosine", "timestep"] = "energy"

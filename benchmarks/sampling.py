@@ -268,9 +268,9 @@ def sweeps() -> dict[str, list[dict]]:
 
     def measure(sweep: str, value: int, bank: Bank, num: int, solver: Solver = CHOSEN) -> None:
         first = timed(lambda: draw(bank, num, solver))
-        if first < 5:
+        if first < 30:
             seconds = statistics.median(timed(lambda: draw(bank, num, solver)) for _ in range(3))
-        else:  # compiled before, for fewer samples
+        else:  # compilation is a small part
             seconds = first
         row = {sweep: value, "seconds": seconds, "compile_s": first - seconds}
         row |= {"nfe": solver.num_steps * bank.num_models, "samples_per_s": num / seconds}

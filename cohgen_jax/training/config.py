@@ -40,7 +40,7 @@ class SolverConfig:
     num_steps: int = 15
     eta: float = 1.0
     """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver."""
-    grid: Grid = "log_snr"
+    grid: Grid = "uniform"
     """Levels visited: evenly spaced in t, in log SNR, or as Karras et al. 2022 space them."""
     clip: float = 0.0
     """Bound on |x_0| where noise prevails, for epsilon-networks with few steps; 0 for none."""

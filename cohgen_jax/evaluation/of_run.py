@@ -21,6 +21,7 @@ from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, writ
 from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
+from cohgen_jax.schedule import Schedule
 from cohgen_jax.solvers import Solver
 from cohgen_jax.training.config import SolverConfig
 
@@ -204,9 +205,15 @@ def _null_distributions(
     return pd.DataFrame(table)
 
 
-def _trajectories(run: Run, rows: np.ndarray, targets: Sequence[str], solver: Solver, schedule):
+def _trajectories(
+    run: Run,
+    config: EvaluationConfig,
+    targets: Sequence[str],
+    schedule: Schedule,
+    solver: Solver,
+) -> dict[str, dict[str, np.ndarray]]:
     """Disagreement over time of Coherent Denoising from every source, one draw a patient."""
-    trajectories = {}
+    rows, trajectories = run.rows(config.split), {}
     for target in targets:
         bank = run.coherent_bank(target)
         columns = [run.index(source) for source in bank.sources]
@@ -216,10 +223,11 @@ def _trajectories(run: Run, rows: np.ndarray, targets: Sequence[str], solver: So
             run.modalities,
             run.latents.z[used],
             run.latents.present[used],
-            0,
+            config.seed,
             1,
             schedule=schedule,
             solver=solver,
+            consensus=config.consensus,
             keep_trajectory=True,
         )
         trajectories[target] = {"all sources": np.asarray(samples.trajectory).squeeze(0)}
@@ -289,7 +297,7 @@ def _report(
     if "coherent" in present:
         schedule = run.config.diffusion.build()
         solver = config.solver.build(schedule)
-        trajectories = _trajectories(run, rows, targets, solver, schedule)
+        trajectories = _trajectories(run, config, targets, schedule, solver)
         add(
             figures.disagreement_curves(trajectories, solver.timesteps),
             "disagreement",

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-EXTRAS := prep,slides,test
+EXTRAS := prep,slides,downstream,tensorboard,test
 DEMO := runs/demo
 
 .PHONY: demo test test-all check venv clean

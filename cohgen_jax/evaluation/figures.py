@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from cohgen_jax.evaluation.baselines import BASELINES
 from cohgen_jax.evaluation.style import (
     house_style,
     method_colour,
@@ -42,7 +43,7 @@ def score_bars(
     modalities: Sequence[str],
     score: str = "r2_inf",
     *,
-    baselines: Sequence[str] = ("ridge", "kernel_ridge", "nearest"),
+    baselines: Sequence[str] = BASELINES,
 ) -> Figure:
     """One score for every target and subset of sources: bars of models, lines of baselines.
 

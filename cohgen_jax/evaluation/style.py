@@ -22,6 +22,7 @@ METHOD_COLOURS = {
     "ridge": ORANGE,
     "kernel_ridge": BLACK,
     "nearest": GREEN,
+    "gaussian": PURPLE,
 }
 METHOD_LABELS = {
     "coherent": "Coherent Denoising",
@@ -30,9 +31,10 @@ METHOD_LABELS = {
     "ridge": "Ridge",
     "kernel_ridge": "Kernel ridge",
     "nearest": "Nearest patients",
+    "gaussian": "Gaussian",
     "real": "Real",
 }
-_SPARE = (PURPLE, SKY, YELLOW, ORANGE, GREEN)
+_SPARE = (SKY, YELLOW, ORANGE, GREEN)
 _MODALITY_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK, GREY)
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation import metrics
-from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines, fit_patterns, regression
+from cohgen_jax.evaluation.baselines import (
+    BASELINES,
+    REGRESSIONS,
+    fit_baselines,
+    fit_patterns,
+    regression,
+)
+from cohgen_jax.evaluation.baselines.gaussian import fit_joint
 
 METHODS = sorted(BASELINES)
 
@@ -90,7 +97,7 @@ def test_residuals_are_those_of_leaving_each_patient_out(method, monkeypatch):
     monkeypatch.setattr(
         regression, "_residual_bootstrap", lambda _, residuals, x: made.update(r=residuals)
     )
-    BASELINES[method](x, y, x, y)
+    REGRESSIONS[method](x, y, x, y)
     np.testing.assert_allclose(made["r"], expected, atol=1e-9)
 
 
@@ -153,7 +160,61 @@ def test_without_validation_patients_some_training_patients_choose():
 def test_bad_requests_are_explained():
     latents, train, val, test = linear_cohort(300)
     with pytest.raises(InputError, match="both target and source"):
-        fit_patterns(BASELINES["ridge"], latents.z, latents.present, train, val, 1, [0, 1])
+        fit_patterns(REGRESSIONS["ridge"], latents.z, latents.present, train, val, 1, [0, 1])
     generate = fit_baselines(latents, train[:5], val)["ridge", "b"]
     with pytest.raises(InputError, match="there are 5"):
         generate(*show(latents, test, "a"), 2, 0)
+
+
+def incomplete_gaussian(n=3000, seed=0):
+    """Rows of N(mean, S) in which the first or the last features are hidden, and the truth."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(6, 6)) / 2 + np.eye(6)
+    mean = np.arange(6.0)
+    x = mean + rng.normal(size=(n, 6)) @ root.T
+    seen = np.ones((n, 6), bool)
+    seen[: n // 3, :2] = False
+    seen[n // 3 : n // 2, 4:] = False
+    return x, seen, mean, root @ root.T
+
+
+def test_gaussian_of_complete_rows_is_ledoit_and_wolf():
+    from sklearn.covariance import LedoitWolf
+
+    x = incomplete_gaussian(50)[0]
+    fitted, expected = fit_joint(x, np.ones(x.shape, bool)), LedoitWolf().fit(x)
+    np.testing.assert_allclose(fitted.mean, x.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(fitted.covariance, expected.covariance_, atol=1e-12)
+
+
+def test_gaussian_learns_from_incomplete_rows():
+    """Hidden by chance in 5 of 10 rows, and by the value of a seen feature: complete rows alone
+    would be biased, as the last check shows."""
+    x, seen, mean, covariance = incomplete_gaussian(20_000)
+    high = x[:, 3] > mean[3]
+    seen[:, :2] &= ~high[:, None] | (np.arange(len(x)) % 3 == 0)[:, None]
+    fitted = fit_joint(np.where(seen, x, 1e9), seen)
+    np.testing.assert_allclose(fitted.mean, mean, atol=0.05)
+    np.testing.assert_allclose(fitted.covariance, covariance, atol=0.15)
+    assert np.abs(x[seen.all(axis=1)].mean(axis=0) - mean).max() > 0.3
+
+
+def test_gaussian_draws_have_the_conditional_moments():
+    """Of a known joint Gaussian: 20,000 draws of one patient against the textbook formula."""
+    x, seen, _, _ = incomplete_gaussian(400)
+    latents = types.SimpleNamespace(
+        z=x.reshape(-1, 3, 2).astype(np.float32),
+        present=seen.reshape(-1, 3, 2).all(axis=2),
+        widths=np.array([2, 2, 2]),
+        modalities=("a", "b", "c"),
+    )
+    rows = np.arange(400)
+    mean, covariance = fit_joint(latents.z.reshape(-1, 6).astype(float), seen)
+    generate = fit_baselines(latents, rows, rows)["gaussian", "b"]
+    draws = generate(latents.z[:1], np.array([[True, False, True]]), 20_000, 0).draws[:, 0]
+    s, t = [0, 1, 4, 5], [2, 3]
+    weights = np.linalg.inv(covariance[np.ix_(s, s)]) @ covariance[np.ix_(s, t)]
+    expected = mean[t] + (latents.z[0].ravel()[s] - mean[s]) @ weights
+    spread = covariance[np.ix_(t, t)] - weights.T @ covariance[np.ix_(s, t)]
+    np.testing.assert_allclose(draws.mean(axis=0), expected, atol=0.03)
+    np.testing.assert_allclose(np.cov(draws.T), spread, atol=0.03)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -14,40 +14,60 @@ ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE, BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
 GREY = "#8C8C8C"
 
-METHOD_COLOURS = {
-    "coherent": BLUE,
-    "multi": VERMILLION,
-    "single": SKY,
-    "real": GREY,
-    "ridge": ORANGE,
-    "kernel_ridge": BLACK,
-    "nearest": GREEN,
-    "gaussian": PURPLE,
+# Paul Tol's muted scheme, https://personal.sron.nl/~pault/, where eight colours are not enough
+INDIGO, TEAL, WINE, OLIVE = "#332288", "#44AA99", "#882255", "#999933"
+ROSE, FOREST = "#CC6677", "#117733"
+BROWN, SILVER, SLATE = "#8C510A", "#B0B0B0", "#5A5A5A"
+
+
+class Look(NamedTuple):
+    """How a method is drawn and named in every figure."""
+
+    colour: str
+    marker: str  # matplotlib's; methods of one figure that are alike in colour differ in marker
+    label: str
+
+
+METHODS = {
+    "coherent": Look(BLUE, "o", "Coherent Denoising"),
+    "coherent_mean": Look(SKY, "v", "Coherent, plain mean"),
+    "coherent_loss": Look(INDIGO, "^", "Coherent, loss-weighted"),
+    "multi": Look(VERMILLION, "s", "Multi-condition"),
+    "single": Look(TEAL, "P", "Single-condition"),
+    "poe": Look(PURPLE, "X", "Product of experts"),
+    "ridge": Look(ORANGE, "D", "Ridge"),
+    "kernel_ridge": Look(BLACK, "d", "Kernel ridge"),
+    "nearest": Look(GREEN, "*", "Nearest patients"),
+    "gaussian": Look(OLIVE, "h", "Gaussian"),
+    "multimodal_vae": Look(WINE, "p", "Multimodal VAE"),
+    "knn": Look(FOREST, ">", "KNN imputation"),
+    "mean": Look(BROWN, "<", "Mean imputation"),
+    "ablated": Look(ROSE, "x", "Missing (ablated)"),
+    "full": Look(SLATE, "+", "Full data"),
+    "cancer_type": Look(SILVER, "_", "Cancer type only"),
+    "random": Look(GREY, ".", "Random order"),
+    "unconditional": Look(SILVER, "1", "Unconditional"),
+    "train": Look(SILVER, "2", "Training patients"),
+    "real": Look(GREY, "o", "Real"),
 }
-METHOD_LABELS = {
-    "coherent": "Coherent Denoising",
-    "multi": "Multi-condition",
-    "single": "Single-condition",
-    "ridge": "Ridge",
-    "kernel_ridge": "Kernel ridge",
-    "nearest": "Nearest patients",
-    "gaussian": "Gaussian",
-    "real": "Real",
-}
-_SPARE = (SKY, YELLOW, ORANGE, GREEN)
+_SPARE = (PURPLE, YELLOW, TEAL, WINE, BROWN, OLIVE)
 _MODALITY_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK, GREY)
 
 
 def method_colour(method: str, others: Sequence[str] = ()) -> str:
     """The same colour for a method in every figure; a method of the user's takes a spare one."""
-    if method in METHOD_COLOURS:
-        return METHOD_COLOURS[method]
-    unknown = [name for name in others if name not in METHOD_COLOURS]
+    if method in METHODS:
+        return METHODS[method].colour
+    unknown = [name for name in others if name not in METHODS]
     return _SPARE[unknown.index(method) % len(_SPARE) if method in unknown else 0]
 
 
+def method_marker(method: str) -> str:
+    return METHODS[method].marker if method in METHODS else "o"
+
+
 def method_label(method: str) -> str:
-    return METHOD_LABELS.get(method, method.replace("_", " "))
+    return METHODS[method].label if method in METHODS else method.replace("_", " ")
 
 
 def modality_colour(index: int) -> str:

@@ -58,7 +58,7 @@ def test_bars_are_as_high_as_the_scores():
 def test_a_method_has_one_colour_everywhere():
     assert style.method_colour("multi") == style.method_colour("multi", ["x", "multi"])
     mine = ["mine", "yours"]
-    assert len({style.method_colour(m, [*style.METHOD_COLOURS, *mine]) for m in mine}) == 2
+    assert len({style.method_colour(m, [*style.METHODS, *mine]) for m in mine}) == 2
 
 
 def test_other_figures_and_files(tmp_path):

@@ -41,8 +41,15 @@ def save_tree(
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     arrays = jax.tree.map(np.asarray, dict(arrays))
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(directory / "arrays", arrays)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(directory / "arrays", arrays)
+    except Exception as error:
+        reason = system_reason(error)
+        if reason is None:
+            raise
+        shutil.rmtree(directory, ignore_errors=True)
+        raise OSError(f"{what} cannot be saved in {directory} ({reason})") from error
     head = {"schema_version": SCHEMA_VERSION, "holds": what}
     write_json(directory / ABOUT, {**head, **about, "arrays": _fingerprints(arrays)})
 
@@ -90,6 +97,24 @@ def load_tree(directory: str | Path, what: str) -> tuple[dict[str, Any], dict[st
     if _fingerprints(arrays) != recorded:
         raise InputError(f"{refused}: arrays/ is not what {ABOUT} recorded; {mend}")
     return arrays, about
+
+
+_SYSTEM_REASONS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "Permission denied",
+    "Read-only file system",
+    "Input/output error",
+)
+
+
+def system_reason(error: Exception) -> str | None:
+    """What the file system refused, however a library passed it on; None for other errors."""
+    found = [reason for reason in _SYSTEM_REASONS if reason in str(error)]
+    if found:
+        return found[0]
+    return str(error) if isinstance(error, OSError) else None
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -14,8 +14,22 @@ RecipeName = Literal["default", "demo", "debug", "published"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """How a run is computed. Decides none of its results, and may change when it is resumed."""
+
+    checkpoint_seconds: float = 30.0
+    """Least time between two checkpoints of training; 0 makes one after every epoch."""
+
+    def __post_init__(self):
+        if not self.checkpoint_seconds >= 0:
+            raise InputError(
+                f"checkpoint_seconds must not be negative, got {self.checkpoint_seconds}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """Everything that determines a run; saved in it as config.json."""
+    """Everything that determines a run, and how it is computed; saved in it as config.json."""
 
     cohort: str = "demo"
     """Folder of tables, cohort directory, .h5mu file, tfds:NAME, or `demo` for the embedded one."""
@@ -36,6 +50,7 @@ class ExperimentConfig:
     multi: TrainConfig = TrainConfig(members=3, cond_dropout=0.3)
     """The multi-condition models, one for each target."""
     seed: int = 0
+    compute: ComputeConfig = ComputeConfig()
 
     def __post_init__(self):
         for name in ("val_fraction", "test_fraction"):

@@ -230,7 +230,14 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
     if config.published_codecs:
         dim = config.codec.latent_dim
         codec_config = {name: published_config(name, dim) for name in cohort.modalities}
-    codecs = fit_codecs(cohort, codec_config, config.seed, progress=tell)
+    fitted = run_dir / "checkpoints" / "codec"
+
+    def keep(name: str, codec: Codec) -> None:
+        if codec.config.kind == "autoencoder":  # the only ones that take longer than reading them
+            save_codecs({name: codec}, fitted / name)
+
+    done = {m: load_codecs(fitted / m)[m] for m in cohort.modalities if is_whole(fitted / m)}
+    codecs = fit_codecs(cohort, codec_config, config.seed, tell, done=done, on_fit=keep)
     latents = encode_cohort(cohort, codecs)
     cohort.samples.to_parquet(run_dir / "samples.parquet")
     half = run_dir / "latents.part"
@@ -246,6 +253,7 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
     shutil.rmtree(run_dir / "latents", ignore_errors=True)
     half.rename(run_dir / "latents")
     save_codecs(codecs, run_dir / "codec")
+    shutil.rmtree(fitted, ignore_errors=True)
     return latents
 
 
@@ -321,7 +329,13 @@ def _train_kind(
 
     if not is_whole(models):
         farm, data = _farm(kind, cohort, latents, config)
-        state, history = train_farm(farm, data, checkpoints, on_progress)
+        state, history = train_farm(
+            farm,
+            data,
+            checkpoints,
+            on_progress,
+            checkpoint_seconds=config.compute.checkpoint_seconds,
+        )
         for spec, score in zip(farm.specs, np.asarray(state.best_score["energy"]), strict=True):
             if not np.isfinite(score):
                 note = f"{spec.name} diverged and is as it began: lower {kind}.learning_rate"

@@ -40,6 +40,9 @@ CONTENTS = (
 when that is interrupted is a run that was interrupted."""
 DATA = "data_checksum"
 """The entry of config.json that is not configuration."""
+_FREE = {"cohort": "", "compute": {}}
+"""Entries that a resumed run need not share: where the data lie (they are compared by their
+checksum), and how the run is computed."""
 _REMOVED = ".removed"
 _LEFT_BEHIND = (".lock", _REMOVED, "config.json.part")
 """What a process that was killed may leave in a directory that holds nothing else."""
@@ -90,8 +93,7 @@ def check(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite: 
     if overwrite:
         return
     old_data, new_data = old.pop(DATA), new.pop(DATA, None)
-    # The data are compared by their checksum, wherever they lie.
-    differences = _differences({**old, "cohort": ""}, {**new, "cohort": ""})
+    differences = _differences({**old, **_FREE}, {**new, **_FREE})
     if differences:
         raise InputError(
             f"{run_dir} holds a run of another configuration ({'; '.join(differences[:5])}): "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.interrupt import Interrupted, raising
 from cohgen_jax.training import Progress
 
 
@@ -17,14 +19,17 @@ def run_command(main: Callable[[], None]) -> None:
     """Run a command; what the user can mend is told in one line, with exit status 2.
 
     That includes what the system refuses: files that are not there, no permission, a full disk.
+    SIGTERM and Ctrl-C end a command in order, with the exit status that shells give them.
     """
     _use_compilation_cache()
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what Orbax logs, it also raises
     try:
-        main()
+        with raising():
+            main()
     except (InputError, OSError) as error:
         _stop(str(error))
-    except KeyboardInterrupt:
-        _stop("interrupted; --resume continues a training run", status=130)
+    except Interrupted as stopped:
+        _stop(f"{stopped}; --resume continues a training run", stopped.status)
 
 
 def say(line: str) -> None:
@@ -87,5 +92,5 @@ def _use_compilation_cache() -> None:
 
 
 def _stop(message: str, status: int = 2) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    say(f"error: {message}")
     raise SystemExit(status)

@@ -120,10 +120,19 @@ def fit_codecs(
     config: CodecConfig | Mapping[str, CodecConfig],
     seed: int,
     progress: Progress | None = None,
+    *,
+    done: Mapping[str, Codec] | None = None,
+    on_fit: Callable[[str, Codec], None] = lambda modality, codec: None,
 ) -> dict[str, Codec]:
-    """One codec for each modality of the cohort, from one config or one for each modality."""
+    """One codec for each modality of the cohort, from one config or one for each modality.
+
+    Those in `done` are taken as they are; `on_fit` is given each of the others when it is fitted.
+    """
     codecs = {}
     for modality in cohort.modalities:
+        if done is not None and modality in done:
+            codecs[modality] = done[modality]
+            continue
         own = config if isinstance(config, CodecConfig) else config[modality]
         train, val = cohort.table(modality, "train"), cohort.table(modality, "val")
 
@@ -135,6 +144,7 @@ def fit_codecs(
             codecs[modality] = fit_codec(train, val, own, seed, tell)
         except InputError as error:
             raise InputError(f"{modality}: {error}") from error
+        on_fit(modality, codecs[modality])
     return codecs
 
 

@@ -1,12 +1,18 @@
 """The farm: models do not notice each other, the best are kept, interruption changes nothing."""
 
+import contextlib
 import dataclasses
+import gc
+import os
+import resource
+import signal
 
 import jax
 import numpy as np
 import pytest
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.interrupt import SIGNALS, Interrupted
 from cohgen_jax.networks import NetworkConfig
 from cohgen_jax.training import (
     DiffusionConfig,
@@ -129,26 +135,66 @@ def test_a_model_that_stops_improving_stops_and_a_broken_one_keeps_its_weights()
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.variables))
 
 
-def test_stopping_and_resuming_changes_nothing(tmp_path):
+def killed(progress):
+    if progress.epoch:
+        raise RuntimeError("killed")
+
+
+def terminated(progress):
+    if progress.epoch:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def files_of_at_most(num_bytes):
+    """What a full disk does to whoever writes more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Four epochs in one go: (state, history)."""
+    farm, data = farm_of(multi_specs(MODALITIES))
+    return train_farm(farm, data, tmp_path_factory.mktemp("farm") / "whole")
+
+
+@pytest.mark.parametrize(
+    ("stop", "raised", "saved"), [(killed, RuntimeError, 2), (terminated, Interrupted, 3)]
+)
+def test_stopping_and_resuming_changes_nothing(stop, raised, saved, whole, tmp_path):
     """Train 4 epochs = train 2, stop, resume, train 2: bitwise."""
-    specs = multi_specs(MODALITIES)
-    farm, data = farm_of(specs)
-    whole, history = train_farm(farm, data, tmp_path / "whole")
+    handlers = [signal.getsignal(each) for each in SIGNALS]
+    farm, data = farm_of(multi_specs(MODALITIES))
+    with pytest.raises(raised):
+        train_farm(farm, data, tmp_path, stop)
+    assert [signal.getsignal(each) for each in SIGNALS] == handlers
+    assert max(int(path.name) for path in tmp_path.iterdir()) == saved
+    farm, data = farm_of(multi_specs(MODALITIES))
+    resumed = train_farm(farm, data, tmp_path)
+    assert leaves_equal(whole[0], resumed[0])
+    assert whole[1] == resumed[1]
 
-    class Stop(Exception):
-        pass
 
-    def stop_at_once(progress):
-        if progress.epoch:
-            raise Stop
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_loses_nothing(whole, tmp_path):
+    full = contextlib.ExitStack()
 
-    farm, data = farm_of(specs)
-    with pytest.raises(Stop):
-        train_farm(farm, data, tmp_path / "parts", stop_at_once)
-    farm, data = farm_of(specs)
-    resumed, resumed_history = train_farm(farm, data, tmp_path / "parts")
-    assert leaves_equal(whole, resumed)
-    assert history == resumed_history
+    def fill_up(progress):
+        if progress.epoch == 2:
+            full.enter_context(files_of_at_most(1000))
+
+    farm, data = farm_of(multi_specs(MODALITIES))
+    with full, pytest.raises(OSError, match=r"cannot be saved in .* \(File too large\)"):
+        train_farm(farm, data, tmp_path, fill_up)
+    assert {path.name for path in tmp_path.iterdir()} <= {"1", "2"}  # no half
+    resumed = train_farm(farm, data, tmp_path)
+    assert leaves_equal(whole[0], resumed[0])
+    gc.collect()  # the writes that Orbax gave up complain when they are collected
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -1,0 +1,119 @@
+"""The state of training on disk: the last two, each whole or not there.
+
+Orbax copies the state off the device, training goes on, and a thread writes it under another name
+that becomes the checkpoint's when all of it is on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cohgen_jax.checkpoint import system_reason
+from cohgen_jax.errors import InputError
+from cohgen_jax.training.farm import FarmState
+
+
+class Log(NamedTuple):
+    """What was seen of training, as JSON says it."""
+
+    rows: list[dict[str, Any]]  # history: one row for each validation and model
+    losses: list[list[float]]  # [epochs since the last validation, K]
+
+
+class Checkpoints:
+    """Checkpoints of one farm in one directory; close it, or use it as a context.
+
+    Args:
+      every_seconds: time that has to pass before `due` asks for the next one.
+    """
+
+    def __init__(self, directory: str | Path, every_seconds: float = 0.0) -> None:
+        import orbax.checkpoint as ocp
+
+        self.directory = Path(directory).resolve()
+        self.every_seconds = every_seconds
+        self._last = time.monotonic()
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True)
+        with self._told():
+            self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._last >= self.every_seconds
+
+    def save(self, epoch: int, state: FarmState, log: Log) -> None:
+        """Begin to write; an error of the one before is raised here or by `close`."""
+        import orbax.checkpoint as ocp
+
+        if epoch in self._manager.all_steps():
+            return
+        with self._told():
+            self._manager.save(
+                epoch,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),  # pyright: ignore[reportCallIssue]
+                    history=ocp.args.JsonSave(log._asdict()),  # pyright: ignore[reportCallIssue]
+                ),
+            )
+        self._last = time.monotonic()
+
+    def restore(self, like: FarmState) -> tuple[FarmState, Log] | None:
+        """The latest, placed on devices as `like` is; None when there is none.
+
+        Raises:
+          InputError: it cannot be read, or is of another farm.
+        """
+        import orbax.checkpoint as ocp
+
+        latest = self._manager.latest_step()
+        if latest is None:
+            return None
+        try:
+            restored = self._manager.restore(
+                latest,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(like),  # pyright: ignore[reportCallIssue]
+                    history=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
+                ),
+            )
+            return restored.state, Log(**restored.history)
+        except Exception as error:  # whatever Orbax and TensorStore raise on a damaged directory
+            raise InputError(
+                f"the checkpoint {self.directory}/{latest} cannot be restored: it is damaged or of "
+                "another configuration; delete it to resume from an earlier one, or start again "
+                "with --overwrite"
+            ) from error
+
+    def close(self) -> None:
+        """Wait until the last one is on disk."""
+        try:
+            with self._told():
+                self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the file system refuses, as one sentence; the half-written state goes."""
+        try:
+            yield
+        except Exception as error:
+            reason = system_reason(error)
+            if reason is None:
+                raise
+            for half in self.directory.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(half, ignore_errors=True)
+            raise OSError(
+                f"the state of training cannot be saved in {self.directory} ({reason}); what was "
+                "saved before is whole: mend this and continue with --resume"
+            ) from error

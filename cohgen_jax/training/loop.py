@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from cohgen_jax.interrupt import deferred
-from cohgen_jax.training.checkpoints import Checkpoints, Log
+from cohgen_jax.resumable import Checkpoints
 from cohgen_jax.training.farm import (
     Farm,
     FarmData,
@@ -62,7 +62,9 @@ def train_farm(
       Interrupted: after SIGTERM or SIGINT, when the state is saved.
     """
     state, data = share_out(init_state(data, farm=farm), data)
-    config, log = farm.config, Log([], [])
+    config = farm.config
+    # History; losses of the epochs since the last validation, [epochs, K].
+    log: dict[str, list] = {"rows": [], "losses": []}
 
     def tell(seconds: float, rows: list[dict[str, Any]]) -> None:
         active = int(np.sum(state.active))
@@ -76,12 +78,12 @@ def train_farm(
         started = time.perf_counter()
         while int(state.epoch) < config.num_epochs and bool(np.any(state.active)):
             state, losses = train_epochs(state, data, farm=farm, num_epochs=1)
-            log.losses.append(np.asarray(losses)[0].tolist())
+            log = {**log, "losses": [*log["losses"], np.asarray(losses)[0].tolist()]}
             epoch, rows = int(state.epoch), []
             if epoch % config.validate_every == 0 or epoch == config.num_epochs:
                 state, scores = validate(state, data, farm=farm)
-                rows = _history_rows(farm, state, log.losses, scores)
-                log = Log([*log.rows, *rows], [])
+                rows = _history_rows(farm, state, log["losses"], scores)
+                log = {"rows": [*log["rows"], *rows], "losses": []}
             if stopped():
                 break
             if checkpoints.due():
@@ -90,7 +92,7 @@ def train_farm(
                 tell(time.perf_counter() - started, rows)
                 started = time.perf_counter()
         checkpoints.save(int(state.epoch), state, log)
-    return state, log.rows
+    return state, log["rows"]
 
 
 def _history_rows(farm: Farm, state: FarmState, losses, scores) -> list[dict[str, Any]]:

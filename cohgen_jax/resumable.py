@@ -1,7 +1,7 @@
-"""The state of training on disk: the last two, each whole or not there.
+"""The state of a long computation on disk: the last two, each whole or not there.
 
-Orbax copies the state off the device, training goes on, and a thread writes it under another name
-that becomes the checkpoint's when all of it is on disk.
+Orbax copies the state off the device, the computation goes on, and a thread writes it under another
+name that becomes the checkpoint's when all of it is on disk.
 """
 
 from __future__ import annotations
@@ -11,22 +11,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cohgen_jax.checkpoint import system_reason
 from cohgen_jax.errors import InputError
-from cohgen_jax.training.farm import FarmState
-
-
-class Log(NamedTuple):
-    """What was seen of training, as JSON says it."""
-
-    rows: list[dict[str, Any]]  # history: one row for each validation and model
-    losses: list[list[float]]  # [epochs since the last validation, K]
 
 
 class Checkpoints:
-    """Checkpoints of one farm in one directory; close it, or use it as a context.
+    """Checkpoints of one computation in one directory; close it, or use it as a context.
 
     Args:
       every_seconds: time that has to pass before `due` asks for the next one.
@@ -51,8 +43,11 @@ class Checkpoints:
     def due(self) -> bool:
         return time.monotonic() - self._last >= self.every_seconds
 
-    def save(self, epoch: int, state: FarmState, log: Log) -> None:
-        """Begin to write; an error of the one before is raised here or by `close`."""
+    def save(self, epoch: int, state: Any, log: dict[str, Any]) -> None:
+        """Begin to write a pytree of arrays and what JSON can say beside it.
+
+        An error of the one before is raised here or by `close`.
+        """
         import orbax.checkpoint as ocp
 
         if epoch in self._manager.all_steps():
@@ -62,16 +57,16 @@ class Checkpoints:
                 epoch,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(state),  # pyright: ignore[reportCallIssue]
-                    history=ocp.args.JsonSave(log._asdict()),  # pyright: ignore[reportCallIssue]
+                    log=ocp.args.JsonSave(log),  # pyright: ignore[reportCallIssue]
                 ),
             )
         self._last = time.monotonic()
 
-    def restore(self, like: FarmState) -> tuple[FarmState, Log] | None:
+    def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
         """The latest, placed on devices as `like` is; None when there is none.
 
         Raises:
-          InputError: it cannot be read, or is of another farm.
+          InputError: it cannot be read, or is of another computation.
         """
         import orbax.checkpoint as ocp
 
@@ -83,10 +78,10 @@ class Checkpoints:
                 latest,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardRestore(like),  # pyright: ignore[reportCallIssue]
-                    history=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
+                    log=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
                 ),
             )
-            return restored.state, Log(**restored.history)
+            return restored.state, restored.log
         except Exception as error:  # whatever Orbax and TensorStore raise on a damaged directory
             raise InputError(
                 f"the checkpoint {self.directory}/{latest} cannot be restored: it is damaged or of "

@@ -33,7 +33,7 @@ def impute_tables(
     targets: Sequence[str] = (),
     regenerate: bool = False,
     method: Method = "coherent",
-    consensus: Consensus = "mean",
+    consensus: Consensus = "stacked",
     solver: SolverConfig = SolverConfig(),
     seed: int = 0,
     tell: Callable[[str], None] = lambda line: None,

@@ -29,6 +29,7 @@ from cohgen_jax.config import ExperimentConfig
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import build
 from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.sampling.stacking import Moments
 from cohgen_jax.training import (
     Farm,
     FarmData,
@@ -40,6 +41,7 @@ from cohgen_jax.training import (
 )
 from cohgen_jax.training.config import TrainConfig
 from cohgen_jax.training.loop import Progress
+from cohgen_jax.training.moments import measure_moments
 from cohgen_jax.training.validation import METRICS
 
 KINDS = ("single", "multi")
@@ -75,6 +77,9 @@ class Run:
     latents: Latents
     codecs: dict[str, Codec]
     models: dict[str, Models]
+    moments: dict[str, Moments]
+    """Target -> moments of its single-condition models, sources in the order of the modalities;
+    empty in a run that was trained before they were measured."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -95,13 +100,18 @@ class Run:
         """The single-condition models of a target, from all or the given sources.
 
         Their losses are their best validation noise-prediction errors, for the loss-weighted
-        consensus.
+        consensus; their moments those of the run, for the stacked one.
         """
         t = self.index(target)
         chosen = [self.index(s) for s in sources or [m for m in self.modalities if m != target]]
         if t in chosen:
             raise InputError(f"the target {target!r} cannot also be a source")
-        return self._bank("single", target, chosen, [(s,) for s in chosen])
+        bank = self._bank("single", target, chosen, [(s,) for s in chosen])
+        if target not in self.moments:
+            return bank
+        others = [m for m in range(len(self.modalities)) if m != t]
+        moments = self.moments[target].of([others.index(s) for s in chosen])
+        return dataclasses.replace(bank, moments=moments)
 
     def multi_bank(self, target: str) -> Bank:
         """The multi-condition model of a target (all its members), as a bank."""
@@ -189,6 +199,8 @@ def train_run(
         latents = _encoded(cohort, config, run_dir, tell)
         for kind in KINDS:
             _train_kind(kind, cohort, latents, config, run_dir, tell, report)
+        if not is_whole(run_dir / "consensus"):
+            _measure_consensus(open_run(run_dir), run_dir / "consensus")
         rundir.log(run_dir, "trained")
     return open_run(run_dir)
 
@@ -215,7 +227,9 @@ def open_run(run_dir: str | Path) -> Run:
     samples = _read_parquet(run_dir / "samples.parquet")
     codecs = load_codecs(run_dir / "codec")
     models = {kind: _load_models(run_dir / "models" / kind) for kind in KINDS}
-    return Run(run_dir, config, samples, _read_latents(run_dir, samples, codecs), codecs, models)
+    moments = _load_moments(run_dir / "consensus") if is_whole(run_dir / "consensus") else {}
+    latents = _read_latents(run_dir, samples, codecs)
+    return Run(run_dir, config, samples, latents, codecs, models, moments)
 
 
 def train_config(config: ExperimentConfig, kind: str) -> TrainConfig:
@@ -361,6 +375,32 @@ def _load_models(directory: Path) -> Models:
     variables, about = load_tree(directory, "models")
     specs = tuple(ModelSpec(name, t, tuple(sources)) for name, t, sources in about["specs"])
     return Models(specs, variables, about["scores"])
+
+
+def _measure_consensus(run: Run, directory: Path) -> None:
+    """Moments of every target's single-condition models on the validation patients."""
+    rows, schedule = run.rows("val"), run.config.diffusion.build()
+    moments = {}
+    for t, target in enumerate(run.modalities):
+        bank = run.coherent_bank(target)
+        columns = [run.index(source) for source in bank.sources]
+        used = rows[run.latents.present[rows, t]]
+        z, present = run.latents.z[used], run.latents.present[used]
+        moments[target] = measure_moments(
+            bank,
+            z[:, t],
+            [z[:, c] for c in columns],
+            present[:, columns],
+            int(run.latents.widths[t]),
+            schedule,
+            run.config.seed,
+        )._asdict()
+    save_tree(directory, "moments", moments, {"modalities": run.modalities})
+
+
+def _load_moments(directory: Path) -> dict[str, Moments]:
+    arrays, about = load_tree(directory, "moments")
+    return {target: Moments(**arrays[target]) for target in about["modalities"]}
 
 
 def _checksum(cohort: Cohort) -> str:

@@ -6,6 +6,7 @@ latents/         <modality>.parquet, standardised latents of the patients that h
 codec/           raw <-> latent (cohgen_jax.codec)
 checkpoints/     state of training, removed when a farm is finished
 models/          single/ and multi/: the best weights by each metric
+consensus/       moments of the single-condition models' predictions on validation patients
 metrics/  generated/  figures/  report.html  log.jsonl
 """
 
@@ -31,6 +32,7 @@ CONTENTS = (
     "checkpoints",
     "metrics",
     "models",
+    "consensus",
     "generated",
     "figures",
     "report.html",

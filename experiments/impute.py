@@ -46,7 +46,7 @@ class Arguments:
     """Also generate, from the others, what a patient has; the completed tables then hold that."""
     method: Literal["coherent", "multi"] = "coherent"
     """Ensemble of single-condition models, or the multi-condition model."""
-    consensus: Consensus = "mean"
+    consensus: Consensus = "stacked"
     solver: SolverConfig = SolverConfig()
     seed: int = 0
 

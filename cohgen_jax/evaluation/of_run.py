@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from cohgen_jax.run import Run
 
 MODELS = ("coherent", "multi")
+OTHER_RULES: dict[str, Consensus] = {
+    "coherent_mean": "mean",
+    "coherent_loss": "loss",
+    "coherent_product": "product",
+}
+"""The same single-condition models under other rules of consensus than the evaluation's own."""
+KNOWN = (*MODELS, *OTHER_RULES, *BASELINES)
 REPEATS = 200
 """Pairs of random subsets in a null distribution."""
 
@@ -40,22 +47,22 @@ class EvaluationConfig:
     split: Literal["test", "val"] = "test"
     draws: int = 10
     """Draws for each patient; each is one repeat of the published evaluation."""
-    methods: tuple[str, ...] = (*MODELS, *BASELINES)
+    methods: tuple[str, ...] = (*MODELS, "coherent_mean", "coherent_loss", *BASELINES)
     targets: tuple[str, ...] = ()
     """Modalities to generate; all when empty."""
-    consensus: Consensus = "mean"
+    consensus: Consensus = "stacked"
+    """The rule of the method `coherent`; `coherent_mean` and `coherent_loss` are as published."""
     solver: SolverConfig = SolverConfig()
     keep_generated: Literal["all", "full", "none"] = "all"
     """Which generated latents are written: of all conditions, of those from every source, none."""
     seed: int = 0
 
     def __post_init__(self):
-        known = (*MODELS, *BASELINES)
         if not self.methods:
-            raise InputError(f"no methods to evaluate; known: {', '.join(known)}")
+            raise InputError(f"no methods to evaluate; known: {', '.join(KNOWN)}")
         for method in self.methods:
-            if method not in known:
-                raise InputError(f"unknown method {method!r}; one of {', '.join(known)}")
+            if method not in KNOWN:
+                raise InputError(f"unknown method {method!r}; one of {', '.join(KNOWN)}")
         check_seed(self.seed)
         if self.draws < 2:
             raise InputError(f"draws must be at least 2, got {self.draws}")
@@ -65,25 +72,23 @@ def run_generators(
     run: Run,
     targets: Sequence[str],
     *,
-    consensus: Consensus = "mean",
+    consensus: Consensus = "stacked",
     solver: SolverConfig = SolverConfig(),
 ) -> dict[tuple[str, str], Generator]:
-    """Coherent Denoising and the multi-condition model of every target, keyed (method, target)."""
+    """Coherent Denoising by every rule and the multi-condition model, keyed (method, target)."""
     schedule = run.config.diffusion.build()
-    common: dict[str, Any] = {
-        "schedule": schedule,
-        "solver": solver.build(schedule),
-        "consensus": consensus,
-    }
+    common: dict[str, Any] = {"schedule": schedule, "solver": solver.build(schedule)}
     generators = {}
     for target in targets:
         multi = run.multi_bank(target)
-        generators["coherent", target] = bank_generator(
-            lambda sources, target=target: run.coherent_bank(target, sources),
-            run.modalities,
-            target,
-            **common,
-        )
+        for method, rule in {"coherent": consensus, **OTHER_RULES}.items():
+            generators[method, target] = bank_generator(
+                lambda sources, target=target: run.coherent_bank(target, sources),
+                run.modalities,
+                target,
+                consensus=rule,
+                **common,
+            )
         generators["multi", target] = bank_generator(
             lambda sources, multi=multi: multi, run.modalities, target, **common
         )
@@ -128,7 +133,7 @@ def evaluate_run(
             labels=run.samples.get("cancer_type"),
             # Without sources, nearest patients are random training patients: train against test.
             unconditional=[m for m in config.methods if m in ("coherent", "nearest")],
-            together=MODELS,
+            together=(*MODELS, *OTHER_RULES),
             progress=progress,
             keep=keep,
         )

@@ -5,10 +5,12 @@ from cohgen_jax.sampling.cascade import cascade, complete
 from cohgen_jax.sampling.coherent import RecordedNoise, Rejection, Samples, coherent_sample
 from cohgen_jax.sampling.consensus import combine, consensus_weights, disagreement
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
+from cohgen_jax.sampling.stacking import Moments
 
 __all__ = [
     "Bank",
     "Group",
+    "Moments",
     "RecordedNoise",
     "Rejection",
     "Samples",

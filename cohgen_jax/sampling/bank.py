@@ -19,6 +19,7 @@ import numpy as np
 from flax import struct
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.sampling.stacking import Moments
 from cohgen_jax.schedule import PREDICTIONS, Prediction, eps_from
 
 
@@ -39,6 +40,8 @@ class Bank:
     groups: tuple[Group, ...]
     losses: jax.Array
     """Validation loss of each model [K], for the loss-weighted consensus; ones when unknown."""
+    moments: Moments | None
+    """Of the sources' predictions on validation patients, for the stacked consensus."""
     target: str = struct.field(pytree_node=False)
     sources: tuple[str, ...] = struct.field(pytree_node=False)
     slots: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
@@ -60,6 +63,7 @@ class Bank:
         predicts: Prediction = "eps",
         losses: Sequence[float] | None = None,
         slots: Sequence[Sequence[int]] | None = None,
+        moments: Moments | None = None,
     ) -> Bank:
         """Group and stack (module, variables) pairs.
 
@@ -100,12 +104,13 @@ class Bank:
         )
         loss_array = jnp.asarray([1.0] * len(models) if losses is None else losses, jnp.float32)
         x_dim = models[0][0].x_dim
-        return cls(groups, loss_array, target, sources, slots, predicts, x_dim)
+        return cls(groups, loss_array, moments, target, sources, slots, predicts, x_dim)
 
     def unnamed(self) -> Bank:
-        """The same bank without names, so that banks that differ only in them compile once."""
+        """The same bank without names and moments, so that banks that differ only in them compile
+        once."""
         return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
-            target="", sources=tuple(str(s) for s in range(len(self.sources)))
+            target="", sources=tuple(str(s) for s in range(len(self.sources))), moments=None
         )
 
     def available(self, present: Any) -> Any:

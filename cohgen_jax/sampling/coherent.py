@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.sampling.consensus import Consensus, combine, consensus_weights, disagreement
+from cohgen_jax.sampling.consensus import Consensus, Weights, combine, disagreement, weigh
 from cohgen_jax.sampling.dispatch import Dispatch, dispatch, everywhere
 from cohgen_jax.sampling.specialize import (
     PLAIN,
@@ -108,7 +108,8 @@ def coherent_sample(
       schedule: the noise schedule that the models were trained with; the solver's own.
       solver: from `cohgen_jax.solvers`. Reuse the object: it keys the compiled program.
       num_draws: R, the draws first_draw .. first_draw + R - 1 of each sample.
-      consensus: 'mean' or 'loss' (softmax of 1 / `bank.losses`).
+      consensus: how the models' predictions become one (sampling/consensus.py): 'mean', 'loss'
+        (softmax of 1 / `bank.losses`), 'product', or 'stacked' (needs `bank.moments`).
       rejection: redraw draws whose models disagree too long; None accepts every draw.
       sample_ids: int array [N] that names the samples to the random generator (default
         0..N-1). Give a sample the same id in two calls and it gets the same noise.
@@ -123,7 +124,8 @@ def coherent_sample(
       Samples, on the device or devices.
 
     Raises:
-      InputError: shapes that do not fit the bank or the mesh.
+      InputError: shapes that do not fit the bank or the mesh, or a consensus that the bank does
+        not know enough for.
     """
     conds = tuple(jnp.asarray(cond, jnp.float32) for cond in conds)
     if len(conds) != len(bank.sources):
@@ -156,19 +158,27 @@ def coherent_sample(
     else:
         seen = bank.available(np.asarray(present))
         plan = dispatch(seen | ~seen.any(axis=1, keepdims=True), groups, num_devices)
+    alpha_bar = schedule.alpha_bar_at(solver.timesteps)
+    weights = weigh(consensus, bank, present, np.log(alpha_bar) - np.log1p(-alpha_bar))
     # A network multiplies an absent condition by 0; a missing value there must not survive it.
     present = jnp.asarray(present, bool)
     conds = tuple(jnp.where(present[:, s, None], cond, 0) for s, cond in enumerate(conds))
     if mesh:
         over_samples = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+        everywhere_alike = NamedSharding(mesh, PartitionSpec())
         conds, present, sample_ids, plan = jax.device_put(
             (conds, present, sample_ids, plan), over_samples
+        )
+        weights = Weights(
+            jax.device_put(weights.table, everywhere_alike),
+            *jax.device_put((weights.pattern, weights.pairs), over_samples),
         )
     return _sample(
         key,
         bank.unnamed(),
         conds,
         present,
+        weights,
         sample_ids,
         first_draw,
         plan,
@@ -177,7 +187,6 @@ def coherent_sample(
             schedule,
             solver,
             num_draws,
-            consensus,
             rejection,
             keep_trajectory,
             precision,
@@ -194,7 +203,6 @@ class _Static:
     schedule: Schedule = dataclasses.field(compare=False)  # the solver's, and the solver is keyed
     solver: Solver
     num_draws: int
-    consensus: Consensus
     rejection: Rejection | None
     keep_trajectory: bool
     precision: Precision
@@ -214,17 +222,18 @@ class _Ready(NamedTuple):
 
     loops: list  # leaves [K_g, ...]
     patients: list  # leaves [K_g, N, ...]
-    levels: tuple  # (tables, signal, noise): leaves [S, ...]
-    weights: jax.Array  # [N, K]
+    levels: tuple  # (tables, signal, noise, weights by pattern): leaves [S, ...]
+    pattern: jax.Array  # [N]
+    pairs: jax.Array  # [N, K]
 
 
 @functools.partial(jax.jit, static_argnames="static")
 def _sample(
-    key, bank, conds, present, sample_ids, first_draw, plan, recorded, *, static: _Static
+    key, bank, conds, present, weights, sample_ids, first_draw, plan, recorded, *, static: _Static
 ) -> Samples:
     block = functools.partial(_sample_block, static=static)
     noise = None if recorded is None else tuple(recorded)
-    arguments = (key, bank, conds, present, sample_ids, first_draw, plan, noise)
+    arguments = (key, bank, conds, present, weights, sample_ids, first_draw, plan, noise)
     if static.mesh is None:
         return block(*arguments)
     # Every device runs its own samples, redraws included, as if it were alone.
@@ -234,18 +243,32 @@ def _sample(
     return jax.shard_map(
         block,
         mesh=static.mesh,
-        in_specs=(everyone, everyone, rows, rows, rows, everyone, rows, noise_axes),
+        in_specs=(
+            *(everyone, everyone, rows, rows),
+            Weights(everyone, rows, rows),
+            *(rows, everyone, rows, noise_axes),
+        ),
         out_specs=draws,
         check_vma=False,
     )(*arguments)
 
 
 def _sample_block(
-    key, bank, conds, present, sample_ids, first_draw, plan: Dispatch, recorded, *, static: _Static
+    key,
+    bank,
+    conds,
+    present,
+    weights: Weights,
+    sample_ids,
+    first_draw,
+    plan: Dispatch,
+    recorded,
+    *,
+    static: _Static,
 ) -> Samples:
     """All samples of one device."""
     with jax.default_matmul_precision("tensorfloat32" if static.precision == "tf32" else "highest"):
-        ready = _make_ready(bank, conds, present, static)
+        ready = _make_ready(bank, conds, present, weights, static)
         if recorded is None:
             draw_ids = first_draw + jnp.arange(static.num_draws)
             draw_keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(draw_ids)
@@ -267,7 +290,7 @@ def _sample_block(
     )
 
 
-def _make_ready(bank: Bank, conds, present, static: _Static) -> _Ready:
+def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -> _Ready:
     mask = present.astype(jnp.float32)
     loops, patients, tables = [], [], []
     for group in bank.groups:
@@ -290,9 +313,9 @@ def _make_ready(bank: Bank, conds, present, static: _Static) -> _Ready:
         tables,
         jnp.asarray(np.sqrt(alpha_bar), jnp.float32),
         jnp.asarray(np.sqrt(1 - alpha_bar), jnp.float32),
+        weights.table,
     )
-    weights = consensus_weights(static.consensus, bank.losses, bank.available(present))
-    return _Ready(loops, patients, levels, weights)
+    return _Ready(loops, patients, levels, weights.pattern, weights.pairs)
 
 
 def _form(group, static: _Static):
@@ -320,7 +343,7 @@ def _noise_of(keys: jax.Array, dim: int):
 def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _Static) -> _Chains:
     """One chain for each draw and sample: initial [R, N, D]."""
     plan = jax.tree.map(lambda leaf: leaf[0], plan)  # this device's
-    weights = jnp.where(plan.taken, jnp.take_along_axis(ready.weights, plan.models, axis=1), 0)
+    pairs = jnp.where(plan.taken, jnp.take_along_axis(ready.pairs, plan.models, axis=1), 0)
     num_draws, _, dim = initial.shape
     patients = [  # by slot: leaves [K_g, J_g, ...]
         jax.tree.map(lambda leaf, rows=rows: jax.vmap(lambda own, r: own[r])(leaf, rows), leaves)
@@ -328,7 +351,7 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
     ]
 
     def predict(x, level):
-        tables, signal, level_noise = level
+        tables, signal, level_noise, table = level
         slots = []
         for group, *parts in zip(
             bank.groups, ready.loops, tables, patients, plan.rows, strict=True
@@ -342,7 +365,11 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
             slots.append(jnp.moveaxis(out, 1, 2).reshape(-1, num_draws, dim))
         out = jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)  # [P, R, N, D]
         eps = eps_from(bank.predicts, out, x[None], signal, level_noise)
-        return combine(eps, weights), disagreement(eps, weights)
+        # Of each sample its pattern's weights, of those its own models'.
+        weights = jnp.where(
+            plan.taken[..., None], table[ready.pattern[:, None], plan.models], 0
+        )  # [N, P, D]
+        return combine(eps, weights, level_noise * x), disagreement(eps, pairs)
 
     threshold = static.rejection.cos_threshold if static.rejection else jnp.inf
     run = functools.partial(
@@ -391,7 +418,8 @@ def _redraw_rejected(first: _Chains, keys, bank, ready: _Ready, static: _Static)
         initial, noise = _noise_of(attempt_keys[None], bank.x_dim)
         theirs = ready._replace(
             patients=jax.tree.map(lambda leaf: leaf[:, sample], ready.patients),
-            weights=ready.weights[sample],
+            pattern=ready.pattern[sample],
+            pairs=ready.pairs[sample],
         )
         new = _run_chains(bank, theirs, plan, initial, noise, static)
         better = active & (new.share[0] < best.share[chosen])

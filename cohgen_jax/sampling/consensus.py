@@ -1,39 +1,124 @@
 """How the predictions of several models become one, and how much they disagree.
 
-    eps = sum_k w_k eps_k,   w uniform, or softmax(1 / validation loss)      (published rules)
-    disagreement = 1 - sum_{i<j} p_ij cos(eps_i, eps_j),   p_ij ~ (w_i + w_j) / 2,  sum p = 1
+    eps = sum_k w_k eps_k + (1 - sum_k w_k) eps_0,      eps_0 = sqrt(1 - alpha_bar_t) x_t
 
-Weights belong to a sample: models whose sources a sample lacks get none, and the rest are
-renormalised. For Gaussian posteriors N(m_k, S) that share S, a chain driven by eps reaches
-N(sum_k w_k m_k, S).
+eps_0 is the noise prediction of the prior N(0, I) that standardised latents have: what the sources
+leave open is left to it, and it costs no evaluation. In v (schedule.py) it predicts 0, and the
+rule reads v = sum_k w_k v_k. The rules differ in the weights alone:
+
+    mean      w_k = 1/K                                                      (published)
+    loss      w_k = softmax(1 / validation loss)                             (published)
+    product   w_k = 1/2: eps_0 + 1/2 sum_k (eps_k - eps_0), half way from one voice to independent
+              witnesses, a product of experts (Hinton 2002)
+    stacked   w_k(t): what predicted best on validation patients             (stacking.py)
+
+Weights belong to a sample: models whose sources a sample lacks get none. They are data, a table of
+weights for each step and pattern of present models, and arguments of the compiled sampler.
+
+Posteriors  of Gaussian models N(m_k, S) that share S, driven by weights that sum to W:
+            N(sum_k w_k m_k, S) if W = 1 (mean, loss), and variance S^W in general (product).
+            Stacked: the joint posterior, as stacking.py says.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
-Consensus = Literal["mean", "loss"]
+from cohgen_jax.errors import InputError
+from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.sampling.stacking import stacked_weights
+
+Consensus = Literal["mean", "loss", "product", "stacked"]
+RULES: tuple[str, ...] = get_args(Consensus)
+PRODUCT_WEIGHT = 0.5
 
 
-def consensus_weights(rule: Consensus, losses: jax.Array, available: jax.Array) -> jax.Array:
-    """Weights [N, K] that sum to 1 over the models available to each sample.
+class Weights(NamedTuple):
+    """The weights of a call, by pattern of present models."""
 
-    losses: [K]; available: [N, K] bool. A sample that no model can see anything of gets equal
-    weights: its models then all predict unconditionally.
+    table: Any  # [S, P, K, D], or [S, P, K, 1] where one weight serves all features
+    pattern: Any  # [N] int32, each sample's row of the table
+    pairs: Any  # [N, K], in the disagreement; 0 for models that do not take part
+
+
+def weigh(rule: Consensus, bank: Bank, present: Any, log_snr: np.ndarray) -> Weights:
+    """What a rule comes down to for these samples and steps.
+
+    present: [N, S], NumPy or JAX; inside a caller's jit every sample is a pattern of its own, and
+    the stacked rule is not to be had. log_snr: [S] of the steps, decreasing in time.
+
+    Raises:
+      InputError: an unknown rule, or a bank that lacks what it needs.
     """
-    if rule not in ("mean", "loss"):
-        raise ValueError(f"consensus must be 'mean' or 'loss', not {rule!r}")
+    if rule not in RULES:
+        raise InputError(f"consensus must be one of {', '.join(RULES)}, not {rule!r}")
+    traced = isinstance(present, Tracer)
+    seen = bank.available(present if traced else np.asarray(present))
+    if not traced:
+        patterns, index = np.unique(seen, axis=0, return_inverse=True)
+        index = index.reshape(-1).astype(np.int32)
+        # A power of two of them, so that few programs are compiled.
+        patterns = np.resize(patterns, (1 << (len(patterns) - 1).bit_length(), seen.shape[1]))
+    else:
+        patterns, index = seen, jnp.arange(len(seen), dtype=jnp.int32)
+    pairs = consensus_weights("loss" if rule == "loss" else "mean", bank.losses, seen)
+    if rule == "stacked":
+        return Weights(_stacked(bank, patterns, log_snr), index, pairs)
+    table = consensus_weights(rule, bank.losses, patterns)
+    return Weights(jnp.tile(table[None, :, :, None], (len(log_snr), 1, 1, 1)), index, pairs)
+
+
+def consensus_weights(rule: str, losses: jax.Array, available: Any) -> jax.Array:
+    """Weights [N, K] of the rules that know no levels, for models available as [N, K] says.
+
+    'mean' and 'loss' sum to 1 over the models available to a sample.
+    A sample that no model can see anything of gets equal weights that sum to 1: its models then
+    all predict unconditionally.
+    """
+    available = jnp.asarray(available, bool)
+    nothing = ~available.any(axis=1, keepdims=True)
     scores = 1 / losses if rule == "loss" else jnp.zeros_like(losses)
-    usable = available | ~available.any(axis=1, keepdims=True)
-    return jax.nn.softmax(jnp.where(usable, scores[None], -jnp.inf), axis=1)
+    weights = jax.nn.softmax(jnp.where(available | nothing, scores[None], -jnp.inf), axis=1)
+    if rule == "product":
+        return jnp.where(nothing, weights, PRODUCT_WEIGHT * available.astype(weights.dtype))
+    return weights
 
 
-def combine(eps_k: jax.Array, weights: jax.Array) -> jax.Array:
-    """[K, R, N, D] and [N, K] -> [R, N, D]."""
-    return jnp.einsum("krnd,nk->rnd", eps_k, weights)
+def _stacked(bank: Bank, patterns: Any, log_snr: np.ndarray) -> jax.Array:
+    """[S, P, K, D]. Models that look at the same share its weight, as members of an ensemble."""
+    voices = list(dict.fromkeys(bank.slots))
+    if bank.moments is None and len(voices) == 1:
+        equal = consensus_weights("mean", bank.losses, patterns)
+        return jnp.tile(equal[None, :, :, None], (len(log_snr), 1, 1, 1))
+    if bank.moments is None:
+        raise InputError(
+            f"the stacked consensus for {bank.target!r} needs moments of its models' predictions "
+            "on validation patients: experiments/train.py --resume adds them to a run; "
+            "consensus 'mean' does without"
+        )
+    if not isinstance(patterns, np.ndarray):
+        raise InputError("the stacked consensus needs to know who has what: call it outside jit")
+    voice_of = np.array([voices.index(slot) for slot in bank.slots])
+    heard = patterns[:, [bank.slots.index(voice) for voice in voices]]
+    weights = stacked_weights(bank.moments, heard, log_snr)[:, :, voice_of]
+    weights = weights / np.bincount(voice_of)[voice_of][:, None]
+    nothing = ~patterns.any(axis=1)
+    weights[:, nothing] = 1 / len(voice_of)  # all predict unconditionally
+    return jnp.asarray(weights, jnp.float32)
+
+
+def combine(eps_k: jax.Array, weights: jax.Array, prior: jax.Array) -> jax.Array:
+    """sum_k w_k eps_k + (1 - sum_k w_k) eps_0.
+
+    eps_k: [K, R, N, D]; weights: [N, K, D] or [N, K, 1]; prior: eps_0 [R, N, D].
+    """
+    weights = jnp.moveaxis(weights, 1, 0)[:, None]  # [K, 1, N, D]
+    return jnp.sum(weights * eps_k, axis=0) + (1 - jnp.sum(weights, axis=0)) * prior
 
 
 def disagreement(eps_k: jax.Array, weights: jax.Array) -> jax.Array:

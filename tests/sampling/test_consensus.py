@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cohgen_jax.errors import InputError
 from cohgen_jax.sampling import combine, consensus_weights, disagreement
+from cohgen_jax.sampling.consensus import weigh
 
 LOSSES = jnp.array([0.5, 0.8, 1.3], jnp.float32)
 EPS = jax.random.normal(jax.random.key(0), (3, 2, 4, 6), jnp.float32)  # [K, R, N, D]
+PRIOR = jax.random.normal(jax.random.key(1), (2, 4, 6), jnp.float32)
 ALL = jnp.ones((4, 3), bool)
 
 
@@ -30,12 +33,13 @@ def test_absent_models_get_nothing_and_the_rest_is_renormalised():
 
 def test_one_hot_weights_select_a_model():
     one_hot = jnp.tile(jnp.array([[0.0, 1.0, 0.0]], jnp.float32), (4, 1))
-    assert np.allclose(combine(EPS, one_hot), EPS[1], atol=1e-6)
+    assert np.allclose(combine(EPS, one_hot[..., None], PRIOR), EPS[1], atol=1e-6)
 
 
 def test_permuting_models_changes_nothing():
     weights, order = consensus_weights("loss", LOSSES, ALL), jnp.array([2, 0, 1])
-    assert np.allclose(combine(EPS, weights), combine(EPS[order], weights[:, order]), atol=1e-6)
+    ours, theirs = weights[..., None], weights[:, order, None]
+    assert np.allclose(combine(EPS, ours, PRIOR), combine(EPS[order], theirs, PRIOR), atol=1e-6)
     assert np.allclose(
         disagreement(EPS, weights), disagreement(EPS[order], weights[:, order]), atol=1e-6
     )
@@ -62,6 +66,12 @@ def test_disagreement_weights_pairs_by_their_mean_weight():
     assert np.allclose(disagreement(EPS, weights), expected, atol=1e-5)
 
 
+def test_what_the_weights_lack_is_left_to_the_prior():
+    weights = jnp.tile(jnp.array([[0.2, 0.0, 0.5]], jnp.float32), (4, 1))[..., None]
+    expected = 0.2 * EPS[0] + 0.5 * EPS[2] + 0.3 * PRIOR
+    assert np.allclose(combine(EPS, weights, PRIOR), expected, atol=1e-6)
+
+
 def test_unknown_rule():
-    with pytest.raises(ValueError, match="median"):
-        consensus_weights("median", LOSSES, ALL)  # pyright: ignore
+    with pytest.raises(InputError, match="median"):
+        weigh("median", None, None, np.zeros(3))  # pyright: ignore

@@ -8,14 +8,19 @@ import pandas as pd
 import pytest
 
 from cohgen_jax.cohort import demo_cohort
-from experiments import evaluate, impute, train
+from experiments import audit, evaluate, impute, train
 from experiments.common import run_command
 from tests.conftest import CACHE
 
 MODALITIES = ("cna", "rnaseq", "rppa")
 NUM_FEATURES = 24
 DEBUG = ("--recipe", "debug", "--codec.latent-dim", "4")
-COMMANDS = {"train": train.main, "evaluate": evaluate.main, "impute": impute.main}
+COMMANDS = {
+    "audit": audit.main,
+    "train": train.main,
+    "evaluate": evaluate.main,
+    "impute": impute.main,
+}
 
 
 def demo_tables(seed: int, num_patients: int) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:

@@ -1,0 +1,45 @@
+"""Audit a run: does it keep, give away or invent what it should not?
+
+    python experiments/audit.py --run runs/mine
+    python experiments/audit.py --run runs/mine --analyses privacy
+
+Writes metrics/<analysis>*.csv and .json and figures/<analysis>*.svg into the run directory.
+
+privacy   membership inference by five attacks, distances to training records, attribute inference
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import tyro
+
+from cohgen_jax.evaluation.audit import AuditConfig, audit_run
+from cohgen_jax.run import open_run
+from experiments.common import CountBar, run_command
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Audit a run."""
+
+    run: Path
+    """A finished run directory."""
+    config: Annotated[AuditConfig, tyro.conf.arg(name="")] = AuditConfig()
+
+
+def main() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    run = open_run(arguments.run)
+    with CountBar("audit", "step") as bar:
+        found = audit_run(run, arguments.config, bar)
+    print("\n".join(found))
+
+
+if __name__ == "__main__":
+    run_command(main)

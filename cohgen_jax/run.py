@@ -40,6 +40,7 @@ from cohgen_jax.training import (
     train_farm,
 )
 from cohgen_jax.training.config import TrainConfig
+from cohgen_jax.training.farm import usable_rows
 from cohgen_jax.training.loop import Progress
 from cohgen_jax.training.moments import measure_moments
 from cohgen_jax.training.validation import METRICS
@@ -232,6 +233,13 @@ def open_run(run_dir: str | Path) -> Run:
     return Run(run_dir, config, samples, latents, codecs, models, moments)
 
 
+def read_latents(run_dir: str | Path) -> tuple[Latents, pd.DataFrame]:
+    """The standardised latents of a run and its patients (with their split), trained or not."""
+    run_dir = Path(run_dir)
+    samples = _read_parquet(run_dir / "samples.parquet")
+    return _read_latents(run_dir, samples, load_codecs(run_dir / "codec")), samples
+
+
 def train_config(config: ExperimentConfig, kind: str) -> TrainConfig:
     return {"single": config.single, "multi": config.multi}[kind]
 
@@ -293,11 +301,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _check_models(cohort: Cohort, config: ExperimentConfig) -> None:
-    """Lay the farms out without latents: what they refuse is refused before the first fit."""
-    widths = np.full(len(cohort.modalities), config.codec.latent_dim)
-    z = np.zeros((*cohort.present.shape, config.codec.latent_dim), np.float32)
+    """Refuse before the first fit models that have too few patients."""
     for kind in KINDS:
-        _farm(kind, cohort, Latents(z, cohort.present, widths, cohort.modalities), config)
+        train = train_config(config, kind)
+        specs = _SPECS[kind](cohort.modalities, train.members)
+        usable_rows(specs, cohort.present, cohort.rows("train"), cohort.rows("val"), train)
 
 
 def _farm(

@@ -10,6 +10,18 @@ from cohgen_jax.networks.config import NetworkConfig
 from cohgen_jax.schedule import PREDICTIONS, Prediction, Schedule, cosine_schedule, linear_schedule
 from cohgen_jax.solvers import GRIDS, Grid, Solver, clipped, ddim, ddpm, dpmpp_2m
 
+PER_MODEL = (
+    "learning_rate",
+    "weight_decay",
+    "grad_clip",
+    "cond_dropout",
+    "cond_noise",
+    "ema_decay",
+    "level_weight",
+    "level_density",
+)
+"""What may differ between the models of one farm: numbers that shape no program."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiffusionConfig:
@@ -100,6 +112,12 @@ class TrainConfig:
     val_solver: SolverConfig = SolverConfig(name="ddim", num_steps=25, eta=0.0, grid="uniform")
     patience: int = 5
     """Validations without a better energy score after which a model stops; 0 never stops it."""
+    level_weight: Literal["none", "min_snr"] = "none"
+    """Weight of a noise level in the loss; min_snr: Hang et al. 2023, gamma = 5."""
+    level_density: Literal["uniform", "log_normal"] = "uniform"
+    """How often a noise level is seen; log_normal: Karras et al. 2022, table 1."""
+    stratified: bool = True
+    """One level from each of batch_size equal shares of the density, instead of any."""
     keep: Literal["energy", "mse", "cosine", "timestep"] = "energy"
     """Which of the best weights are used afterwards (all four are kept)."""
 

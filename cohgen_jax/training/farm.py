@@ -26,6 +26,7 @@ from cohgen_jax.networks import build
 from cohgen_jax.schedule import Prediction, Schedule
 from cohgen_jax.solvers import Solver
 from cohgen_jax.training.config import DiffusionConfig, TrainConfig
+from cohgen_jax.training.hyper import Hyper, common_shape, optimizer
 from cohgen_jax.training.objective import denoising_loss
 from cohgen_jax.training.validation import METRICS, ValidationData, validation_scores
 
@@ -74,6 +75,7 @@ class FarmData(NamedTuple):
     num_rows: jax.Array  # [K] int32
     dim_mask: jax.Array  # [K, D] float32, 1 on the target's true width
     stream: jax.Array  # [K] uint32, names the model to the random generator
+    hyper: Hyper
     val: ValidationData
 
 
@@ -101,7 +103,6 @@ class Farm:
     schedule: Schedule
     predicts: Prediction
     val_solver: Solver
-    optimizer: optax.GradientTransformation
     steps_per_epoch: int
     seed: int
 
@@ -113,7 +114,7 @@ def make_farm(
     widths: Sequence[int],
     train_rows: np.ndarray,
     val_rows: np.ndarray,
-    config: TrainConfig,
+    config: TrainConfig | Sequence[TrainConfig],
     diffusion: DiffusionConfig,
     seed: int,
 ) -> tuple[Farm, FarmData]:
@@ -124,29 +125,18 @@ def make_farm(
 
     Args:
       z: [N, M, D] standardised latents; present: [N, M] bool; widths: [M] true latent widths.
+      config: of all models, or one for each; these may differ in `config.PER_MODEL` only.
 
     Raises:
       InputError: a model with fewer patients than a batch, or without validation patients.
     """
-    num_conds = {len(spec.sources) for spec in specs}
-    if len(num_conds) != 1:
-        raise InputError("models of one farm must have the same number of conditions")
-    latent_dim = z.shape[2]
-    z_train, p_train = z[train_rows], present[train_rows]
-    rows, num_rows = [], []
-    for spec in specs:
-        usable = p_train[:, spec.target] & p_train[:, list(spec.sources)].any(axis=1)
-        if usable.sum() < config.batch_size:
-            raise InputError(
-                f"model {spec.name}: only {int(usable.sum())} training patients have its target "
-                f"and a source, fewer than a batch ({config.batch_size}); use a smaller "
-                "batch_size, or leave the modality out"
-            )
-        rows.append(np.argsort(~usable, kind="stable"))
-        num_rows.append(usable.sum())
+    configs = [config] * len(specs) if isinstance(config, TrainConfig) else list(config)
+    config = common_shape(configs)
+    rows = usable_rows(specs, present, train_rows, val_rows, config)
+    latent_dim, num_conds = z.shape[2], len(specs[0].sources)
     schedule = diffusion.build()
     steps_per_epoch = max(1, len(train_rows) // config.batch_size)
-    module = build(config.network, latent_dim, (latent_dim,) * num_conds.pop())
+    module = build(config.network, latent_dim, (latent_dim,) * num_conds)
     farm = Farm(
         specs=tuple(specs),
         module=module,
@@ -154,40 +144,61 @@ def make_farm(
         schedule=schedule,
         predicts=diffusion.predicts,
         val_solver=config.val_solver.build(schedule),
-        optimizer=make_optimizer(config, steps_per_epoch),
         steps_per_epoch=steps_per_epoch,
         seed=seed,
     )
     dims = np.arange(latent_dim)
     data = FarmData(
-        z=jnp.asarray(z_train, jnp.float32),
-        present=jnp.asarray(p_train, jnp.float32),
+        z=jnp.asarray(z[train_rows], jnp.float32),
+        present=jnp.asarray(present[train_rows], jnp.float32),
         target=jnp.asarray([spec.target for spec in specs], jnp.int32),
         sources=jnp.asarray([spec.sources for spec in specs], jnp.int32),
-        rows=jnp.asarray(np.stack(rows), jnp.int32),
-        num_rows=jnp.asarray(num_rows, jnp.int32),
+        rows=jnp.asarray(np.argsort(~rows, axis=1, kind="stable"), jnp.int32),
+        num_rows=jnp.asarray(rows.sum(axis=1), jnp.int32),
         dim_mask=jnp.asarray([dims < widths[spec.target] for spec in specs], jnp.float32),
         stream=jnp.asarray([zlib.crc32(spec.name.encode()) for spec in specs], jnp.uint32),
+        hyper=Hyper.make(configs, schedule, diffusion.predicts),
         val=ValidationData.make(specs, z[val_rows], present[val_rows], seed),
     )
     return farm, data
 
 
-def make_optimizer(config: TrainConfig, steps_per_epoch: int) -> optax.GradientTransformation:
-    """AdamW (Adam without weight decay) with optional clipping and a cosine rate."""
-    rate: Any = config.learning_rate
-    if config.lr_schedule == "cosine":
-        total = config.num_epochs * steps_per_epoch
-        rate = optax.warmup_cosine_decay_schedule(
-            0.0, config.learning_rate, min(steps_per_epoch, total // 2), total
-        )
-    adam = optax.adamw(
-        rate,
-        weight_decay=config.weight_decay,
-        mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
-    )
-    clip = optax.clip_by_global_norm(config.grad_clip) if config.grad_clip else optax.identity()
-    return optax.chain(clip, adam)
+def usable_rows(
+    specs: Sequence[ModelSpec],
+    present: np.ndarray,
+    train_rows: np.ndarray,
+    val_rows: np.ndarray,
+    config: TrainConfig,
+) -> np.ndarray:
+    """Which of the `train_rows` each model can train on: [K, N] bool.
+
+    Raises:
+      InputError: a model with fewer patients than a batch, or without validation patients.
+    """
+    if len({len(spec.sources) for spec in specs}) != 1:
+        raise InputError("models of one farm must have the same number of conditions")
+
+    def usable(spec: ModelSpec, rows: np.ndarray) -> np.ndarray:
+        return present[rows, spec.target] & present[rows][:, list(spec.sources)].any(axis=1)
+
+    for spec in specs:
+        patients = int(usable(spec, train_rows).sum())
+        if patients < config.batch_size:
+            raise InputError(
+                f"model {spec.name}: only {patients} training patients have its target "
+                f"and a source, fewer than a batch ({config.batch_size}); use a smaller "
+                "batch_size, or leave the modality out"
+            )
+        if not usable(spec, val_rows).any():
+            raise InputError(
+                f"model {spec.name}: no validation patient has its target and a source; "
+                "enlarge val_fraction, or give a `split` column in the samples table"
+            )
+    return np.stack([usable(spec, train_rows) for spec in specs])
+
+
+def _optimizer(farm: Farm, hyper: Hyper) -> optax.GradientTransformation:
+    return optimizer(hyper, farm.config, farm.steps_per_epoch)
 
 
 def _model_keys(farm: Farm, data: FarmData) -> jax.Array:
@@ -199,7 +210,7 @@ def _model_keys(farm: Farm, data: FarmData) -> jax.Array:
 def init_state(data: FarmData, *, farm: Farm) -> FarmState:
     """Fresh parameters for every model, each from its own key."""
     latent_dim, num_conds = data.z.shape[2], data.sources.shape[1]
-    num_models = len(farm.specs)
+    num_models = len(data.target)
 
     def init_one(key):
         x = jnp.zeros((2, latent_dim), jnp.float32)
@@ -210,7 +221,9 @@ def init_state(data: FarmData, *, farm: Farm) -> FarmState:
     worst = jnp.full(num_models, jnp.inf, jnp.float32)
     return FarmState(
         variables=variables,
-        opt_state=jax.vmap(farm.optimizer.init)(variables["params"]),
+        opt_state=jax.vmap(lambda hyper, params: _optimizer(farm, hyper).init(params))(
+            data.hyper, variables["params"]
+        ),
         average=variables,
         best={metric: variables for metric in METRICS},
         best_score={metric: worst for metric in METRICS},
@@ -234,13 +247,18 @@ def share_out(state: FarmState, data: FarmData) -> tuple[FarmState, FarmData]:
     def place(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
         return jax.device_put(leaf, NamedSharding(mesh, spec))
 
-    own, everyone = PartitionSpec("model"), PartitionSpec()
-    spec, data_spec = jax.tree.map(lambda _: own, (state, data))
-    spec = spec._replace(epoch=everyone)
-    data_spec = data_spec._replace(
-        z=everyone, present=everyone, val=data_spec.val._replace(z=everyone)
-    )
-    return jax.tree.map(place, state, spec), jax.tree.map(place, data, data_spec)
+    def of(own: bool) -> PartitionSpec:
+        return PartitionSpec("model") if own else PartitionSpec()
+
+    specs = jax.tree.map(of, has_model_axis(state, data))
+    return jax.tree.map(place, (state, data), specs)
+
+
+def has_model_axis(state: FarmState, data: FarmData) -> tuple[FarmState, FarmData]:
+    """For each leaf, whether its first axis is that of the models."""
+    of_state, of_data = jax.tree.map(lambda _: True, (state, data))
+    shared = {"z": False, "present": False, "val": of_data.val._replace(z=False)}
+    return of_state._replace(epoch=False), of_data._replace(**shared)
 
 
 class _View(NamedTuple):
@@ -252,6 +270,7 @@ class _View(NamedTuple):
     rows: jax.Array
     num_rows: jax.Array
     dim_mask: jax.Array
+    hyper: Hyper
 
 
 @functools.partial(jax.jit, static_argnames=("farm", "num_epochs"), donate_argnums=0)
@@ -267,6 +286,7 @@ def train_epochs(
         data.rows,
         data.num_rows,
         data.dim_mask,
+        data.hyper,
     )
 
     def shuffled(view: _View, epoch):
@@ -294,15 +314,16 @@ def train_epochs(
                 view.dim_mask,
                 schedule=farm.schedule,
                 predicts=farm.predicts,
+                hyper=view.hyper,
                 config=config,
             )
 
         (loss, updates), grads = jax.value_and_grad(loss_of, has_aux=True)(variables["params"])
-        change, new_opt = farm.optimizer.update(grads, opt_state, variables["params"])
+        change, new_opt = _optimizer(farm, view.hyper).update(grads, opt_state, variables["params"])
         params = optax.apply_updates(variables["params"], change)
         new_variables = {**variables, **updates, "params": params}
         # The horizon grows with training, so that the first steps are forgotten (as in TF's EMA).
-        decay = jnp.minimum(config.ema_decay, (1.0 + step) / (10.0 + step)).astype(jnp.float32)
+        decay = jnp.minimum(view.hyper.ema_decay, (1.0 + step) / (10.0 + step)).astype(jnp.float32)
         new_average = jax.tree.map(
             lambda mean, new: decay * mean + (1 - decay) * new if _is_float(new) else new,
             average,

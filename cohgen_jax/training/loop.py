@@ -1,6 +1,7 @@
 """Train a farm to its end, surviving interruption.
 
-The farm advances by epochs and is validated every `validate_every`. Its whole state is saved
+The farm advances by epochs and is validated every `validate_every`; models that are finished then
+leave it (team.py). Its whole state is saved
 after an epoch when the last checkpoint is old enough, when the process is asked to stop, and at
 the end. All randomness is a function of (seed, model, step), so a run that is killed and resumed
 goes through the same states as one that was not: bitwise on CPU.
@@ -9,7 +10,7 @@ goes through the same states as one that was not: bitwise on CPU.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from cohgen_jax.training.farm import (
     train_epochs,
     validate,
 )
+from cohgen_jax.training.team import Team, assemble, reunite, shrink
 
 
 class Progress(NamedTuple):
@@ -40,6 +42,14 @@ class Progress(NamedTuple):
     rows: list[dict[str, Any]]  # history of this validation, one row a model; none at the start
 
 
+class Log(NamedTuple):
+    """What was seen of training, as JSON says it."""
+
+    rows: list[dict[str, Any]]  # history: one row for each validation and model
+    losses: list[list[float]]  # [epochs since the last validation, K]
+    training: list[int]  # positions of the models that trained on after the last validation
+
+
 def train_farm(
     farm: Farm,
     data: FarmData,
@@ -47,64 +57,87 @@ def train_farm(
     report: Callable[[Progress], None] = lambda progress: None,
     *,
     checkpoint_seconds: float = 0.0,
+    until: int | None = None,
+    only: Collection[int] | None = None,
 ) -> tuple[FarmState, list[dict[str, Any]]]:
     """Train until every model is done; continues from the checkpoint in `directory`, if any.
 
     Args:
       checkpoint_seconds: least time between two checkpoints; 0 saves after every epoch.
+      until: stop after this epoch, to be continued; the recipe's last by default.
+      only: positions of the models to go on with, the others are finished; all by default.
 
-    Returns the final state and the history: one row for each validation and model, with
-    epoch, model, train_loss (mean of the epochs since the last row) and the validation scores.
+    Returns the final state and the history: one row for each validation and model that trained
+    until then, with epoch, model, train_loss (mean of the epochs since the last row), the
+    validation scores and whether it trains on.
 
     Raises:
       InputError: a checkpoint in the directory that cannot be read or is of another farm.
       OSError: a checkpoint that cannot be written; those before it are whole.
       Interrupted: after SIGTERM or SIGINT, when the state is saved.
     """
-    state, data = share_out(init_state(data, farm=farm), data)
-    config = farm.config
-    # History; losses of the epochs since the last validation, [epochs, K].
-    log: dict[str, list] = {"rows": [], "losses": []}
-
-    def tell(seconds: float, rows: list[dict[str, Any]]) -> None:
-        active = int(np.sum(state.active))
-        report(
-            Progress(int(state.epoch), config.num_epochs, len(farm.specs), active, seconds, rows)
-        )
+    whole, data = share_out(init_state(data, farm=farm), data)
+    config, num_models = farm.config, len(farm.specs)
+    last = config.num_epochs if until is None else min(until, config.num_epochs)
+    log = Log([], [], list(range(num_models)))
 
     with Checkpoints(directory, checkpoint_seconds) as checkpoints, deferred() as stopped:
-        state, log = checkpoints.restore(state) or (state, log)
-        tell(0.0, [])
+        whole, seen = checkpoints.restore(whole) or (whole, log._asdict())
+        log = Log(**seen)
+        if only is not None:
+            log = log._replace(training=sorted({*log.training} & {*only}))
+            whole = whole._replace(active=whole.active & _flags(log.training, whole.active))
+        team = assemble(whole, data, log.training)
+        del whole  # the team has it, and its buffers go with the first step
+
+        def tell(rows: list[dict[str, Any]], seconds: float) -> None:
+            running = int(np.sum(team.state.active))
+            epochs = int(team.state.epoch), config.num_epochs
+            report(Progress(*epochs, num_models, running, seconds, rows))
+
+        tell([], 0.0)
         started = time.perf_counter()
-        while int(state.epoch) < config.num_epochs and bool(np.any(state.active)):
-            state, losses = train_epochs(state, data, farm=farm, num_epochs=1)
-            log = {**log, "losses": [*log["losses"], np.asarray(losses)[0].tolist()]}
+        while int(team.state.epoch) < last and bool(np.any(team.state.active)):
+            state, losses = train_epochs(team.state, team.data, farm=farm, num_epochs=1)
+            team = team._replace(state=state)
+            losses = team.spread(losses[0], num_models).tolist()
+            log = log._replace(losses=[*log.losses, losses])
             epoch, rows = int(state.epoch), []
             if epoch % config.validate_every == 0 or epoch == config.num_epochs:
-                state, scores = validate(state, data, farm=farm)
-                rows = _history_rows(farm, state, log["losses"], scores)
-                log = {"rows": [*log["rows"], *rows], "losses": []}
+                state, scores = validate(state, team.data, farm=farm)
+                team = team._replace(state=state)
+                rows = _history_rows(farm, team, log, scores)
+                log = Log([*log.rows, *rows], [], team.training())
+                team = shrink(team, data, log.training)
             if stopped():
                 break
             if checkpoints.due():
-                checkpoints.save(epoch, state, log)
+                checkpoints.save(epoch, reunite(team), log._asdict())
             if rows:
-                tell(time.perf_counter() - started, rows)
+                tell(rows, time.perf_counter() - started)
                 started = time.perf_counter()
-        checkpoints.save(int(state.epoch), state, log)
-    return state, log["rows"]
+        whole = reunite(team)
+        checkpoints.save(int(whole.epoch), whole, log._asdict())
+    return whole, log.rows
 
 
-def _history_rows(farm: Farm, state: FarmState, losses, scores) -> list[dict[str, Any]]:
-    losses = np.mean(np.asarray(losses, np.float32), axis=0)
-    scores = jax.tree.map(np.asarray, scores)
+def _flags(positions: list[int], like: jax.Array) -> jax.Array:
+    return jax.device_put(np.isin(np.arange(len(like)), positions), like.sharding)
+
+
+def _history_rows(farm: Farm, team: Team, log: Log, scores) -> list[dict[str, Any]]:
+    """A row for each model that trained since the last validation."""
+    num_models = len(farm.specs)
+    losses = np.mean(np.asarray(log.losses, np.float32), axis=0)
+    scores = {metric: team.spread(score, num_models) for metric, score in scores.items()}
+    still = team.training()
     return [
         {
-            "epoch": int(state.epoch),
-            "model": spec.name,
+            "epoch": int(team.state.epoch),
+            "model": farm.specs[k].name,
             "train_loss": float(losses[k]),
             **{f"val_{metric}": float(score[k]) for metric, score in scores.items()},
-            "active": bool(state.active[k]),
+            "active": k in still,
         }
-        for k, spec in enumerate(farm.specs)
+        for k in log.training
     ]

@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.metrics import cosine_distance, energy_score
 from cohgen_jax.schedule import Prediction, Schedule, eps_from, q_sample, signal_and_noise
 from cohgen_jax.solvers import Solver, reverse_process, uniform_levels
@@ -43,11 +42,7 @@ class ValidationData(NamedTuple):
     def make(
         cls, specs: Sequence[ModelSpec], z: np.ndarray, present: np.ndarray, seed: int
     ) -> ValidationData:
-        """z: [V, M, D]; present: [V, M] bool.
-
-        Raises:
-          InputError: a model without a single validation patient.
-        """
+        """z: [V, M, D]; present: [V, M] bool."""
         num_conds = len(specs[0].sources)
         shown = np.stack([present[:, list(spec.sources)] for spec in specs])
         has_target = np.stack([present[:, spec.target] for spec in specs])
@@ -55,12 +50,6 @@ class ValidationData(NamedTuple):
             z, has_target = np.concatenate([z, z]), np.concatenate([has_target] * 2, axis=1)
             shown = np.concatenate([shown, _random_subsets(shown, seed)], axis=1)
         weight = has_target & shown.any(axis=2)
-        for spec, patients in zip(specs, weight.sum(axis=1), strict=True):
-            if patients == 0:
-                raise InputError(
-                    f"model {spec.name}: no validation patient has its target and a source; "
-                    "enlarge val_fraction, or give a `split` column in the samples table"
-                )
         return cls(
             jnp.asarray(z, jnp.float32),
             jnp.asarray(shown, jnp.float32),

@@ -10,36 +10,31 @@ import pytest
 from cohgen_jax.networks import NetworkConfig, build
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.training import TrainConfig
-from cohgen_jax.training.objective import denoising_loss, hide_conditions, stratified_levels
+from cohgen_jax.training.hyper import Hyper
+from cohgen_jax.training.objective import denoising_loss, hide_conditions
 
 CONFIG = TrainConfig(network=NetworkConfig(width=16, dropout=0.0), cond_dropout=0.25)
 
 
-def test_levels_cover_the_range_evenly_and_each_is_uniform():
-    keys = jax.random.split(jax.random.key(0), 500)
-    levels = np.asarray(jax.vmap(lambda key: stratified_levels(key, 10, 1000))(keys))
-    assert np.all(np.sort(levels, axis=1) // 100 == np.arange(10))  # one in every stratum
-    assert levels[:, 0].mean() == pytest.approx(499.5, abs=45)  # the order is random
-    assert levels.min() >= 0
-    assert levels.max() <= 999
+def one_hyper(config):
+    return jax.tree.map(lambda leaf: leaf[0], Hyper.make([config], linear_schedule(), "v"))
 
 
 def test_independent_masking_hides_the_asked_share_and_never_shows_what_is_absent():
     mask = jnp.ones((4000, 3), jnp.float32).at[:, 1].set(0)
-    hidden = np.asarray(hide_conditions(jax.random.key(1), mask, CONFIG))
+    hidden = np.asarray(hide_conditions(jax.random.key(1), mask, 0.25, "independent"))
     assert np.all(hidden[:, 1] == 0)
     assert hidden[:, [0, 2]].mean() == pytest.approx(0.75, abs=0.02)
 
 
 def test_count_masking_hides_zero_to_all_but_one_and_keeps_somebody():
-    config = dataclasses.replace(CONFIG, masking="count")
     mask = jnp.ones((6000, 3), jnp.float32)
-    shown = np.asarray(hide_conditions(jax.random.key(2), mask, config)).sum(axis=1)
+    shown = np.asarray(hide_conditions(jax.random.key(2), mask, 0.0, "count")).sum(axis=1)
     assert np.allclose(
         np.bincount(shown.astype(int), minlength=4) / 6000, [0, 1, 1, 1] / np.float64(3), atol=0.03
     )
     lonely = mask.at[:, :2].set(0)
-    assert np.all(np.asarray(hide_conditions(jax.random.key(3), lonely, config))[:, 2] == 1)
+    assert np.all(np.asarray(hide_conditions(jax.random.key(3), lonely, 0.0, "count"))[:, 2] == 1)
 
 
 @pytest.mark.parametrize("architecture", ["adaln_mlp", "norm_mlp", "unet"])
@@ -69,6 +64,7 @@ def test_a_missing_modality_gets_no_gradient(architecture):
             jnp.ones(6, jnp.float32),
             schedule=linear_schedule(),
             predicts="v",
+            hyper=one_hyper(config),
             config=config,
         )[0]
 
@@ -94,6 +90,7 @@ def test_padding_columns_do_not_count():
             dim_mask,
             schedule=linear_schedule(),
             predicts="v",
+            hyper=one_hyper(CONFIG),
             config=CONFIG,
         )[0]
 

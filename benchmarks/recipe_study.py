@@ -1,0 +1,172 @@
+"""What makes training reach quality sooner: variants of the recipe on the latents of a real run.
+
+    python benchmarks/recipe_study.py --run runs/tcga
+    python benchmarks/recipe_study.py --run runs/tcga --only batch   # variants of one group
+
+Each variant trains the same models from the same random streams, so that differences are paired.
+Variants that share a shape train as one farm. Written after each farm: validation energy score by
+epoch, samples seen, and seconds of processor time (one core, compilation apart).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import jax
+import numpy as np
+import tyro
+
+from cohgen_jax.config import recipe
+from cohgen_jax.run import read_latents
+from cohgen_jax.training import DiffusionConfig, ModelSpec, SolverConfig, TrainConfig, make_farm
+from cohgen_jax.training.farm import init_state, train_epochs, validate
+
+GROUPS: dict[str, dict[str, dict]] = {
+    "numbers": {
+        "base": {},
+        "learning_rate 5e-4": {"learning_rate": 5e-4},
+        "learning_rate 2e-3": {"learning_rate": 2e-3},
+        "ema none": {"ema_decay": 0.0},
+        "ema 0.99": {"ema_decay": 0.99},
+        "ema 0.9995": {"ema_decay": 0.9995},
+        "min_snr": {"level_weight": "min_snr"},
+        "log_normal": {"level_density": "log_normal"},
+        "cond_noise 0": {"cond_noise": 0.0},
+        "cond_noise 0.25": {"cond_noise": 0.25},
+        "cond_noise 0.75": {"cond_noise": 0.75},
+        "weight_decay 0.3": {"weight_decay": 0.3},
+        "weight_decay 3": {"weight_decay": 3.0},
+    },
+    "batch 128": {
+        "batch 128": {"batch_size": 128},
+        "batch 128, learning_rate 2e-3": {"batch_size": 128, "learning_rate": 2e-3},
+        "batch 128, learning_rate 3e-3": {"batch_size": 128, "learning_rate": 3e-3},
+    },
+    "levels": {"any levels": {"stratified": False}},
+    "constant rate": {"constant rate": {"lr_schedule": "constant"}},
+    "eps": {
+        "eps": {"predicts": "eps"},
+        "eps, min_snr": {"predicts": "eps", "level_weight": "min_snr"},
+    },
+    "longer": {"base, 3 x epochs": {"epochs_factor": 3}},
+    "dropout 0.2": {"dropout 0.2": {"dropout": 0.2}},
+    "dropout 0.6": {"dropout 0.6": {"dropout": 0.6}},
+    "width 128": {"width 128": {"width": 128}},
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Variants of the recipe on real latents."""
+
+    run: Path
+    """A run directory whose latents are used."""
+    out: Path = Path(__file__).with_suffix(".json")
+    targets: tuple[str, ...] = ("rna", "rppa")
+    kind: str = "multi"
+    epochs: int = 40
+    validate_every: int = 10
+    seeds: tuple[int, ...] = (0,)
+    only: tuple[str, ...] = ()
+    """Groups of variants; all when empty."""
+
+
+def main(arguments: Arguments) -> None:
+    latents, samples = read_latents(arguments.run)
+    split = samples["split"].to_numpy()
+    results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    for name, group in GROUPS.items():
+        if arguments.only and name not in arguments.only:
+            continue
+        for seed in arguments.seeds:
+            for variant, result in study(arguments, latents, split, group, seed).items():
+                results[f"{arguments.kind} | {variant} | seed {seed}"] = result
+                print(variant, seed, {m: min(e) for m, e in result["energy"].items()}, flush=True)
+            arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def study(arguments: Arguments, latents, split: np.ndarray, group: dict, seed: int) -> dict:
+    """Train one group of variants as a farm: variant -> what was measured."""
+    names = latents.modalities
+    targets = [names.index(target) for target in arguments.targets]
+    everything = range(len(names))
+    if arguments.kind == "multi":
+        pairs = [(t, tuple(s for s in everything if s != t)) for t in targets]
+    else:
+        pairs = [(t, (s,)) for t in targets for s in everything if s != t]
+    specs, configs, diffusion = [], [], DiffusionConfig()
+    base = getattr(recipe("default"), arguments.kind)
+    for changes in group.values():
+        config, predicts = changed(base, changes, arguments)
+        diffusion = DiffusionConfig(predicts=predicts)
+        for t, sources in pairs:
+            label = names[sources[0]] if len(sources) == 1 else "multi"
+            specs.append(ModelSpec(f"{names[t]}_from_{label}", t, sources))
+            configs.append(config)
+    farm, data = make_farm(
+        specs,
+        latents.z,
+        latents.present,
+        latents.widths.tolist(),
+        np.flatnonzero(split == "train"),
+        np.flatnonzero(split == "val"),
+        configs,
+        diffusion,
+        seed,
+    )
+    state = init_state(data, farm=farm)
+    energies, epochs, seconds = [], [], []
+    while int(state.epoch) < farm.config.num_epochs:
+        began = time.process_time()
+        state, _ = train_epochs(state, data, farm=farm, num_epochs=arguments.validate_every)
+        jax.block_until_ready(state)
+        seconds.append(time.process_time() - began)
+        state, scores = validate(state, data, farm=farm)
+        energies.append(np.asarray(scores["energy"]).tolist())
+        epochs.append(int(state.epoch))
+    result = {}
+    for v, variant in enumerate(group):
+        own = range(v * len(pairs), (v + 1) * len(pairs))
+        result[variant] = {
+            "epochs": epochs,
+            "samples": [e * farm.steps_per_epoch * farm.config.batch_size for e in epochs],
+            # The first block holds the compilation; the others say what a block costs.
+            "seconds_per_model_epoch": float(
+                np.median(seconds[1:]) / arguments.validate_every / len(specs)
+            ),
+            "energy": {specs[k].name: [e[k] for e in energies] for k in own},
+        }
+    return result
+
+
+def changed(base: TrainConfig, changes: dict, arguments: Arguments) -> tuple[TrainConfig, str]:
+    changes = dict(changes)
+    predicts = changes.pop("predicts", "v")
+    epochs = arguments.epochs * changes.pop("epochs_factor", 1)
+    shape = {k: changes.pop(k) for k in ("dropout", "width") if k in changes}
+    solver = SolverConfig(num_steps=15)
+    if predicts == "v":
+        solver = SolverConfig(num_steps=10, eta=0.0, grid="log_snr")
+    return (
+        dataclasses.replace(
+            base,
+            network=dataclasses.replace(base.network, **shape),
+            num_epochs=epochs,
+            validate_every=arguments.validate_every,
+            val_solver=solver,
+            val_draws=8,
+            patience=0,
+            **changes,
+        ),
+        predicts,
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments, description=__doc__))

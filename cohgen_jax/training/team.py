@@ -1,0 +1,94 @@
+"""Finished models leave the farm, so that nobody works for them.
+
+The state of all models stays whole; those that still train are taken out of it into a farm with
+fewer places, trained there, and put back. Every size of farm is a program to compile, so the sizes
+are few: K, 3/4 K, K/2, 3/8 K, ... A place too many holds a model that is finished, whose updates
+are masked as in the full farm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from cohgen_jax.training.farm import FarmData, FarmState, has_model_axis
+
+
+class Team(NamedTuple):
+    """The models at work: `state` and `data` have one place for each of them."""
+
+    state: FarmState
+    data: FarmData
+    places: np.ndarray  # [K'] positions in the whole, rising
+    whole: FarmState | None  # of all models, as they were when these were taken; None: all work
+
+    def spread(self, values: jax.Array, num_models: int) -> np.ndarray:
+        """Values [K'] of the team as values of all models, NaN for those that are not in it."""
+        spread = np.full(num_models, np.nan, np.float32)
+        spread[self.places] = np.asarray(values)
+        return spread
+
+    def training(self) -> list[int]:
+        """Positions in the whole of the models that still train."""
+        return self.places[np.asarray(self.state.active)].tolist()
+
+
+def assemble(whole: FarmState, data: FarmData, training: Sequence[int]) -> Team:
+    """The smallest farm that holds the models to train, given by their positions in the whole."""
+    num_models = len(whole.active)
+    size = team_size(len(training), num_models, len(whole.active.devices()))
+    if size == num_models:
+        return Team(whole, data, np.arange(num_models), None)
+    others = np.setdiff1d(np.arange(num_models), training)
+    places = np.sort([*training, *others[: size - len(training)]])
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, (whole, data))
+    return Team(*jax.device_put(_take((whole, data), places), shardings), places, whole)
+
+
+def shrink(team: Team, data: FarmData, training: Sequence[int]) -> Team:
+    """The same models in fewer places, where there are too many; `data` of all models."""
+    devices = len(team.state.active.devices())
+    if team_size(len(training), len(data.target), devices) == len(team.places):
+        return team
+    return assemble(reunite(team), data, training)
+
+
+def reunite(team: Team) -> FarmState:
+    """The state of all models, those at work where they are now."""
+    if team.whole is None:
+        return team.state
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, team.whole)
+    return jax.device_put(_put(team.whole, team.state, team.data, team.places), shardings)
+
+
+def team_size(wanted: int, num_models: int, devices: int = 1) -> int:
+    """The smallest of the few sizes that holds `wanted` models: 12, 9, 6, 5, 3, 2 or 1 of 12.
+
+    Every device keeps the same number of models.
+    """
+    share = num_models // devices
+    sizes = {share}
+    while share > 1:
+        sizes |= {-(-3 * share // 4), -(-share // 2)}
+        share = -(-share // 2)
+    return min(devices * n for n in sizes if devices * n >= wanted)
+
+
+@jax.jit
+def _take(whole: tuple[FarmState, FarmData], places):
+    return jax.tree.map(
+        lambda leaf, own: leaf[places] if own else leaf, whole, has_model_axis(*whole)
+    )
+
+
+@jax.jit
+def _put(whole: FarmState, part: FarmState, data: FarmData, places) -> FarmState:
+    return jax.tree.map(
+        lambda old, new, own: old.at[places].set(new) if own else new,
+        whole,
+        part,
+        has_model_axis(whole, data)[0],
+    )

@@ -1,0 +1,259 @@
+"""The analyses of a run: draws once, tables cached by what made them, figures, one summary.
+
+run/generated/downstream/<method>.npz     all draws of a method, shared by the analyses
+run/metrics/downstream/<name>.csv         the tidy table; <name>_claims.csv, <name>_tests.csv
+run/metrics/downstream/<name>.json        what made it: key, options, seconds, notes
+run/metrics/downstream_summary.csv, .json one row a claim, of all analyses
+run/figures/downstream_<name>.svg, .png
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from cohgen_jax import rundir
+from cohgen_jax.checkpoint import write_json
+from cohgen_jax.downstream import draws as drawing
+from cohgen_jax.downstream.analyses import ANALYSES, Analysis
+from cohgen_jax.downstream.draws import Draws
+from cohgen_jax.downstream.options import Options, Result, Workers
+from cohgen_jax.downstream.statistics import CLAIM_COLUMNS
+from cohgen_jax.downstream.study import NotPossible, Study
+from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
+from cohgen_jax.evaluation.fidelity import write_table
+from cohgen_jax.evaluation.of_run import run_generators
+from cohgen_jax.training.config import SolverConfig
+
+if TYPE_CHECKING:
+    from cohgen_jax.run import Run
+
+DRAWS_VERSION = 1
+"""Raised when the same run and seed give other draws."""
+METHODS = ("mean", *reversed(BASELINES), "multi", "coherent")
+
+Progress = Callable[[str, int, int, str], None]
+"""(what runs, done, total, detail)"""
+Tell = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DownstreamConfig:
+    """Which analyses, and how much work they do."""
+
+    analyses: tuple[str, ...] = ("all",)
+    """Names of analyses, or `all`."""
+    quick: bool = False
+    """Small sizes: 3 draws, 2 seeds, 25 trees; to see that everything works."""
+    draws: int = 10
+    """Draws of every patient and missing modality."""
+    seeds: int = 10
+    """Repeats of every forest."""
+    trees: int = 100
+    """Trees of a classification forest."""
+    survival: Literal["quick", "long"] = "quick"
+    """Random survival forests: 30 trees of depth 12, or 100 trees without limit."""
+    bootstrap: int = 2000
+    """Bootstrap draws of patients behind every interval."""
+    solver: SolverConfig = SolverConfig()
+    jobs: int = 0
+    """Processes; as many as there are cores when 0. Does not change any result."""
+    seed: int = 0
+
+    def __post_init__(self):
+        known = ("all", *(a.name for a in ANALYSES))
+        for name in self.analyses:
+            if name not in known:
+                raise InputError(f"unknown analysis {name!r}; one of {', '.join(known)}")
+        for name, least in (("draws", 2), ("seeds", 1), ("trees", 1), ("bootstrap", 20)):
+            if getattr(self, name) < least:
+                raise InputError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+        if self.jobs < 0:
+            raise InputError(f"--jobs must not be negative, got {self.jobs}")
+        check_seed(self.seed)
+
+    @property
+    def chosen(self) -> tuple[Analysis, ...]:
+        wanted = {"all"} & set(self.analyses)
+        return tuple(a for a in ANALYSES if wanted or a.name in self.analyses)
+
+    @property
+    def num_draws(self) -> int:
+        return min(self.draws, 3) if self.quick else self.draws
+
+    @property
+    def options(self) -> Options:
+        own = {"survival": self.survival, "bootstrap": self.bootstrap, "seed": self.seed}
+        if self.quick:
+            return Options(seeds=min(self.seeds, 2), trees=min(self.trees, 25), **own)
+        return Options(seeds=self.seeds, trees=self.trees, **own)
+
+
+def analyse_run(
+    run: Run,
+    config: DownstreamConfig,
+    progress: Progress = lambda what, done, total, detail: None,
+    tell: Tell = lambda line: None,
+) -> pd.DataFrame:
+    """Compute the chosen analyses of a run, write them into it, and return the summary of claims.
+
+    An analysis that was computed from the same draws with the same options is read instead.
+    One that the run cannot have (no stage, too few deaths, ...) is skipped, and told.
+    """
+    import joblib
+
+    study = Study.of_run(run)
+    workers = config.jobs or joblib.cpu_count()
+    with rundir.locked(run.path):
+        made, drawn = _made_by(run, config), None
+        for analysis in config.chosen:
+            key = _key({"draws": made, "options": dataclasses.asdict(config.options)}, analysis)
+            if _is_current(run.path, analysis, key):
+                tell(f"{analysis.name}: as computed before")
+                continue
+            try:
+                drawn = drawn or _all_draws(run, study, config, made, progress)
+                began = time.perf_counter()
+                report = _reporter(progress, analysis.name)
+                result = analysis.compute(study, drawn, config.options, Workers(workers, report))
+            except NotPossible as reason:
+                tell(f"{analysis.name}: skipped: {reason}")
+                _forget(run.path, analysis, str(reason))
+                continue
+            seconds = time.perf_counter() - began
+            _write(run.path, analysis, result, key, config, seconds)
+            for note in result.notes:
+                tell(note)
+            rundir.log(run.path, "analysed", name=analysis.name, seconds=round(seconds, 1))
+        return _summary(run.path)
+
+
+def _reporter(progress: Progress, name: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(name, done, total, "")
+
+
+def _made_by(run: Run, config: DownstreamConfig) -> dict[str, Any]:
+    """Everything that the draws depend on."""
+    return {
+        "version": DRAWS_VERSION,
+        "run": rundir.read_config(run.path),
+        "draws": config.num_draws,
+        "solver": dataclasses.asdict(config.solver),
+        "seed": config.seed,
+    }
+
+
+def _key(made: Mapping[str, Any], analysis: Analysis | None = None) -> str:
+    facts = {"made": made}
+    if analysis is not None:
+        facts |= {"analysis": analysis.name, "version": analysis.version}
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _all_draws(
+    run: Run, study: Study, config: DownstreamConfig, made: dict[str, Any], progress: Progress
+) -> Draws:
+    """Read the draws of every method, or generate and keep them."""
+    generators = run_generators(run, run.modalities, solver=config.solver)
+    generators |= fit_baselines(run.latents, run.rows("train"), run.rows("val"))
+    for m, target in enumerate(run.modalities):
+        latents = run.latents
+        generators["mean", target] = drawing.mean_generator(
+            latents.z, latents.present, study.train, m
+        )
+    parts = []
+    for method in METHODS:
+        path = run.path / "generated" / "downstream" / f"{method}.npz"
+        key = _key(made | {"method": method})
+        part = drawing.load(path, method, key)
+        if part is None:
+            part = drawing.generate_all(
+                generators,
+                study,
+                method,
+                config.num_draws,
+                config.seed,
+                lambda done, total, what: progress("draws", done, total, what),
+            )
+            drawing.save(part, method, path, key)
+        parts.append(part)
+    return drawing.merge(parts)
+
+
+def _is_current(path: Path, analysis: Analysis, key: str) -> bool:
+    """Whether the analysis was written whole, by the same inputs."""
+    about = (path / analysis.table_file).with_suffix(".json")
+    files = [analysis.table_file, analysis.claims_file, analysis.figure_stem + ".svg"]
+    try:
+        return json.loads(about.read_text()).get("key") == key and all(
+            (path / file).exists() for file in files
+        )
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _forget(path: Path, analysis: Analysis, reason: str) -> None:
+    """Nothing of an earlier run of an analysis that is now skipped may be taken for its result."""
+    table = path / analysis.table_file
+    for file in (table, path / analysis.claims_file, path / analysis.tests_file):
+        file.unlink(missing_ok=True)
+    for suffix in (".svg", ".png"):
+        (path / (analysis.figure_stem + suffix)).unlink(missing_ok=True)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    write_json(table.with_suffix(".json"), {"name": analysis.name, "skipped": reason})
+
+
+def _write(
+    path: Path,
+    analysis: Analysis,
+    result: Result,
+    key: str,
+    config: DownstreamConfig,
+    seconds: float,
+) -> None:
+    from cohgen_jax.evaluation.style import save
+
+    table = path / analysis.table_file
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.with_suffix(".json").unlink(missing_ok=True)  # written last: the sign of a whole result
+    result.table.to_csv(table, index=False)
+    result.claims.to_csv(path / analysis.claims_file, index=False)
+    (path / analysis.tests_file).unlink(missing_ok=True)
+    if len(result.tests):
+        result.tests.to_csv(path / analysis.tests_file, index=False)
+    save(analysis.draw(result.table), path / analysis.figure_stem)
+    about = {
+        "name": analysis.name,
+        "title": analysis.title,
+        "key": key,
+        "version": analysis.version,
+        "options": dataclasses.asdict(config.options),
+        "draws": config.num_draws,
+        "data": rundir.read_config(path)[rundir.DATA],
+        "seconds": round(seconds, 1),
+        "notes": list(result.notes),
+    }
+    write_json(table.with_suffix(".json"), about)
+
+
+def _summary(path: Path) -> pd.DataFrame:
+    """All claims of the analyses that the run holds, written beside the other metrics."""
+    parts: Sequence[pd.DataFrame] = [
+        pd.read_csv(path / analysis.claims_file)
+        for analysis in ANALYSES
+        if (path / analysis.claims_file).exists()
+    ]
+    parts = [part for part in parts if len(part)]
+    columns = list(CLAIM_COLUMNS)
+    summary = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    write_table(summary, path / "metrics" / "downstream_summary")
+    return summary

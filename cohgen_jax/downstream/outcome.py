@@ -1,0 +1,44 @@
+"""What is predicted: one interface for classes and for survival, so that each analysis exists once.
+
+A prediction is an array [..., n, K] that may be averaged over draws and over seeds: probabilities
+of K classes (`classification.py`), or a risk and points of a survival curve (`survival.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""Features [n, F] -> prediction [n, K]."""
+
+
+class Outcome(Protocol):
+    name: str
+    """Column or concept predicted, e.g. `stage`."""
+    metric: str
+    """The metric of claims; higher is better, and a prediction without information scores `chance`
+    whatever it predicts."""
+    chance: float
+    known: np.ndarray
+    """bool [N]: samples whose outcome is known."""
+    left_out: str
+    """Who is left out and why, in words."""
+
+    def fit(self, x: np.ndarray, rows: np.ndarray, seed: int) -> Predict:
+        """Train on features [n, F] (NaN: missing) of the samples at `rows`."""
+        ...
+
+    def scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        """All metrics of one prediction [n, K] of the samples at `rows`."""
+        ...
+
+    def score(self, predicted: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """`metric` of predictions [P, n, K] under weights [B, n] of the samples -> [P, B]."""
+        ...
+
+    def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """How much predictions [R, n, K] differ from `before` [n, K], over the draws -> [n]."""
+        ...

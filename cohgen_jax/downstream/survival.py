@@ -1,0 +1,127 @@
+"""Predicting survival with random survival forests (Ishwaran et al. 2008, Ann. Appl. Stat. 2:841).
+
+A prediction is [n, 1 + T]: the ensemble mortality (the cumulative hazard summed over the times of
+death; higher is worse), then the survival curve at T times. Both are means over leaves, so a
+fitted forest is kept as one table of leaves a tree and predicts thousands of draws in a moment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from cohgen_jax.downstream.outcome import Predict
+from cohgen_jax.downstream.study import Study, Survival
+
+MONTH = 365.25 / 12
+"""Days. Forests are trained on whole months: a leaf holds one number for each distinct time."""
+NUM_TIMES = 16
+"""Times at which survival curves are kept, for the Brier score."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ForestSize:
+    num_trees: int = 30
+    max_depth: int | None = 12
+
+
+QUICK, LONG = ForestSize(), ForestSize(100, None)
+"""The published sizes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SurvivalOutcome:
+    """Overall survival as an `Outcome`."""
+
+    survival: Survival
+    train: np.ndarray
+    """int: positions of the training samples with known survival, for censoring weights."""
+    times: np.ndarray
+    """float [T] days, inside the follow-up of the tested and of the training samples."""
+    size: ForestSize = QUICK
+    name: str = "survival"
+    metric: str = "c_index"
+    chance: float = 0.5
+
+    @classmethod
+    def of_study(cls, study: Study, size: ForestSize = QUICK) -> SurvivalOutcome:
+        survival = study.survival()
+        train = study.train[survival.known[study.train]]
+        test = study.test[survival.known[study.test]]
+        deaths = survival.days[test][survival.event[test]]
+        low, high = np.quantile(deaths, [0.05, 0.90])
+        last = min(survival.days[train].max(), survival.days[test].max())
+        return cls(survival, train, np.linspace(low, min(high, 0.99 * last), NUM_TIMES), size)
+
+    @property
+    def known(self) -> np.ndarray:
+        return self.survival.known
+
+    @property
+    def left_out(self) -> str:
+        return self.survival.left_out
+
+    def _pairs(self, rows: np.ndarray, days: np.ndarray | None = None) -> np.ndarray:
+        from sksurv.util import Surv
+
+        days = self.survival.days if days is None else days
+        return Surv.from_arrays(self.survival.event[rows], days[rows])
+
+    def fit(self, x: np.ndarray, rows: np.ndarray, seed: int) -> Predict:
+        from sksurv.ensemble import RandomSurvivalForest
+
+        months = np.ceil(self.survival.days / MONTH)
+        forest = RandomSurvivalForest(
+            self.size.num_trees, max_depth=self.size.max_depth, random_state=seed
+        ).fit(x, self._pairs(rows, months))
+        # The curve is a step function: its value at t is that of the last time not after t.
+        at = np.searchsorted(forest.unique_times_, self.times / MONTH, side="right") - 1
+        tables = []
+        for tree in forest.estimators_:
+            hazard, alive = np.moveaxis(tree.tree_.value, -1, 0)  # [nodes, times]
+            risk = hazard[:, tree.is_event_time_].sum(axis=1, keepdims=True)
+            curve = np.where(at >= 0, alive[:, at], 1.0)
+            tables.append((tree.tree_, np.hstack([risk, curve])))
+
+        def predict(x: np.ndarray) -> np.ndarray:
+            x = x.astype(np.float32)
+            return np.mean([table[tree.apply(x)] for tree, table in tables], axis=0)
+
+        return predict
+
+    def scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        """Harrell's C, Uno's C (inverse censoring weights, up to the last of `times`), and the
+        integrated Brier score over `times` (lower is better)."""
+        from sksurv.metrics import (
+            concordance_index_censored,
+            concordance_index_ipcw,
+            integrated_brier_score,
+        )
+
+        risk, curves = predicted[:, 0], predicted[:, 1:]
+        train, test = self._pairs(self.train), self._pairs(rows)
+        inside = self.survival.days[rows] < self.survival.days[self.train].max()
+        harrell = concordance_index_censored(self.survival.event[rows], test["time"], risk)[0]
+        uno = concordance_index_ipcw(train, test, risk, tau=self.times[-1])[0]
+        brier = integrated_brier_score(train, test[inside], curves[inside], self.times)
+        return {"c_index": harrell, "c_index_ipcw": uno, "integrated_brier": brier}
+
+    def score(self, predicted: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Harrell's C over pairs of samples, each pair as often as the product of its weights."""
+        days, event = self.survival.days[rows], self.survival.event[rows]
+        earlier = days[:, None] < days[None, :]
+        tied_alive = (days[:, None] == days[None, :]) & ~event[None, :]
+        comparable = (event[:, None] & (earlier | tied_alive)).astype(np.float32)
+        weights = weights.astype(np.float32)
+        pairs = np.einsum("bi,bi->b", weights @ comparable, weights)
+        result = np.empty((len(predicted), len(weights)))
+        for p, risk in enumerate(predicted[..., 0]):
+            higher = np.sign(risk[:, None] - risk[None, :]).astype(np.float32)
+            won = comparable * (1 + higher) / 2
+            result[p] = np.einsum("bi,bi->b", weights @ won, weights) / pairs
+        return result
+
+    def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Mean squared change of the risk over the draws."""
+        return np.mean((after[..., 0] - before[..., 0]) ** 2, axis=0)

@@ -73,7 +73,7 @@ ANALYSES: tuple[Analysis, ...] = (
         "Then every subset of modalities is taken away from the tested patients and replaced by "
         "draws (the prediction is averaged over them), by the mean, or by nothing (ablated). "
         "Retrained: a forest of what is left, trained on every patient who has it. Full: nothing "
-        "taken away. Label only: the cancer type alone. Intervals are over patients.",
+        "taken away. Cancer type only: a forest of nothing else. Intervals are over patients.",
         lambda study, draws, options, workers: rescue.rescue(
             "rescue_stage", study, draws, _stage(study, options), options, workers
         ),

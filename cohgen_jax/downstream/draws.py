@@ -195,7 +195,7 @@ def load(path: Path, method: str, key: str) -> Draws | None:
     import zipfile
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if str(file["key"]) != key:
                 return None
             cascades, other = {}, {"unconditional": {}, "holes": {}}

@@ -28,9 +28,9 @@ from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.statistics import CLAIM_COLUMNS
 from cohgen_jax.downstream.study import NotPossible, Study
 from cohgen_jax.errors import InputError, check_seed
-from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
+from cohgen_jax.evaluation.baselines import fit_baselines
 from cohgen_jax.evaluation.fidelity import write_table
-from cohgen_jax.evaluation.of_run import run_generators
+from cohgen_jax.evaluation.of_run import KNOWN, run_generators
 from cohgen_jax.training.config import SolverConfig
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 DRAWS_VERSION = 1
 """Raised when the same run and seed give other draws."""
-METHODS = ("mean", *reversed(BASELINES), "multi", "coherent")
+METHODS = ("mean", "nearest", "ridge", "kernel_ridge", "coherent_mean", "multi", "coherent")
 
 Progress = Callable[[str, int, int, str], None]
 """(what runs, done, total, detail)"""
@@ -53,6 +53,8 @@ class DownstreamConfig:
     """Names of analyses, or `all`."""
     quick: bool = False
     """Small sizes: 3 draws, 2 seeds, 25 trees; to see that everything works."""
+    methods: tuple[str, ...] = METHODS
+    """Ways to fill a gap: models, rules of consensus, baselines."""
     draws: int = 10
     """Draws of every patient and missing modality."""
     seeds: int = 10
@@ -73,6 +75,11 @@ class DownstreamConfig:
         for name in self.analyses:
             if name not in known:
                 raise InputError(f"unknown analysis {name!r}; one of {', '.join(known)}")
+        for name in self.methods:
+            if name not in ("mean", *KNOWN):
+                raise InputError(f"unknown method {name!r}; one of mean, {', '.join(KNOWN)}")
+        if not self.methods:
+            raise InputError(f"no methods; known: mean, {', '.join(KNOWN)}")
         for name, least in (("draws", 2), ("seeds", 1), ("trees", 1), ("bootstrap", 20)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name} must be at least {least}, got {getattr(self, name)}")
@@ -115,7 +122,8 @@ def analyse_run(
     with rundir.locked(run.path):
         made, drawn = _made_by(run, config), None
         for analysis in config.chosen:
-            key = _key({"draws": made, "options": dataclasses.asdict(config.options)}, analysis)
+            inputs = {"draws": made, "methods": config.methods}
+            key = _key(inputs | {"options": dataclasses.asdict(config.options)}, analysis)
             if _is_current(run.path, analysis, key):
                 tell(f"{analysis.name}: as computed before")
                 continue
@@ -171,7 +179,7 @@ def _all_draws(
             latents.z, latents.present, study.train, m
         )
     parts = []
-    for method in METHODS:
+    for method in dict.fromkeys(config.methods):
         path = run.path / "generated" / "downstream" / f"{method}.npz"
         key = _key(made | {"method": method})
         part = drawing.load(path, method, key)
@@ -238,6 +246,7 @@ def _write(
         "version": analysis.version,
         "options": dataclasses.asdict(config.options),
         "draws": config.num_draws,
+        "methods": list(config.methods),
         "data": rundir.read_config(path)[rundir.DATA],
         "seconds": round(seconds, 1),
         "notes": list(result.notes),

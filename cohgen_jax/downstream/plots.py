@@ -13,6 +13,7 @@ from cohgen_jax.evaluation.style import (
     house_style,
     method_colour,
     method_label,
+    method_marker,
     panels,
     top_legend,
 )
@@ -24,7 +25,7 @@ LABELS = {
     "r2_inf": "R² of the posterior mean",
     "energy_score": "energy score",
 }
-_DASHES = {"full": "-", "label_only": ":"}
+_DASHES = {"full": "-", "cancer_type": ":"}
 
 
 def label(name: str) -> str:
@@ -42,7 +43,6 @@ def dots(
     xlabel: str = "",
     lines: Mapping[str, float] | None = None,
     zero: bool = False,
-    width: float | None = None,
 ) -> Figure:
     """One dot a series at every x, side by side, with ci_low to ci_high where the table has them.
 
@@ -53,7 +53,8 @@ def dots(
     positions = list(dict.fromkeys(table[x]))
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
-    wide = width or max(3.0, 0.55 + 0.085 * len(order) * len(positions) + 0.12 * len(positions))
+    least = 6.0 / columns if rows == 1 else 3.0
+    wide = max(least, 0.55 + 0.085 * len(order) * len(positions) + 0.12 * len(positions))
     with house_style():
         figure, axes = panels(rows, columns, width=wide, height=2.9, sharey=False)
         for unused in axes.ravel()[len(names) :]:
@@ -99,7 +100,8 @@ def _dots_panel(
         if {"ci_low", "ci_high"} <= set(own.columns):
             low, high = own["ci_low"].to_numpy(float), own["ci_high"].to_numpy(float)
             at.vlines(where, low, high, color=colour, linewidth=1.2, alpha=0.6)
-        at.plot(where, values, "o", color=colour, markersize=4.5, label=method_label(name))
+        marker = method_marker(name)
+        at.plot(where, values, marker, color=colour, markersize=4.5, label=method_label(name))
     at.set_xticks(range(len(positions)), [str(p) for p in positions])
     long = max((len(str(p)) for p in positions), default=0)
     if long * len(positions) > 36:

@@ -7,9 +7,9 @@ ablated      nothing: missing values, which the trees send the way of the larger
 a method     its draws; the prediction is the mean over the draws, E[f(x, z)] over z | x
              (mean, nearest patients, ridge, kernel ridge, multi, coherent)
 
-beside three references: `full` (nothing taken away), `label_only` (a model of the cancer type), and
-`retrained` (a model of the modalities left, on every training patient who has them: what one
-would do without a generator).
+beside three references: `full` (nothing taken away), `cancer_type` (a model of the cancer type
+alone) and `retrained` (a model of the modalities left, on every training patient who has them:
+what one would do without a generator).
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from cohgen_jax.downstream.statistics import (
 )
 from cohgen_jax.downstream.study import NotPossible, Study
 
-REFERENCES = ("full", "retrained", "ablated", "label_only")
+REFERENCES = ("full", "retrained", "ablated", "cancer_type")
 MODELS = ("coherent", "multi")
+"""Which methods are compared with baselines in claims."""
 COMPARED = ("retrained", "nearest", "kernel_ridge")
 """What the models have to beat, in claims."""
 NOTHING: Order = ()
@@ -78,7 +79,7 @@ def one_seed(
     found: dict[tuple[str, Order], np.ndarray] = {("full", NOTHING): full}
     if study.one_hot_type.shape[1] > 1:
         alone = outcome.fit(study.one_hot_type[rows.train], rows.train, seed)
-        found["label_only", NOTHING] = alone(study.one_hot_type[rows.test])
+        found["cancer_type", NOTHING] = alone(study.one_hot_type[rows.test])
     for removed in subsets_removed(names):
         left = [m for m in names if m not in removed]
         x = study.features(z[rows.test], rows.test, missing=removed)
@@ -125,8 +126,8 @@ def rescue(
             table.append(summary | {outcome.metric: means[method][0]} | _bounds(means[method]))
     frame = pd.DataFrame(table)
     contrasts = {"full - ablated": means["full"] - means["ablated"]}
-    if "label_only" in means:
-        contrasts["full - label_only"] = means["full"] - means["label_only"]
+    if "cancer_type" in means:
+        contrasts["full - cancer_type"] = means["full"] - means["cancer_type"]
     contrasts |= {f"{m} - ablated": means[m] - means["ablated"] for m in draws.methods}
     for model in (m for m in draws.methods if m in MODELS):
         contrasts |= {
@@ -173,7 +174,7 @@ def figure(table: pd.DataFrame, metric: str) -> Figure:
     order = ["retrained", "ablated", *methods]
     lines = {
         m: table.loc[(table["method"] == m) & (table["seed"] == -1), metric].iloc[0]
-        for m in ("full", "label_only")
+        for m in ("full", "cancer_type")
         if (table["method"] == m).any()
     }
     return plots.dots(

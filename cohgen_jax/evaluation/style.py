@@ -43,6 +43,7 @@ METHODS = {
     "knn": Look(FOREST, ">", "KNN imputation"),
     "mean": Look(BROWN, "<", "Mean imputation"),
     "ablated": Look(ROSE, "x", "Missing (ablated)"),
+    "retrained": Look(FOREST, "P", "Retrained without"),
     "full": Look(SLATE, "+", "Full data"),
     "cancer_type": Look(SILVER, "_", "Cancer type only"),
     "random": Look(GREY, ".", "Random order"),

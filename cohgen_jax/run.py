@@ -190,7 +190,7 @@ def train_run(
     rundir.check(run_dir, resolved, resume=resume, overwrite=overwrite)
     cohort = load_any_cohort(config)
     _check_models(cohort, config)
-    resolved[rundir.DATA] = _checksum(cohort)
+    resolved[rundir.DATA] = data_checksum(cohort)
     with rundir.locked(run_dir):
         rundir.prepare(run_dir, resolved, resume=resume, overwrite=overwrite)
         rundir.log(run_dir, "start", modalities=cohort.modalities, samples=len(cohort.samples))
@@ -411,7 +411,7 @@ def _load_moments(directory: Path) -> dict[str, Moments]:
     return {target: Moments(**arrays[target]) for target in about["modalities"]}
 
 
-def _checksum(cohort: Cohort) -> str:
+def data_checksum(cohort: Cohort) -> str:
     """Of names, tables and split, so that a run is resumed on the data that it began with."""
     import hashlib
 

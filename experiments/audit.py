@@ -3,8 +3,10 @@
     python experiments/audit.py --run runs/mine
     python experiments/audit.py --run runs/mine --analyses privacy
 
-Writes metrics/<analysis>*.csv and .json and figures/<analysis>*.svg into the run directory.
+Writes tables into metrics/ and figures into figures/ of the run directory.
 
+raw_space generated data in the units of the tables: features, their correlations, the dosage of
+          genes, differences between cancer types, beside baselines decoded the same way
 privacy   membership inference by five attacks, distances to training records, attribute inference
 """
 

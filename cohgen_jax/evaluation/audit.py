@@ -9,21 +9,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from cohgen_jax import rundir
 from cohgen_jax.checkpoint import write_json
 from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.evaluation.baselines import fit_baselines
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.generator import Generator
 from cohgen_jax.evaluation.of_run import MODELS, run_generators
+from cohgen_jax.run import Run, data_checksum, load_any_cohort
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.training.config import SolverConfig
 
 if TYPE_CHECKING:
-    from cohgen_jax.run import Run
+    from cohgen_jax.cohort import Cohort
 
-Analysis = Literal["privacy"]
+Analysis = Literal["raw_space", "privacy"]
 Progress = Callable[[int, int, str], None]
 
 
@@ -40,6 +42,10 @@ class AuditConfig:
     """Privacy: most training patients attacked, and most held-out ones."""
     attributes: tuple[str, ...] = ("stage", "gender")
     """Privacy: columns of the samples that an adversary would like to know, where there are any."""
+    synonyms: tuple[str, ...] = ()
+    """Raw space: further pairs FEATURE=GENE of names that measure the same gene."""
+    cohort: str = ""
+    """Raw space: where the cohort lies now; by default where it was when the run was trained."""
     consensus: Consensus = "stacked"
     solver: SolverConfig = SolverConfig()
     seed: int = 0
@@ -54,7 +60,20 @@ class AuditConfig:
             raise InputError(f"draws must be at least 2, got {self.draws}")
         if self.patients < 1:
             raise InputError(f"patients must be at least 1, got {self.patients}")
+        for pair in self.synonyms:
+            if pair.count("=") != 1 or not all(pair.split("=")):
+                raise InputError(f"synonyms must be like HER2=ERBB2, got {pair!r}")
         check_seed(self.seed)
+
+
+class _Material(NamedTuple):
+    """What an analysis works on."""
+
+    run: Run
+    config: AuditConfig
+    generators: dict[tuple[str, str], Generator]
+    cohort: Cohort | None
+    progress: Progress
 
 
 def audit_run(
@@ -64,33 +83,72 @@ def audit_run(
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
+    cohort = _cohort_of(run, config.cohort) if "raw_space" in config.analyses else None
     with rundir.locked(run.path):
         made = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         generators = {key: made[key] for key in made if key[0] in MODELS}
-        found = []
+        material, found = _Material(run, config, generators, cohort, progress), []
         for analysis in config.analyses:
-            found += _ANALYSES[analysis](run, generators, config, progress)
+            found += _ANALYSES[analysis](material)
             rundir.log(run.path, "audited", analysis=analysis)
     return found
 
 
-def _privacy(
-    run: Run, generators: dict[tuple[str, str], Generator], config: AuditConfig, progress: Progress
-) -> list[str]:
+def _cohort_of(run: Run, moved: str) -> Cohort:
+    """The tables that the run was trained on, checked."""
+    config = dataclasses.replace(run.config, cohort=moved or run.config.cohort)
+    cohort = load_any_cohort(config)
+    if data_checksum(cohort) != rundir.read_config(run.path)[rundir.DATA]:
+        raise InputError(
+            f"{config.cohort} is not, or no longer, what {run.path} was trained on: give the "
+            "folder that holds those tables with --cohort, or leave raw_space out of --analyses"
+        )
+    return cohort
+
+
+def _raw_space(of: _Material) -> list[str]:
+    from cohgen_jax.evaluation import audit_figures
+    from cohgen_jax.evaluation.raw_space import SYNONYMS, raw_space_of_run
+
+    assert of.cohort is not None
+    targets = {target for _, target in of.generators}
+    baselines = fit_baselines(of.run.latents, of.run.rows("train"), of.run.rows("val"))
+    found = raw_space_of_run(
+        of.run,
+        of.cohort,
+        of.generators | {key: own for key, own in baselines.items() if key[1] in targets},
+        num_draws=of.config.draws,
+        synonyms=SYNONYMS | dict(pair.split("=") for pair in of.config.synonyms),
+        seed=of.config.seed,
+        progress=of.progress,
+    )
+    for name, table in found._asdict().items():
+        if len(table):
+            write_table(table, of.run.path / "metrics" / f"raw_{name}")
+    _save(of.run, "raw_scores", audit_figures.raw_scores(found.scores))
+    if len(found.dosage):
+        _save(of.run, "raw_links", audit_figures.links(found.links, found.dosage))
+    methods = [m for m in dict.fromkeys(found.scores["method"]) if m != "train"]
+    lines = ["correlation of decoded and measured features over patients, median of features:"]
+    wide = found.scores.pivot(index="target", columns="method", values="r_mean")[methods]
+    return [*lines, wide.loc[list(dict.fromkeys(found.scores["target"]))].round(3).to_string()]
+
+
+def _privacy(of: _Material) -> list[str]:
     from cohgen_jax.evaluation import audit_figures
     from cohgen_jax.evaluation.privacy import STATEMENT, TARGET_AUC, privacy_of_run
 
     found = privacy_of_run(
-        run,
-        generators,
-        num_draws=config.draws,
-        patients=config.patients,
-        attributes=config.attributes,
-        seed=config.seed,
-        progress=progress,
+        of.run,
+        of.generators,
+        num_draws=of.config.draws,
+        patients=of.config.patients,
+        attributes=of.config.attributes,
+        seed=of.config.seed,
+        progress=of.progress,
     )
     for name, table in found._asdict().items():
-        write_table(table, run.path / "metrics" / f"privacy_{name}")
+        write_table(table, of.run.path / "metrics" / f"privacy_{name}")
     own = found.membership[found.membership["method"] != "nearest"]
     worst = own.loc[own["auc"].idxmax()]
     verdict = {
@@ -100,9 +158,9 @@ def _privacy(
         "members": int(worst["members"]),
         "statement": STATEMENT,
     }
-    write_json(run.path / "metrics" / "privacy.json", verdict)
-    _save(run, "privacy_membership", audit_figures.membership(found.membership))
-    _save(run, "privacy_distances", audit_figures.record_distances(found.distances))
+    write_json(of.run.path / "metrics" / "privacy.json", verdict)
+    _save(of.run, "privacy_membership", audit_figures.membership(found.membership))
+    _save(of.run, "privacy_distances", audit_figures.record_distances(found.distances))
     return [
         f"membership inference: worst AUC {worst['auc']:.3f} "
         f"({worst['auc_low']:.3f} to {worst['auc_high']:.3f}; {verdict['worst']}; "
@@ -117,4 +175,7 @@ def _save(run: Run, name: str, figure: Any) -> Path:
     return save(figure, run.path / "figures" / name)
 
 
-_ANALYSES: dict[str, Callable[..., list[str]]] = {"privacy": _privacy}
+_ANALYSES: dict[str, Callable[[_Material], list[str]]] = {
+    "raw_space": _raw_space,
+    "privacy": _privacy,
+}

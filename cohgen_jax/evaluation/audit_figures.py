@@ -81,3 +81,82 @@ def record_distances(table: pd.DataFrame) -> Figure:
             panel.set_xticks(range(len(targets)), targets)
         top_legend(figure, left)
     return figure
+
+
+RAW_SCORES = {
+    "r_mean": "correlation with\nthe measured value",
+    "structure": "feature correlations\nkept (r)",
+    "effects_r": "differences between\ncancer types kept (r)",
+}
+
+
+def raw_scores(table: pd.DataFrame) -> Figure:
+    """metrics/raw_scores.csv: how much of the tables is kept, by method and target.
+
+    The short lines are real latents decoded (black) and other real patients (grey).
+    """
+    targets, methods = list(dict.fromkeys(table["target"])), list(dict.fromkeys(table["method"]))
+    methods = [m for m in methods if m not in ("train", "reconstruction")]
+    with house_style():
+        figure, axes = panels(1, len(RAW_SCORES), width=2.9, height=2.9)
+        for panel, (score, label) in zip(axes[0], RAW_SCORES.items(), strict=True):
+            values = table.pivot(index="target", columns="method", values=score).loc[targets]
+            for i, method in enumerate(methods):
+                at = np.arange(len(targets)) + (i - (len(methods) - 1) / 2) * 0.11
+                colour, mark = method_colour(method, methods), method_marker(method)
+                panel.plot(at, values[method], mark, color=colour, ms=4, label=method_label(method))
+            for i, target in enumerate(targets):
+                for name, colour, text in (
+                    ("reconstruction", BLACK, "Real latents decoded"),
+                    ("train", GREY, "Other real patients"),
+                ):
+                    value = values.loc[target, name]
+                    once = text if i == 0 else None
+                    panel.hlines(value, i - 0.42, i + 0.42, colour, linewidth=1, label=once)
+            panel.set_xticks(range(len(targets)), targets)
+            panel.set_ylabel(label)
+            panel.grid(axis="y")
+        top_legend(figure, *axes[0])
+    return figure
+
+
+def links(table: pd.DataFrame, summary: pd.DataFrame, method: str = "coherent") -> Figure:
+    """metrics/raw_links.csv and raw_dosage.csv: the correlation of two measurements of each gene,
+    in real data (across) and with one of the two generated (up), one panel a generated side.
+
+    The pair of modalities with most genes is shown; on the diagonal the link is kept.
+    """
+    own = summary[summary["method"] == method]
+    widest = own.loc[own["genes"].idxmax()]
+    pair = table[(table["a"] == widest["a"]) & (table["b"] == widest["b"])]
+    sides = list(dict.fromkeys(pair["generated"]))
+    with house_style():
+        figure, axes = panels(1, len(sides), width=3.4, height=3.4)
+        for panel, side in zip(axes[0], sides, strict=True):
+            shown = pair[(pair["generated"] == side) & (pair["method"] == method)]
+            kept = own[(own["generated"] == side) & (own["a"] == widest["a"])]
+            kept = kept[kept["b"] == widest["b"]].iloc[0]
+            panel.plot([-1, 1], [-1, 1], color=GREY, linewidth=0.8)
+            panel.plot(
+                shown["r_real"], shown["r"], ".", ms=3, alpha=0.6, color=method_colour(method)
+            )
+            named = shown.assign(size=shown["r_real"].abs()).nlargest(6, "size")
+            for _, row in named.iterrows():
+                panel.annotate(row["gene"], (row["r_real"], row["r"]), fontsize=6)
+            other = widest["b"] if side == widest["a"] else widest["a"]
+            panel.set_title(f"{side} generated, {other} real")
+            panel.set_xlabel("correlation in real data")
+            panel.set_ylabel("correlation with generated data")
+            panel.text(
+                0.03,
+                0.97,
+                f"{len(shown)} genes, agreement r = {kept['agreement']:.2f}\n"
+                f"(other real patients: {kept['agreement_train']:.2f})",
+                transform=panel.transAxes,
+                va="top",
+                fontsize=7,
+            )
+            low = min(shown["r_real"].min(), shown["r"].min()) - 0.05
+            high = max(shown["r_real"].max(), shown["r"].max()) + 0.05
+            panel.set(xlim=(low, high), ylim=(low, high))
+    return figure

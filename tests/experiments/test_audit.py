@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -39,10 +40,40 @@ def test_privacy_audit_of_a_run(command, own_run):
         assert (own_run / "figures" / f"{name}.svg").exists()
 
 
+def test_raw_space_of_a_run(command, own_run, cohort_dir, tmp_path):
+    """What is decoded from real latents is near the tables; four epochs of training are not."""
+    moved = shutil.copytree(cohort_dir, tmp_path / "moved")
+    asked = ("audit", "--run", own_run, "--analyses", "raw_space", "--draws", "3")
+    outcome = command(*asked, "--targets", "cna", "rppa", "--cohort", moved)
+    assert outcome.status == 0, outcome.err
+    metrics = own_run / "metrics"
+    scores = pd.read_csv(metrics / "raw_scores.csv").set_index(["target", "method"])
+    for target in ("cna", "rppa"):
+        kept = scores.loc[target]
+        others = ["coherent", "multi", "ridge", "kernel_ridge", "nearest", "gaussian"]
+        assert kept.loc["reconstruction", "r_mean"] > max(0.5, *kept.loc[others, "r_mean"])
+        assert kept.loc["train", "structure"] > 0.3
+    links = pd.read_csv(metrics / "raw_links.csv")
+    assert set(links["generated"]) == {"cna"}  # rppa measures no gene under the names of the others
+    assert links["gene"].nunique() == 24
+    real = links.query("method == 'reconstruction'")
+    assert np.corrcoef(real["r"], real["r_real"])[0, 1] > 0.8
+    assert (own_run / "figures" / "raw_links.svg").exists()
+    assert "reconstruction" in outcome.out
+
+    table = pd.read_parquet(moved / "cna.parquet")
+    table.iloc[0, 0] += 1
+    table.to_parquet(moved / "cna.parquet")
+    said = command(*asked, "--cohort", moved).refused()
+    assert str(moved) in said
+    assert "--cohort" in said
+
+
 def test_audits_that_cannot_be_are_refused(command, own_run):
     before = sorted(own_run.rglob("*"))
     said = command("audit", "--run", own_run, "--targets", "protein").refused()
     assert "protein" in said
     assert MODALITIES[0] in said
     assert "patients" in command("audit", "--run", own_run, "--patients", "0").refused()
+    assert "HER2=ERBB2" in command("audit", "--run", own_run, "--synonyms", "HER2").refused()
     assert sorted(own_run.rglob("*")) == before

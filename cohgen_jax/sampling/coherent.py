@@ -37,7 +37,7 @@ from cohgen_jax.sampling.specialize import (
     fold,
     form_of,
 )
-from cohgen_jax.schedule import Schedule, eps_from
+from cohgen_jax.schedule import Schedule, eps_from, x_0_from
 from cohgen_jax.solvers import Solver, reverse_process
 
 
@@ -88,6 +88,7 @@ def coherent_sample(
     num_draws: int = 1,
     first_draw: int = 0,
     consensus: Consensus = "mean",
+    temperature: float = 1.0,
     rejection: Rejection | None = None,
     sample_ids: jax.Array | None = None,
     keep_trajectory: bool = False,
@@ -110,6 +111,9 @@ def coherent_sample(
       num_draws: R, the draws first_draw .. first_draw + R - 1 of each sample.
       consensus: how the models' predictions become one (sampling/consensus.py): 'mean', 'loss'
         (softmax of 1 / `bank.losses`), 'product', or 'stacked' (needs `bank.moments`).
+      temperature: 1 for draws of the posterior, 0 for its mean m, between them m + temperature
+        (draw - m): spread scaled exactly, whatever the posterior. m is x_0 predicted from x_T = 0,
+        where nothing of x_0 is left in x_T; networks that predict the noise do not know it there.
       rejection: redraw draws whose models disagree too long; None accepts every draw.
       sample_ids: int array [N] that names the samples to the random generator (default
         0..N-1). Give a sample the same id in two calls and it gets the same noise.
@@ -145,6 +149,13 @@ def coherent_sample(
         raise InputError(f"num_draws must be at least 1, got {num_draws}")
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if not 0 <= temperature <= 1:
+        raise InputError(f"temperature must lie in [0, 1], got {temperature}")
+    if temperature != 1 and bank.predicts == "eps":
+        raise InputError(
+            "networks that predict eps do not give the posterior mean in one evaluation: "
+            "temperature must be 1 (train with diffusion.predicts v)"
+        )
     if recorded is not None and rejection is not None:
         raise InputError("recorded noise replays one chain: it cannot be combined with rejection")
     num_devices = mesh.size if mesh else 1
@@ -183,6 +194,7 @@ def coherent_sample(
         first_draw,
         plan,
         recorded,
+        None if temperature == 1 else jnp.float32(temperature),
         static=_Static(
             schedule,
             solver,
@@ -225,15 +237,28 @@ class _Ready(NamedTuple):
     levels: tuple  # (tables, signal, noise, weights by pattern): leaves [S, ...]
     pattern: jax.Array  # [N]
     pairs: jax.Array  # [N, K]
+    temperature: jax.Array | None  # scalar; None is 1
 
 
 @functools.partial(jax.jit, static_argnames="static")
 def _sample(
-    key, bank, conds, present, weights, sample_ids, first_draw, plan, recorded, *, static: _Static
+    key,
+    bank,
+    conds,
+    present,
+    weights,
+    sample_ids,
+    first_draw,
+    plan,
+    recorded,
+    temperature,
+    *,
+    static: _Static,
 ) -> Samples:
     block = functools.partial(_sample_block, static=static)
     noise = None if recorded is None else tuple(recorded)
-    arguments = (key, bank, conds, present, weights, sample_ids, first_draw, plan, noise)
+    head = (key, bank, conds, present, weights, sample_ids, first_draw, plan)
+    arguments = (*head, noise, temperature)
     if static.mesh is None:
         return block(*arguments)
     # Every device runs its own samples, redraws included, as if it were alone.
@@ -246,7 +271,7 @@ def _sample(
         in_specs=(
             *(everyone, everyone, rows, rows),
             Weights(everyone, rows, rows),
-            *(rows, everyone, rows, noise_axes),
+            *(rows, everyone, rows, noise_axes, everyone),
         ),
         out_specs=draws,
         check_vma=False,
@@ -263,12 +288,13 @@ def _sample_block(
     first_draw,
     plan: Dispatch,
     recorded,
+    temperature,
     *,
     static: _Static,
 ) -> Samples:
     """All samples of one device."""
     with jax.default_matmul_precision("tensorfloat32" if static.precision == "tf32" else "highest"):
-        ready = _make_ready(bank, conds, present, weights, static)
+        ready = _make_ready(bank, conds, present, weights, temperature, static)
         if recorded is None:
             draw_ids = first_draw + jnp.arange(static.num_draws)
             draw_keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(draw_ids)
@@ -290,7 +316,9 @@ def _sample_block(
     )
 
 
-def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -> _Ready:
+def _make_ready(
+    bank: Bank, conds, present, weights: Weights, temperature, static: _Static
+) -> _Ready:
     mask = present.astype(jnp.float32)
     loops, patients, tables = [], [], []
     for group in bank.groups:
@@ -315,7 +343,7 @@ def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -
         jnp.asarray(np.sqrt(1 - alpha_bar), jnp.float32),
         weights.table,
     )
-    return _Ready(loops, patients, levels, weights.pattern, weights.pairs)
+    return _Ready(loops, patients, levels, weights.pattern, weights.pairs, temperature)
 
 
 def _form(group, static: _Static):
@@ -344,7 +372,6 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
     """One chain for each draw and sample: initial [R, N, D]."""
     plan = jax.tree.map(lambda leaf: leaf[0], plan)  # this device's
     pairs = jnp.where(plan.taken, jnp.take_along_axis(ready.pairs, plan.models, axis=1), 0)
-    num_draws, _, dim = initial.shape
     patients = [  # by slot: leaves [K_g, J_g, ...]
         jax.tree.map(lambda leaf, rows=rows: jax.vmap(lambda own, r: own[r])(leaf, rows), leaves)
         for leaves, rows in zip(ready.patients, plan.rows, strict=True)
@@ -362,7 +389,7 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
                 return form.denoise(module, loop, row, patient, x[:, rows])
 
             out = jax.vmap(one_model)(*parts)  # [K_g, R, J_g, D]
-            slots.append(jnp.moveaxis(out, 1, 2).reshape(-1, num_draws, dim))
+            slots.append(jnp.moveaxis(out, 1, 2).reshape(-1, len(x), x.shape[-1]))
         out = jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)  # [P, R, N, D]
         eps = eps_from(bank.predicts, out, x[None], signal, level_noise)
         # Of each sample its pattern's weights, of those its own models'.
@@ -370,6 +397,14 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
             plan.taken[..., None], table[ready.pattern[:, None], plan.models], 0
         )  # [N, P, D]
         return combine(eps, weights, level_noise * x), disagreement(eps, pairs)
+
+    def tempered(draws):
+        if ready.temperature is None:
+            return draws
+        first = jax.tree.map(lambda leaf: leaf[0], ready.levels)
+        eps, _ = predict(jnp.zeros_like(draws[:1]), first)
+        mean = x_0_from("eps", eps, jnp.zeros_like(eps), first[1], first[2])
+        return mean + ready.temperature * (draws - mean)
 
     threshold = static.rejection.cos_threshold if static.rejection else jnp.inf
     run = functools.partial(
@@ -379,7 +414,9 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
         draws, steps = run()
         above = (steps > threshold).astype(jnp.float32)
         trajectory = jnp.moveaxis(steps, 0, -1)
-        return _Chains(draws, jnp.mean(steps, axis=0), jnp.mean(above, axis=0), trajectory)
+        return _Chains(
+            tempered(draws), jnp.mean(steps, axis=0), jnp.mean(above, axis=0), trajectory
+        )
 
     def add(total, step):
         return total[0] + step, total[1] + (step > threshold).astype(jnp.int32)
@@ -387,7 +424,7 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
     zero = jnp.zeros(initial.shape[:2], jnp.float32)
     draws, (total, above) = run(summary=((zero, zero.astype(jnp.int32)), add))
     count = static.solver.num_steps
-    return _Chains(draws, total / count, above.astype(jnp.float32) / count, None)
+    return _Chains(tempered(draws), total / count, above.astype(jnp.float32) / count, None)
 
 
 def _redraw_rejected(first: _Chains, keys, bank, ready: _Ready, static: _Static):

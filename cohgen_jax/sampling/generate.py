@@ -45,6 +45,7 @@ def bank_generator(
     schedule: Schedule,
     solver: Solver,
     consensus: Consensus = "mean",
+    temperature: float = 1.0,
     rejection: Rejection | None = None,
     precision: Precision = "float32",
 ) -> Generator:
@@ -68,6 +69,7 @@ def bank_generator(
             schedule=schedule,
             solver=solver,
             consensus=consensus,
+            temperature=temperature,
             rejection=rejection,
             precision=precision,
         )
@@ -87,6 +89,7 @@ def sample_rows(
     schedule: Schedule,
     solver: Solver,
     consensus: Consensus = "mean",
+    temperature: float = 1.0,
     rejection: Rejection | None = None,
     sample_ids: np.ndarray | None = None,
     keep_trajectory: bool = False,
@@ -131,6 +134,7 @@ def sample_rows(
                 num_draws=draws,
                 first_draw=first,
                 consensus=consensus,
+                temperature=temperature,
                 rejection=rejection,
                 sample_ids=jnp.asarray(ids[rows], jnp.uint32),
                 keep_trajectory=keep_trajectory,

@@ -12,10 +12,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jax.typing import ArrayLike
 
-from cohgen_jax.evaluation.metrics import draw_variance, spread_error
+from cohgen_jax.evaluation.metrics import draw_variance, posterior_mean_mse
 
 
 def crps(draws: ArrayLike, real: ArrayLike) -> jax.Array:
@@ -61,47 +60,46 @@ def ranks(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     return jnp.sum(draws < real[None], axis=0)
 
 
-def rank_histogram(draws: ArrayLike, real: ArrayLike) -> pd.DataFrame:
-    """Columns rank (0 .. R) and share of the true values that have it; all 1/(R + 1) when honest.
+def rank_shares(draws: ArrayLike, real: ArrayLike) -> jax.Array:
+    """Share of the true values that have rank 0 .. R: [R + 1], all 1/(R + 1) when honest.
 
-    A bowl says that draws are too close together, a hill too far apart, a slope that they are
-    shifted (Hamill 2001, Mon. Weather Rev. 129:550): the draws' PIT histogram.
+    The draws' PIT histogram: a bowl says that draws are too close together, a hill too far apart, a
+    slope that they are shifted (Hamill 2001, Mon. Weather Rev. 129:550).
     """
-    num = len(draws) + 1
-    counts = np.bincount(np.asarray(ranks(draws, real)).ravel(), minlength=num)
-    return pd.DataFrame({"rank": np.arange(num), "share": counts / counts.sum()})
+    own = ranks(draws, real).ravel()
+    return jnp.bincount(own, length=len(draws) + 1) / own.size
 
 
-def reliability_curve(draws: ArrayLike, real: ArrayLike) -> pd.DataFrame:
-    """Coverage of every central interval that R draws can make without interpolation.
+def exact_levels(num_draws: int) -> np.ndarray:
+    """Levels of the central intervals that R draws make without interpolation, increasing.
 
     The interval between the j-th smallest and the j-th largest draw holds an exchangeable truth
-    with chance (R + 1 - 2 j) / (R + 1), column `nominal`; `observed` is the share that it holds.
+    with chance (R + 1 - 2 j) / (R + 1), for j = 1 .. R / 2.
     """
-    num = len(draws)
-    counts = rank_histogram(draws, real)["share"].to_numpy()
-    inside = [counts[j : num + 1 - j].sum() for j in range(1, num // 2 + 1)]
-    nominal = [(num + 1 - 2 * j) / (num + 1) for j in range(1, num // 2 + 1)]
-    return pd.DataFrame({"nominal": nominal, "observed": inside})[::-1].reset_index(drop=True)
+    return (num_draws + 1 - 2 * np.arange(num_draws // 2, 0, -1)) / (num_draws + 1)
 
 
-def calibration_scores(draws: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    """One row of metrics/calibration.csv, from R >= 2 draws [R, N, D] and the truth [N, D].
+def coverages(shares: ArrayLike) -> jax.Array:
+    """Observed coverage at `exact_levels`, from `rank_shares`."""
+    shares = jnp.asarray(shares)
+    num = len(shares)
+    return jnp.stack([shares[j : num - j].sum() for j in range((num - 1) // 2, 0, -1)])
+
+
+def calibration_scores(draws: ArrayLike, real: ArrayLike) -> dict[str, jax.Array]:
+    """Scores of R >= 2 draws [R, N, D] against the truth [N, D]; may be called inside `jax.jit`.
 
     crps               mean over samples and features
     variogram_score    mean over samples
     spread             sharpness: root mean square standard deviation of the draws
     error              root mean square error of the posterior mean, finite draws removed
-    spread_error       spread / error, 1 when calibrated
-    calibration_error  mean |observed - nominal| of the reliability curve
+    calibration_error  mean |observed - nominal| of central intervals at `exact_levels`
     """
-    curve = reliability_curve(draws, real)
-    spread, ratio = float(jnp.sqrt(draw_variance(draws))), float(spread_error(draws, real))
+    gap = coverages(rank_shares(draws, real)) - exact_levels(len(draws))
     return {
-        "crps": float(jnp.mean(crps(draws, real))),
-        "variogram_score": float(jnp.mean(variogram_score(draws, real))),
-        "spread": spread,
-        "error": spread / ratio if np.isfinite(ratio) else 0.0,
-        "spread_error": ratio,
-        "calibration_error": float((curve["observed"] - curve["nominal"]).abs().mean()),
+        "crps": jnp.mean(crps(draws, real)),
+        "variogram_score": jnp.mean(variogram_score(draws, real)),
+        "spread": jnp.sqrt(draw_variance(draws)),
+        "error": jnp.sqrt(jnp.maximum(posterior_mean_mse(draws, real), 0)),
+        "calibration_error": jnp.mean(jnp.abs(gap)),
     }

@@ -19,6 +19,7 @@ import pandas as pd
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation import metrics
+from cohgen_jax.evaluation.calibration import calibration_scores, rank_shares
 from cohgen_jax.evaluation.distances import set_distances
 from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.manifold import manifold_metrics
@@ -29,9 +30,10 @@ DRAW_SCORES = (
     *("r2", "r2_sd", "r2_mean", "r2_inf"),
     *("mse", "mse_sd", "mse_mean"),
     *("cosine_distance", "cosine_distance_sd", "cosine_distance_mean"),
-    *("energy_score", "energy_score_se", "spread_error", "coverage80"),
+    *("energy_score", "energy_score_se", "crps", "variogram_score"),
+    *("spread", "error", "spread_error", "coverage80", "calibration_error"),
 )
-"""Columns of the table of conditions that come from metrics.py, in order."""
+"""Columns of the table of conditions that are scores of all draws, in order."""
 MIN_GROUP = 5
 """Groups of patients with fewer members are left out of the table by label."""
 
@@ -50,6 +52,10 @@ class Evaluation(NamedTuple):
     """One row a method, target and subset of sources."""
     by_label: pd.DataFrame
     """The same, split by label (cancer type); empty without labels."""
+    by_patient: pd.DataFrame
+    """One row a condition and patient: `row` of the latents and the columns of `score_patients`."""
+    ranks: pd.DataFrame
+    """One row a condition and rank of the truth among its draws: `rank` and `share`."""
 
 
 def source_label(sources: Iterable[str]) -> str:
@@ -71,7 +77,7 @@ def conditions(
 
 @jax.jit
 def _draw_scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
-    """All scores of metrics.py in one compiled program."""
+    """All scores of metrics.py and calibration.py in one compiled program."""
     mean = draws.mean(axis=0)
     energy = metrics.energy_score(draws, real)
     scores = {
@@ -83,7 +89,7 @@ def _draw_scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
         "energy_score_se": energy.std(ddof=1) / np.sqrt(real.shape[0]),
         "spread_error": metrics.spread_error(draws, real),
         "coverage80": metrics.interval_coverage(draws, real, 0.8),
-    }
+    } | calibration_scores(draws, real)
     for name in ("r2", "mse", "cosine_distance"):
         each = getattr(metrics, name)(draws, real)
         scores |= {name: each.mean(), f"{name}_sd": each.std(ddof=1)}
@@ -99,7 +105,8 @@ def score_draws(draws: np.ndarray, real: np.ndarray) -> dict[str, float]:
     cosine_distance_mean       of the mean of the R draws
     r2_inf                     of the posterior mean, finite-draw variance removed
     energy_score, _se          fair energy score, mean over patients, and its standard error
-    spread_error, coverage80   calibration ratio; share of values in the central 80 % interval
+    crps, variogram_score, spread, error, calibration_error: see calibration.py
+    spread_error, coverage80   spread / error; share of values in the central 80 % interval
     precision, recall, f1,
     density, manifold_coverage,
     energy_*, pointwise_*      of the first draw as a set (manifold.py, distances.py); NaN with
@@ -123,11 +130,37 @@ def score_draws(draws: np.ndarray, real: np.ndarray) -> dict[str, float]:
     return scores
 
 
+@jax.jit
+def _patient_scores(draws, real) -> dict[str, jax.Array]:
+    variance = jnp.var(draws, axis=0, ddof=1)
+    squared = (draws.mean(axis=0) - real) ** 2 - variance / draws.shape[0]
+    return {
+        "energy_score": metrics.energy_score(draws, real),
+        "error": squared.mean(axis=1),
+        "spread": jnp.sqrt(variance.mean(axis=1)),
+    }
+
+
+def score_patients(generated: Generated, real: np.ndarray) -> pd.DataFrame:
+    """What is known of each patient's forecast, and how it did; draws and truth without padding.
+
+    energy_score   fair energy score of the draws
+    error          mean squared error of the posterior mean over features, finite draws removed
+                   (negative at times)
+    spread         root mean square standard deviation of the draws
+    disagreement   of the denoisers, mean over draws
+    """
+    scores = _patient_scores(np.asarray(generated.draws, np.float32), np.asarray(real, np.float32))
+    table = pd.DataFrame({name: np.asarray(score) for name, score in scores.items()})
+    return table.assign(disagreement=np.asarray(generated.disagreement).mean(axis=0))
+
+
 def score_by_label(draws: np.ndarray, real: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """R2 within each label (missing labels are ignored), per feature about the global mean.
 
     Columns label, n, r2 (mean over single draws), r2_sd, r2_inf (posterior mean, finite-draw
-    variance removed). Labels of fewer than MIN_GROUP patients are left out.
+    variance removed), and spread_error and coverage80 of the label's patients. Labels of fewer
+    than MIN_GROUP patients are left out.
     """
     counts = pd.Series(labels).value_counts().sort_index()
     names = [label for label, count in counts.items() if count >= MIN_GROUP]
@@ -135,6 +168,7 @@ def score_by_label(draws: np.ndarray, real: np.ndarray, labels: np.ndarray) -> p
         return pd.DataFrame()
     members = np.stack([np.asarray(labels == label, np.float32) for label in names])
     each, posterior = _label_scores(draws, real, members)
+    honesty = _label_calibration(draws, real, members)
     return pd.DataFrame(
         {
             "label": names,
@@ -142,6 +176,7 @@ def score_by_label(draws: np.ndarray, real: np.ndarray, labels: np.ndarray) -> p
             "r2": each.mean(axis=0),
             "r2_sd": each.std(axis=0, ddof=1),
             "r2_inf": np.asarray(posterior),
+            **{name: np.asarray(values) for name, values in honesty.items()},
         }
     )
 
@@ -150,6 +185,18 @@ def score_by_label(draws: np.ndarray, real: np.ndarray, labels: np.ndarray) -> p
 def _label_scores(draws, real, members) -> tuple[jax.Array, jax.Array]:
     each = jnp.stack([metrics.r2_by_group(draw, real, members) for draw in draws])
     return each, metrics.r2_by_group(draws, real, members, finite_draws=True)
+
+
+@jax.jit
+def _label_calibration(draws, real, members) -> dict[str, jax.Array]:
+    """spread_error and coverage80 of metrics.py within each label [G]."""
+    variance = jnp.var(draws, axis=0, ddof=1).mean(axis=1)
+    squared = jnp.mean((draws.mean(axis=0) - real) ** 2, axis=1) - variance / draws.shape[0]
+    share = members / members.sum(axis=1, keepdims=True)
+    error = share @ squared
+    ratio = jnp.sqrt((share @ variance) / jnp.where(error > 0, error, 1.0))
+    inside = jnp.mean(metrics.inside_interval(draws, real, 0.8), axis=1)
+    return {"spread_error": jnp.where(error > 0, ratio, jnp.inf), "coverage80": share @ inside}
 
 
 def evaluate(
@@ -227,7 +274,7 @@ def evaluate(
         return [Generated(*part) for part in zip(*parts, strict=True)], seconds
 
     labels = None if labels is None else np.asarray(labels, object)
-    table, by_label = [], []
+    table, by_label, by_patient, rank_tables = [], [], [], []
     ahead: list[Generated] = []  # drawn, not yet scored
     seconds_a_row = 0.0
     for done, (method, condition) in enumerate(jobs):
@@ -251,16 +298,25 @@ def evaluate(
         scores["disagreement"] = float(np.mean(generated.disagreement))
         scores["seconds"] = seconds_a_row * len(used)
         table.append(key | scores)
+        own = Generated(values, generated.disagreement)
+        by_patient.append(score_patients(own, real).assign(row=used, **key))
+        shares = np.asarray(rank_shares(values, real))
+        rank_tables.append(pd.DataFrame({"rank": np.arange(len(shares)), "share": shares, **key}))
         if labels is not None:
             by_label.append(score_by_label(values, real, labels[used]).assign(**key))
         if keep is not None:
             keep(method, condition, used, generated)
     progress(len(jobs), len(jobs), "scored")
-    grouped = pd.concat(by_label, ignore_index=True) if by_label else pd.DataFrame()
-    if len(grouped):
-        first = ["method", "target", "sources", "num_sources", "label", "n"]
-        grouped = grouped[[*first, *(c for c in grouped if c not in first)]]
-    return Evaluation(pd.DataFrame(table), grouped)
+    parts = (_stacked_tables(tables) for tables in (by_label, by_patient, rank_tables))
+    return Evaluation(pd.DataFrame(table), *parts)
+
+
+def _stacked_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other, what identifies a row in front."""
+    stacked = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    first = ["method", "target", "sources", "num_sources", "label", "n", "row"]
+    first = [name for name in first if name in stacked]
+    return stacked[[*first, *(c for c in stacked if c not in first)]]
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> None:

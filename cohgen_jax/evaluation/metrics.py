@@ -129,7 +129,12 @@ def spread_error(draws: ArrayLike, real: ArrayLike) -> jax.Array:
 
 
 def interval_coverage(draws: ArrayLike, real: ArrayLike, level: float = 0.8) -> jax.Array:
-    """Share of true values inside the central `level` interval of their draws, in [0, 1] -> [].
+    """Share of true values inside the central `level` interval of their draws, in [0, 1] -> []."""
+    return jnp.mean(inside_interval(draws, real, level))
+
+
+def inside_interval(draws: ArrayLike, real: ArrayLike, level: float = 0.8) -> jax.Array:
+    """1 where the true value is inside the central `level` interval of its draws, else 0: [N, D].
 
     The bounds sit at positions p (R + 1), p = (1 -+ level) / 2, between the sorted draws (Weibull
     plotting positions), which makes the expected coverage `level` when truth and draws are
@@ -147,7 +152,7 @@ def interval_coverage(draws: ArrayLike, real: ArrayLike, level: float = 0.8) -> 
         return ordered[low] + (position - low) * (ordered[low + 1] - ordered[low])
 
     lower, upper = quantile((1 - level) / 2), quantile((1 + level) / 2)
-    return jnp.mean(((real >= lower) & (real <= upper)).astype(jnp.float32))
+    return ((real >= lower) & (real <= upper)).astype(jnp.float32)
 
 
 def r2_by_group(

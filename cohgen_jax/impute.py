@@ -1,14 +1,22 @@
-"""Missing modalities of new patients: tables with holes in, completed tables in raw units out."""
+"""Missing modalities of new patients: tables with holes in, completed tables in raw units out.
+
+The tables written are larger than those read, by the number of draws: patients are generated,
+decoded and written block by block, so that memory does not grow with what is written.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cohgen_jax.codec import Codec
 from cohgen_jax.codec.preprocess import standardise, unstandardise
@@ -22,6 +30,8 @@ from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.training.config import SolverConfig
 
 Method = Literal["coherent", "multi"]
+BLOCK_BYTES = 1 << 28
+"""Decoded values of a block of patients; decoding and writing them takes a few times that."""
 
 
 def impute_tables(
@@ -75,60 +85,71 @@ def impute_tables(
     for target in sorted(set(targets) - set(wanted)):
         tell(f"{target}: nobody lacks it, nothing was generated")
     out_dir.mkdir(parents=True, exist_ok=True)
-    written, disagreements = [], []
+    written: list[Path] = []
+    disagreements = []
 
     def advance(num: int, target: str) -> None:
         nonlocal done
         done += num
         progress(done, total, target)
 
-    def write(table: pd.DataFrame, name: str) -> None:
-        written.append(out_dir / f"{name}.parquet")
-        table.rename_axis("sample_id").to_parquet(written[-1])
-
     done, total = 0, sum(map(len, wanted.values()))
     streams = np.array([zlib.crc32(sample_id.encode()) for sample_id in ids], np.uint32)
     for target, rows in wanted.items():
-        m, codec, index = run.index(target), run.codecs[target], ids[rows]
+        m, codec = run.index(target), run.codecs[target]
+        bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
+        features, names = list(codec.features), (target, f"{target}_mean", f"{target}_sd")
+        disagreement, generated = np.zeros(len(ids)), np.zeros(len(ids), bool)
+        generated[rows] = True
+        everyone = np.flatnonzero(generated | present[:, m])
         progress(done, total, target)
-        samples = sample_rows(
-            run.coherent_bank(target) if method == "coherent" else run.multi_bank(target),
-            run.modalities,
-            z[rows],
-            present[rows],
-            seed + m,
-            num_draws,
-            schedule=schedule,
-            solver=chain,
-            consensus=consensus,
-            sample_ids=streams[rows],
-            on_chunk=lambda num, target=target: advance(num, target),
-        )
-        draws = codec.decode(np.asarray(samples.draws)[..., : codec.width])
-        sd = draws.std(axis=0, ddof=1) if num_draws > 1 else np.full_like(draws[0], np.nan)
-        observed = tables[target].drop(index, errors="ignore")
-        values, features = _filled(codec, observed), list(codec.features)
-        write(_stacked(draws, index, features), target)
-        for name, generated, kept in (
-            ("mean", draws.mean(axis=0), values),
-            ("sd", sd, np.zeros_like(values)),
-        ):
-            everyone = [*index, *observed.index]
-            completed = pd.DataFrame(np.concatenate([generated, kept]), everyone, features)
-            write(completed.sort_index(), f"{target}_{name}")
+        with contextlib.ExitStack() as stack:
+            files = [out_dir / f"{name}.parquet" for name in names]
+            draws_file, mean_file, sd_file = (stack.enter_context(_Parquet(f)) for f in files)
+            for block in _blocks(everyone, generated, num_draws, len(features)):
+                new, kept = block[generated[block]], ids[block[~generated[block]]]
+                draws = np.zeros((num_draws, 0, len(features)), np.float32)
+                if len(new):
+                    samples = sample_rows(
+                        bank,
+                        run.modalities,
+                        z[new],
+                        present[new],
+                        seed + m,
+                        num_draws,
+                        schedule=schedule,
+                        solver=chain,
+                        consensus=consensus,
+                        sample_ids=streams[new],
+                        on_chunk=lambda num, target=target: advance(num, target),
+                    )
+                    disagreement[new] = np.asarray(samples.disagreement).mean(axis=0)
+                    draws = codec.decode(np.asarray(samples.draws)[..., : codec.width])
+                    draws_file.write(_by_patient(draws, ids[new], features))
+                sd = draws.std(axis=0, ddof=1) if num_draws > 1 else np.full_like(draws[0], np.nan)
+                values = _filled(codec, tables[target].loc[kept])
+                for file, made, observed in (
+                    (mean_file, draws.mean(axis=0), values),
+                    (sd_file, sd, np.zeros_like(values)),
+                ):
+                    completed = np.concatenate([made, observed])
+                    table = pd.DataFrame(completed, [*ids[new], *kept], features)
+                    file.write(table.sort_index())
+        written += files
         disagreements.append(
             pd.DataFrame(
                 {
                     "modality": target,
                     "sources": [_sources(run, present[row], m) for row in rows],
-                    "disagreement": np.asarray(samples.disagreement).mean(axis=0),
+                    "disagreement": disagreement[rows],
                 },
-                index=index,
+                index=ids[rows],
             )
         )
         tell(f"{target}: {num_draws} draws for {len(rows)} patients, {len(features)} features")
     written.append(out_dir / "disagreement.csv")
-    pd.concat(disagreements).to_csv(written[-1])
+    with _whole(written[-1]) as partial:
+        pd.concat(disagreements).to_csv(partial)
     return written
 
 
@@ -203,16 +224,51 @@ def _sources(run: Run, present: np.ndarray, target: int) -> str:
     return "+".join(name for i, name in enumerate(run.modalities) if present[i] and i != target)
 
 
-def _stacked(draws: np.ndarray, index: pd.Index, features: list[str]) -> pd.DataFrame:
-    """Draws [R, n, F] as one table: column draw (0..R-1), then the features."""
+def _blocks(
+    everyone: np.ndarray, generated: np.ndarray, num_draws: int, num_features: int
+) -> list[np.ndarray]:
+    """`everyone` in runs whose tables, draws included, take about BLOCK_BYTES."""
+    rows = np.cumsum(np.where(generated[everyone], num_draws, 1))
+    block = rows * num_features * 4 // BLOCK_BYTES
+    return np.split(everyone, np.flatnonzero(np.diff(block)) + 1)
+
+
+def _by_patient(draws: np.ndarray, index: pd.Index, features: list[str]) -> pd.DataFrame:
+    """Draws [R, n, F] as one table, patient by patient: column draw (0..R-1), then the features."""
     num_draws, num_rows, _ = draws.shape
     table = pd.DataFrame(
-        draws.reshape(num_draws * num_rows, -1),
-        index=np.tile(index.to_numpy(), num_draws),
+        draws.swapaxes(0, 1).reshape(num_draws * num_rows, -1),
+        index=index.repeat(num_draws),
         columns=features,
     )
-    draw = pd.DataFrame({"draw": np.repeat(np.arange(num_draws), num_rows)}, index=table.index)
+    draw = pd.DataFrame({"draw": np.tile(np.arange(num_draws), num_rows)}, index=table.index)
     return pd.concat([draw, table], axis=1)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file to write: it gets its name when it is whole, and is gone if it does not become so."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class _Parquet(contextlib.ExitStack):
+    """A Parquet table written block by block, each a row group."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.partial = self.enter_context(_whole(path))
+        self.writer: pq.ParquetWriter | None = None
+
+    def write(self, block: pd.DataFrame) -> None:
+        table = pa.Table.from_pandas(block.rename_axis("sample_id"))
+        writer = self.writer or self.enter_context(pq.ParquetWriter(self.partial, table.schema))
+        writer.write_table(table)
+        self.writer = writer
 
 
 def _filled(codec: Codec, table: pd.DataFrame) -> np.ndarray:

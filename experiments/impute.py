@@ -3,11 +3,12 @@
     python experiments/impute.py --run runs/mine --input new_patients/ --out completed/ --draws 10
 
 `--input` is a folder of tables with holes, as for training. For every modality generated, `--out`
-gets `<modality>.parquet` (every draw: index sample_id, columns draw, then the features),
-`<modality>_mean.parquet` and `<modality>_sd.parquet` (the completed table: observed values as
-they are with sd 0, single missing cells filled as in training; mean and sd of the draws where
-generated) and `disagreement.csv` (1 - mean cosine between the models' predictions for each patient;
-1 where only one source speaks). A patient's draws depend on its sample id, its data and the seed.
+gets `<modality>.parquet` (every draw, patient by patient: index sample_id, columns draw, then the
+features), `<modality>_mean.parquet` and `<modality>_sd.parquet` (the completed table: observed
+values as they are with sd 0, single missing cells filled as in training; mean and sd of the draws
+where generated) and `disagreement.csv` (1 - mean cosine between the models' predictions for each
+patient; 1 where only one source speaks). A patient's draws depend on its sample id, its data and
+the seed. Tables are written block by block: memory grows with what is read, not with the draws.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
+from cohgen_jax import impute
 from cohgen_jax.errors import InputError
 from cohgen_jax.impute import impute_tables
 from cohgen_jax.run import open_run
@@ -47,8 +49,8 @@ def test_what_is_missing_is_generated_and_the_rest_kept(completed, new_tables):
         features = list(observed.columns)
         assert draws.index.name == mean.index.name == sd.index.name == "sample_id"
         assert list(draws.columns) == ["draw", *features]
-        assert list(draws.index) == ids * 3
-        assert list(draws["draw"]) == np.repeat([0, 1, 2], len(ids)).tolist()
+        assert list(draws.index) == np.repeat(ids, 3).tolist()
+        assert list(draws["draw"]) == [0, 1, 2] * len(ids)
         everyone = [f"N{i:02d}" for i in range(6)]
         assert list(mean.index) == list(sd.index) == everyone
         assert list(mean.columns) == list(sd.columns) == features
@@ -92,6 +94,9 @@ def test_a_patient_does_not_notice_who_else_is_there(completed, new_tables, tmp_
     monkeypatch.setattr(generate, "chains_at_once", lambda bank, device: 2)
     chunked = completed("--draws", 2, out="chunked")
     same(base, chunked, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(impute, "BLOCK_BYTES", 1)  # a patient at a time
+    same(base, completed("--draws", 2, out="blocks"), rtol=1e-4, atol=1e-4)
+    assert pq.ParquetFile(tmp_path / "blocks" / "cna_mean.parquet").num_row_groups == 6
     monkeypatch.undo()
 
     fewer = {m: t.drop("N01", errors="ignore") for m, t in new_tables.items()}
@@ -159,6 +164,22 @@ def test_extra_columns_and_tables_are_left_alone(completed, new_tables, tmp_path
     same(base, completed("--draws", 2, source=source, out="extra_out"))
     args = ("--run", run_dir, "--input", source, "--out", tmp_path / "told", "--draws", 1)
     assert "drugs is not a modality of this run" in command("impute", *args).err
+
+
+def test_a_table_has_its_name_only_when_it_is_whole(run_dir, new_dir, tmp_path, monkeypatch):
+    out, decode = tmp_path / "out", impute.Codec.decode
+
+    def full_disk(self, z):
+        if (out / "rnaseq_sd.parquet").exists():  # the next target
+            raise OSError("No space left on device")
+        return decode(self, z)
+
+    monkeypatch.setattr(impute.Codec, "decode", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        impute_tables(open_run(run_dir), new_dir, out, num_draws=1, consensus="mean")
+    names = sorted(file.name for file in out.iterdir())
+    assert names == [f"{m}{s}.parquet" for m in ("cna", "rnaseq") for s in ("", "_mean", "_sd")]
+    assert len(pd.read_parquet(out / "rnaseq_mean.parquet")) == 6
 
 
 # ---- refused ----------------------------------------------------------------------------------

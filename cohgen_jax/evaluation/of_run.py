@@ -19,10 +19,11 @@ from cohgen_jax.evaluation import distances
 from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
 from cohgen_jax.evaluation.generator import Generated, Generator
+from cohgen_jax.evaluation.honesty import Honesty, honesty_of, temperature_rows, write_honesty
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
 from cohgen_jax.schedule import Schedule
-from cohgen_jax.solvers import Solver
+from cohgen_jax.solvers import Solver, ddim
 from cohgen_jax.training.config import SolverConfig
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ OTHER_RULES: dict[str, Consensus] = {
 }
 """The same single-condition models under other rules of consensus than the evaluation's own."""
 KNOWN = (*MODELS, *OTHER_RULES, *BASELINES)
+REPORTED = {
+    "consensus_verdicts": "Consensus against its best member, counted",
+    "consensus_against_members": "Consensus against its best member",
+    "uncertainty": "Does spread or disagreement predict the error?",
+    "temperature": "Between draws and the posterior mean",
+}
+"""Tables of honesty.py that the report shows, and their headings."""
 REPEATS = 200
 """Pairs of random subsets in a null distribution."""
 
@@ -113,6 +121,8 @@ def evaluate_run(
             for target in targets
         }
         full = len(run.modalities) - 1
+        means = _posterior_means(run, config.consensus)
+        tempered: list[pd.DataFrame] = []
         shown: dict[tuple[str, str], np.ndarray] = {}
 
         def keep(method: str, condition: Condition, rows: np.ndarray, generated: Generated) -> None:
@@ -121,6 +131,7 @@ def evaluate_run(
             is_full = len(condition.sources) == full
             if is_full:
                 shown[method, condition.target] = generated.draws[0]
+                tempered.extend(_tempered(run, config, means, method, condition, rows, generated))
             if config.keep_generated == "all" or (config.keep_generated == "full" and is_full):
                 _write_generated(run, method, condition, rows, generated)
 
@@ -140,12 +151,70 @@ def evaluate_run(
         write_table(result.conditions, run.path / "metrics" / "fidelity")
         if len(result.by_label):
             write_table(result.by_label, run.path / "metrics" / "fidelity_by_cancer_type")
+        rules = [m for m in config.methods if m == "coherent" or m in OTHER_RULES]
+        honesty = honesty_of(result, tempered, rules)
+        write_honesty(honesty, result, run.samples.index, run.path / "metrics")
         nulls = _null_distributions(run, run.rows(config.split), shown, targets)
         write_table(nulls, run.path / "metrics" / "null_distributions")
         write_json(run.path / "metrics" / "evaluation.json", dataclasses.asdict(config))
         rundir.log(run.path, "evaluated", split=config.split, conditions=len(result.conditions))
-        _report(run, config, result, nulls, shown, targets)
+        _report(run, config, result, honesty, nulls, shown, targets)
     return result
+
+
+def _posterior_means(run: Run, consensus: Consensus) -> dict[str, Callable[..., Generator]]:
+    """Method -> generator of the posterior mean of a target: one step at temperature 0."""
+    if run.config.diffusion.predicts == "eps":
+        return {}  # which is not to be had from one evaluation
+    schedule = run.config.diffusion.build()
+    common: dict[str, Any] = {
+        "schedule": schedule,
+        "solver": ddim(schedule, 1),
+        "temperature": 0.0,
+    }
+    return {
+        "coherent": lambda target: bank_generator(
+            lambda sources: run.coherent_bank(target, sources),
+            run.modalities,
+            target,
+            consensus=consensus,
+            **common,
+        ),
+        "multi": lambda target: bank_generator(
+            lambda sources: run.multi_bank(target), run.modalities, target, **common
+        ),
+    }
+
+
+def _tempered(
+    run: Run,
+    config: EvaluationConfig,
+    means: dict[str, Callable[..., Generator]],
+    method: str,
+    condition: Condition,
+    rows: np.ndarray,
+    generated: Generated,
+) -> list[pd.DataFrame]:
+    """Scores between draws and posterior mean; none where the mean is not to be had."""
+    if method not in means:
+        return []
+    t = run.index(condition.target)
+    width = int(run.latents.widths[t])
+    shown = np.zeros((len(rows), len(run.modalities)), bool)
+    shown[:, [run.index(source) for source in condition.sources]] = True
+    mean = means[method](condition.target)(run.latents.z[rows], shown, 1, config.seed).draws[0]
+    table = temperature_rows(
+        np.asarray(generated.draws)[..., :width], mean[:, :width], run.latents.z[rows, t, :width]
+    )
+    key = {
+        "method": method,
+        "target": condition.target,
+        "sources": condition.label,
+        "num_sources": len(condition.sources),
+    }
+    for column, (name, value) in enumerate(key.items()):
+        table.insert(column, name, value)
+    return [table]
 
 
 def _write_generated(
@@ -243,6 +312,7 @@ def _report(
     run: Run,
     config: EvaluationConfig,
     result: Evaluation,
+    honesty: Honesty,
     nulls: pd.DataFrame,
     shown: dict[tuple[str, str], np.ndarray],
     targets: Sequence[str],
@@ -268,6 +338,8 @@ def _report(
     ):
         figure = figures.score_bars(result.conditions, run.modalities, score, baselines=baselines)
         add(figure, score, caption)
+    for name, figure, caption in honesty.figures():
+        add(figure, name, caption)
     for kind in run.models:
         history = pd.read_csv(run.path / "metrics" / f"history_{kind}.csv")
         models = [
@@ -311,6 +383,9 @@ def _report(
     tables = {"Every condition": result.conditions}
     if len(result.by_label):
         tables["By cancer type"] = result.by_label
+    for name, heading in REPORTED.items():
+        if len(honesty.tables[name]):
+            tables[heading] = honesty.tables[name]
     tables["Distances between sets, beside what chance gives"] = nulls
     splits = run.samples["split"].value_counts()
     return write_report(

@@ -1,0 +1,128 @@
+"""Tables that say how far generated data can be trusted, from an evaluation and its draws.
+
+metrics/reliability.csv                 promised and observed coverage of central intervals
+metrics/rank_histogram.csv              ranks of the truth among its draws
+metrics/uncertainty.csv                 does spread or disagreement predict the error?
+metrics/risk_coverage.csv               error against the share of patients kept
+metrics/by_patient.parquet              scores of every patient in every condition
+metrics/consensus_against_members.csv   each consensus, paired with its best member
+metrics/consensus_verdicts.csv          the same, counted
+metrics/temperature.csv                 scores between draws and the posterior mean
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cohgen_jax.evaluation import metrics
+from cohgen_jax.evaluation.calibration import coverages, exact_levels
+from cohgen_jax.evaluation.fidelity import Evaluation, write_table
+from cohgen_jax.evaluation.paired import against_members, count_verdicts
+from cohgen_jax.evaluation.uncertainty import KEY, uncertainty_tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class Honesty(NamedTuple):
+    tables: dict[str, pd.DataFrame]
+    """File name -> table."""
+
+    def figures(self) -> Iterator[tuple[str, Figure, str]]:
+        """(name, figure, caption) of the conditions that use all sources."""
+        from cohgen_jax.evaluation import calibration_figures as figures
+
+        made = (
+            (
+                "reliability",
+                figures.reliability_curves,
+                "Coverage that central intervals promise and keep, from all sources.",
+            ),
+            (
+                "rank_histogram",
+                figures.rank_histograms,
+                "Rank of the true value among its draws, from all sources: level when honest.",
+            ),
+            (
+                "risk_coverage",
+                figures.risk_coverage_curves,
+                "Error when only the patients of least spread (lines) or disagreement (dashes) "
+                "are kept, from all sources.",
+            ),
+            (
+                "temperature",
+                figures.temperature_curves,
+                "The published score, R2 of single draws, between the posterior mean "
+                "(temperature 0) and calibrated draws (1).",
+            ),
+        )
+        for name, draw, caption in made:
+            table = self.tables.get(name)
+            if table is not None and len(table):
+                full = table[table["num_sources"] == table["num_sources"].max()]
+                yield name, draw(full), caption
+
+
+def temperature_rows(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> pd.DataFrame:
+    """Scores of m + temperature (draw - m) at `TEMPERATURES`. draws [R, N, D]; mean, real [N, D].
+
+    r2 is that of single draws, which falls as R2_inf - temperature^2 s^2 / SS_tot.
+    """
+    rows = []
+    for temperature in TEMPERATURES:
+        own = mean + temperature * (draws - mean)
+        rows.append(
+            {
+                "temperature": temperature,
+                "r2": float(np.mean(metrics.r2(own, real))),
+                "energy_score": float(np.mean(metrics.energy_score(own, real))),
+                "spread_error": float(metrics.spread_error(own, real)),
+                "coverage80": float(metrics.interval_coverage(own, real, 0.8)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def honesty_of(result: Evaluation, tempered: list[pd.DataFrame], rules: list[str]) -> Honesty:
+    """Everything that follows from the scores. rules: methods of consensus."""
+    uncertainty, risk = uncertainty_tables(result.by_patient)
+    comparison = against_members(result.by_patient, rules)
+    return Honesty(
+        {
+            "reliability": _reliability(result.ranks),
+            "rank_histogram": result.ranks,
+            "uncertainty": uncertainty,
+            "risk_coverage": risk,
+            "consensus_against_members": comparison,
+            "consensus_verdicts": count_verdicts(comparison) if len(comparison) else comparison,
+            "temperature": pd.concat(tempered, ignore_index=True) if tempered else pd.DataFrame(),
+        }
+    )
+
+
+def write_honesty(honesty: Honesty, result: Evaluation, samples: pd.Index, folder: Path) -> None:
+    """Write all tables. samples: the ids of the latents' rows."""
+    for name, table in honesty.tables.items():
+        if len(table):
+            write_table(table, folder / name)
+    named = result.by_patient.assign(sample_id=samples[result.by_patient["row"]])
+    named.drop(columns="row").to_parquet(folder / "by_patient.parquet", index=False)
+
+
+def _reliability(ranks: pd.DataFrame) -> pd.DataFrame:
+    curves = []
+    for key, table in ranks.groupby(KEY, sort=False):
+        shares = table.sort_values("rank")["share"].to_numpy()
+        curve = pd.DataFrame(
+            {"nominal": exact_levels(len(shares) - 1), "observed": np.asarray(coverages(shares))}
+        )
+        curves.append(curve.assign(**dict(zip(KEY, key, strict=True))))
+    table = pd.concat(curves, ignore_index=True)
+    return table[[*KEY, "nominal", "observed"]]

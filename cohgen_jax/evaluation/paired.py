@@ -1,0 +1,71 @@
+"""Does a consensus pay? Against the best of its members, on the same patients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+VERDICTS = ("better", "within_1_se", "worse")
+
+
+def against_members(by_patient: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    """Each consensus of two sources or more, paired with the best single source of its subset.
+
+    by_patient: from `evaluate`. methods: rules of consensus. A source alone has as many forecasts
+    as there are rules; its best one is the member, and the best member is chosen on the very
+    patients of the comparison, which favours it.
+
+    Columns method, target, sources, num_sources, n; best_member and member_method; energy_score of
+    the consensus and member_energy_score; difference (positive: the consensus is worse), its
+    standard error se over patients, and verdict: better or worse by more than one se, or within.
+    """
+    scores = by_patient[by_patient["method"].isin(methods)]
+    alone = scores[scores["num_sources"] == 1]
+    singles = {
+        key: table.set_index("row")["energy_score"]
+        for key, table in alone.groupby(["target", "sources", "method"], sort=False)
+    }
+    rows = []
+    joint = scores[scores["num_sources"] > 1]
+    for (method, target, sources), table in joint.groupby(
+        ["method", "target", "sources"], sort=False
+    ):
+        own = table.set_index("row")["energy_score"]
+        members = {
+            (source, rule): single.loc[own.index]
+            for (of, source, rule), single in singles.items()
+            if of == target and source in sources.split("+")
+        }
+        if not members:
+            continue
+        best = min(members, key=lambda name: members[name].mean())
+        paired = own - members[best]
+        difference, se = paired.mean(), paired.std(ddof=1) / np.sqrt(len(paired))
+        rows.append(
+            {
+                "method": method,
+                "target": target,
+                "sources": sources,
+                "num_sources": table["num_sources"].iloc[0],
+                "n": len(own),
+                "best_member": best[0],
+                "member_method": best[1],
+                "energy_score": own.mean(),
+                "member_energy_score": members[best].mean(),
+                "difference": difference,
+                "se": se,
+                "verdict": VERDICTS[int(difference > -se) + int(difference > se)],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def count_verdicts(comparison: pd.DataFrame) -> pd.DataFrame:
+    """Of each method: comparisons, how many of each verdict, and the worst difference in se."""
+    in_se = comparison["difference"] / comparison["se"]
+    counts = pd.crosstab(comparison["method"], comparison["verdict"]).reindex(
+        index=list(dict.fromkeys(comparison["method"])), columns=list(VERDICTS), fill_value=0
+    )
+    counts.insert(0, "comparisons", counts.sum(axis=1))
+    counts["worst_in_se"] = in_se.groupby(comparison["method"]).max()
+    return counts.rename_axis(columns=None).reset_index()

@@ -39,6 +39,9 @@ class ExperimentConfig:
     test_fraction: float = 0.15
     """Shares of the patients held out, where the cohort has no `split` of its own."""
     split_seed: int = 42
+    exclude: tuple[str, ...] = ()
+    """COLUMN=VALUE, as cancer_type=KIRC: patients kept out of train, val and test, set aside to see
+    what the models do with a kind of patient that they have never met."""
     max_missing: float = 0.10
     """Features missing in this share of the training patients, or more, are dropped."""
     codec: CodecConfig = CodecConfig()

@@ -24,6 +24,7 @@ from cohgen_jax.cohort import read_tables
 from cohgen_jax.cohort.read import FACTS
 from cohgen_jax.cohort.tables import table_name
 from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.evaluation.typicality import typicality
 from cohgen_jax.run import Run, register_formats
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import sample_rows
@@ -94,6 +95,7 @@ def impute_tables(
         progress(done, total, target)
 
     done, total = 0, sum(map(len, wanted.values()))
+    typical = typicality(run, z, present)
     streams = np.array([zlib.crc32(sample_id.encode()) for sample_id in ids], np.uint32)
     for target, rows in wanted.items():
         m, codec = run.index(target), run.codecs[target]
@@ -142,6 +144,7 @@ def impute_tables(
                     "modality": target,
                     "sources": [_sources(run, present[row], m) for row in rows],
                     "disagreement": disagreement[rows],
+                    "typicality": np.nanmin(np.delete(typical, m, axis=1)[rows], axis=1),
                 },
                 index=ids[rows],
             )

@@ -24,7 +24,7 @@ from cohgen_jax.codec import (
     published_config,
     save_codecs,
 )
-from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort
+from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
 from cohgen_jax.config import ExperimentConfig
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import build
@@ -147,7 +147,7 @@ def register_formats(source: str | Path) -> None:
 
 
 def load_any_cohort(config: ExperimentConfig) -> Cohort:
-    """The cohort a configuration names: a path, `tfds:...`, or `demo`."""
+    """The cohort a configuration names (a path, `tfds:...`, or `demo`), less whom it excludes."""
     if config.cohort == "demo":
         cohort = demo_cohort()
     elif config.cohort.startswith("tfds:"):
@@ -156,7 +156,7 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
         cohort = load_tfds_cohort(config.cohort)
     else:
         register_formats(config.cohort)
-        return load_cohort(
+        cohort = load_cohort(
             config.cohort,
             modalities=config.modalities or None,
             seed=config.split_seed,
@@ -169,7 +169,7 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
         raise InputError(
             f"{config.cohort} has the modalities {', '.join(cohort.modalities)}, all used"
         )
-    return cohort
+    return set_aside(cohort, config.exclude)
 
 
 def train_run(

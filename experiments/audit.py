@@ -8,6 +8,8 @@ Writes tables into metrics/ and figures into figures/ of the run directory.
 raw_space generated data in the units of the tables: features, their correlations, the dosage of
           genes, differences between cancer types, beside baselines decoded the same way
 privacy   membership inference by five attacks, distances to training records, attribute inference
+shift     patients set aside by train.py --exclude, and assays that are scaled, offset, mixed up or
+          empty: errors, spread, disagreement and flags
 """
 
 from __future__ import annotations

@@ -6,9 +6,11 @@
 gets `<modality>.parquet` (every draw, patient by patient: index sample_id, columns draw, then the
 features), `<modality>_mean.parquet` and `<modality>_sd.parquet` (the completed table: observed
 values as they are with sd 0, single missing cells filled as in training; mean and sd of the draws
-where generated) and `disagreement.csv` (1 - mean cosine between the models' predictions for each
-patient; 1 where only one source speaks). A patient's draws depend on its sample id, its data and
-the seed. Tables are written block by block: memory grows with what is read, not with the draws.
+where generated) and `disagreement.csv`: 1 - mean cosine between the models' predictions for each
+patient (1 where only one source speaks), and `typicality`, the p-value of its least usual source
+among the validation patients (5 % of ordinary assays are at 0.05 or below). A patient's draws
+depend on its sample id, its data and the seed. Tables are written block by block: memory grows with
+what is read, not with the draws.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Cohorts: aligned tables with holes, patient-level splits, labels, a simulated example."""
 
-from cohgen_jax.cohort.cohort import SPLITS, Cohort
+from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort
 from cohgen_jax.cohort.labels import stage_number
 from cohgen_jax.cohort.load import load_cohort, save_cohort, usable_features
 from cohgen_jax.cohort.read import SOURCES, RawTables, read_tables
 from cohgen_jax.cohort.simulate import DemoTruth, demo_cohort, demo_truth
-from cohgen_jax.cohort.split import patient_split
+from cohgen_jax.cohort.split import patient_split, set_aside
 from cohgen_jax.cohort.tables import read_table
 
 __all__ = [
+    "SET_ASIDE",
     "SOURCES",
     "SPLITS",
     "Cohort",
@@ -21,6 +22,7 @@ __all__ = [
     "read_table",
     "read_tables",
     "save_cohort",
+    "set_aside",
     "stage_number",
     "usable_features",
 ]

@@ -13,6 +13,8 @@ import pandas as pd
 from cohgen_jax.errors import InputError
 
 SPLITS = ("train", "val", "test")
+SET_ASIDE = "ood"
+"""The split of samples that are like no sample of the others: see `set_aside`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +52,9 @@ class Cohort:
 
     def rows(self, split: str) -> np.ndarray:
         """int [n]: positions in `samples` of one side of the split."""
-        if split not in SPLITS:
-            raise InputError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+        known = (*SPLITS, SET_ASIDE)
+        if split not in known:
+            raise InputError(f"unknown split {split!r}; known: {', '.join(known)}")
         return np.flatnonzero(self.samples["split"].to_numpy() == split)
 
     def table(self, modality: str, split: str | None = None) -> pd.DataFrame:

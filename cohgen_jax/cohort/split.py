@@ -7,11 +7,15 @@ There the unit is the sample; here it is the patient, so that two samples of one
 and metastasis) are never on both sides.
 """
 
+import dataclasses
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort
+from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 
 
@@ -72,3 +76,40 @@ def _counts(
         num_val = num_val * eligible // wanted
         num_test = eligible - num_val
     return num_val, num_test
+
+
+def set_aside(cohort: Cohort, rules: Sequence[str]) -> Cohort:
+    """Move the patients that a rule COLUMN=VALUE matches to the split SET_ASIDE, away from train,
+    val and test alike: a kind of patient that the models never meet. All samples of a patient go.
+
+    Raises:
+      InputError: a rule that is none, or matches nobody, or everybody.
+    """
+    samples = cohort.samples
+    matched = np.zeros(len(samples), bool)
+    for rule in rules:
+        column, equals, value = rule.partition("=")
+        if not (column and equals and value):
+            raise InputError(f"exclude: {rule!r} is not like cancer_type=KIRC")
+        if column not in samples or column == "split":
+            raise InputError(
+                f"exclude: the samples have no column {column!r}; they have "
+                f"{', '.join(c for c in samples if c != 'split')}"
+            )
+        own = samples[column].astype(str).to_numpy() == value
+        if not own.any():
+            values = sorted(samples[column].dropna().astype(str).unique())
+            raise InputError(f"exclude: no sample has {rule}; {column} is one of {shown(values)}")
+        matched |= own
+    moved = samples["patient_id"].isin(samples["patient_id"][matched])
+    if not rules:
+        return cohort
+    for side in SPLITS:
+        if not ((samples["split"] == side) & ~moved).any():
+            raise InputError(f"exclude: {', '.join(rules)} leaves nobody in {side}")
+    note = f"{int(moved.sum())} samples with {' or '.join(rules)} were set aside (ood)."
+    return dataclasses.replace(
+        cohort,
+        samples=samples.assign(split=samples["split"].where(~moved, SET_ASIDE)),
+        notes=(*cohort.notes, note),
+    )

@@ -25,7 +25,7 @@ from cohgen_jax.training.config import SolverConfig
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
 
-Analysis = Literal["raw_space", "privacy"]
+Analysis = Literal["raw_space", "privacy", "shift"]
 Progress = Callable[[int, int, str], None]
 
 
@@ -39,13 +39,13 @@ class AuditConfig:
     draws: int = 10
     """Generated of each patient."""
     patients: int = 1000
-    """Privacy: most training patients attacked, and most held-out ones."""
+    """Privacy: most training patients attacked, and most held-out ones. Shift: a third of them."""
     attributes: tuple[str, ...] = ("stage", "gender")
     """Privacy: columns of the samples that an adversary would like to know, where there are any."""
     synonyms: tuple[str, ...] = ()
     """Raw space: further pairs FEATURE=GENE of names that measure the same gene."""
     cohort: str = ""
-    """Raw space: where the cohort lies now; by default where it was when the run was trained."""
+    """Raw space and shift: where the cohort lies now; by default where it was in training."""
     consensus: Consensus = "stacked"
     solver: SolverConfig = SolverConfig()
     seed: int = 0
@@ -83,7 +83,7 @@ def audit_run(
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
-    cohort = _cohort_of(run, config.cohort) if "raw_space" in config.analyses else None
+    cohort = _cohort_of(run, config.cohort) if {"raw_space", "shift"} & {*config.analyses} else None
     with rundir.locked(run.path):
         made = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         generators = {key: made[key] for key in made if key[0] in MODELS}
@@ -101,7 +101,7 @@ def _cohort_of(run: Run, moved: str) -> Cohort:
     if data_checksum(cohort) != rundir.read_config(run.path)[rundir.DATA]:
         raise InputError(
             f"{config.cohort} is not, or no longer, what {run.path} was trained on: give the "
-            "folder that holds those tables with --cohort, or leave raw_space out of --analyses"
+            "folder that holds those tables with --cohort, or ask for --analyses privacy only"
         )
     return cohort
 
@@ -169,6 +169,28 @@ def _privacy(of: _Material) -> list[str]:
     ]
 
 
+def _shift(of: _Material) -> list[str]:
+    from cohgen_jax.evaluation import audit_figures
+    from cohgen_jax.evaluation.shift import shift_of_run
+
+    assert of.cohort is not None
+    found = shift_of_run(
+        of.run,
+        of.cohort,
+        of.generators,
+        num_draws=of.config.draws,
+        patients=max(of.config.patients // 3, 2),
+        seed=of.config.seed,
+        progress=of.progress,
+    )
+    write_table(found, of.run.path / "metrics" / "shift")
+    _save(of.run, "shift", audit_figures.shift(found))
+    columns = ["rmse", "spread", "coverage80", "disagreement", "flagged"]
+    mean = found.groupby(["method", "case"], sort=False)[columns].mean()
+    lines = ["patients and assays out of distribution, mean over targets and shifted sources:"]
+    return [*lines, mean.round(3).to_string()]
+
+
 def _save(run: Run, name: str, figure: Any) -> Path:
     from cohgen_jax.evaluation.style import save
 
@@ -178,4 +200,5 @@ def _save(run: Run, name: str, figure: Any) -> Path:
 _ANALYSES: dict[str, Callable[[_Material], list[str]]] = {
     "raw_space": _raw_space,
     "privacy": _privacy,
+    "shift": _shift,
 }

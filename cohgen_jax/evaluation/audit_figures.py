@@ -160,3 +160,43 @@ def links(table: pd.DataFrame, summary: pd.DataFrame, method: str = "coherent") 
             high = max(shown["r_real"].max(), shown["r"].max()) + 0.05
             panel.set(xlim=(low, high), ylim=(low, high))
     return figure
+
+
+SHIFT_SCORES = {
+    "rmse": "error",
+    "spread": "spread",
+    "disagreement": "disagreement",
+    "flagged": "share flagged",
+}
+
+
+def shift(table: pd.DataFrame) -> Figure:
+    """metrics/shift.csv: error, spread, disagreement and flags case by case, a dot a target and
+    shifted source, a line from case to case through their means."""
+    cases, methods = list(dict.fromkeys(table["case"])), list(dict.fromkeys(table["method"]))
+    with house_style():
+        figure, axes = panels(1, len(SHIFT_SCORES), width=2.6, height=2.8)
+        for panel, (score, label) in zip(axes[0], SHIFT_SCORES.items(), strict=True):
+            for i, method in enumerate(methods):
+                own = table[table["method"] == method]
+                if own[score].isna().all():
+                    continue
+                offset = (i - (len(methods) - 1) / 2) * 0.25
+                at = np.array([cases.index(case) for case in own["case"]]) + offset
+                colour, mark = method_colour(method, methods), method_marker(method)
+                panel.plot(at, own[score], mark, color=colour, ms=3, alpha=0.3)
+                mean = own.groupby("case", sort=False)[score].mean().reindex(cases)
+                panel.plot(
+                    np.arange(len(cases)) + offset,
+                    mean,
+                    "-" + mark,
+                    color=colour,
+                    ms=5,
+                    linewidth=0.8,
+                    label=method_label(method),
+                )
+            panel.set_xticks(range(len(cases)), cases, rotation=45, ha="right")
+            panel.set_ylabel(label)
+            panel.grid(axis="y")
+        top_legend(figure, *axes[0])
+    return figure

@@ -1,10 +1,12 @@
 """Patient-level splits: what holds for every seed and every cohort."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax.cohort import patient_split, stage_number
+from cohgen_jax.cohort import SET_ASIDE, demo_cohort, patient_split, set_aside, stage_number
 from cohgen_jax.errors import InputError
 
 
@@ -94,3 +96,48 @@ def test_stage_numbers():
     found = ["I", "Stage IIA", "stage iii", "IV", 2, 3.0, "4", "IIIC2", None, "X", "Stage 0", "V"]
     expected = [1, 2, 3, 4, 2, 3, 4, 3] + [np.nan] * 4
     np.testing.assert_array_equal(stage_number(pd.Series(found, dtype=object)), expected)
+
+
+def test_patients_that_are_set_aside_are_on_no_other_side():
+    cohort = demo_cohort(0, 200)
+    moved = set_aside(cohort, ["cancer_type=kidney", "stage=IV"])
+    facts, split = cohort.samples, moved.samples["split"]
+    excluded = facts["patient_id"].isin(
+        facts["patient_id"][(facts["cancer_type"] == "kidney") | (facts["stage"] == "IV")]
+    )
+    assert (split[excluded] == SET_ASIDE).all()
+    assert split[~excluded].equals(facts["split"][~excluded])
+    assert len(moved.rows(SET_ASIDE)) == excluded.sum()
+    assert f"{excluded.sum()} samples" in moved.notes[-1]
+    assert set_aside(cohort, []) is cohort
+
+
+def test_all_samples_of_a_patient_are_set_aside():
+    cohort = demo_cohort(0, 200)
+    facts = cohort.samples.copy()
+    twice = facts["patient_id"][facts["patient_id"].duplicated()].iloc[0]
+    own = np.flatnonzero(facts["patient_id"] == twice)
+    facts["site"] = "primary"
+    facts.iloc[own[1], facts.columns.get_loc("site")] = "metastasis"
+    moved = set_aside(dataclasses.replace(cohort, samples=facts), ["site=metastasis"])
+    np.testing.assert_array_equal(moved.rows(SET_ASIDE), own)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("kidney", "not like"),
+        ("organ=kidney", "no column 'organ'"),
+        ("cancer_type=liver", "breast, colon"),
+        ("split=train", "no column 'split'"),
+    ],
+)
+def test_rules_that_match_nobody_are_refused(rule, said):
+    with pytest.raises(InputError, match=said):
+        set_aside(demo_cohort(0, 200), [rule])
+
+
+def test_nobody_left_is_refused():
+    everyone = [f"cancer_type={t}" for t in demo_cohort(0, 200).samples["cancer_type"].unique()]
+    with pytest.raises(InputError, match="leaves nobody in train"):
+        set_aside(demo_cohort(0, 200), everyone)

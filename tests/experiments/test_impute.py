@@ -67,7 +67,9 @@ def test_what_is_missing_is_generated_and_the_rest_kept(completed, new_tables):
         error = (mean.loc[ids] - observed.mean()).abs().mean(axis=None)
         assert error < 2 * observed.std().mean()
     scores = tables["disagreement.csv"]
-    assert list(scores.columns) == ["sample_id", "modality", "sources", "disagreement"]
+    columns = ["sample_id", "modality", "sources", "disagreement", "typicality"]
+    assert list(scores.columns) == columns
+    assert scores["typicality"].between(0, 1, inclusive="right").all()
     sources = scores.set_index(["sample_id", "modality"])["sources"].to_dict()
     assert sources == {
         ("N04", "cna"): "rppa",

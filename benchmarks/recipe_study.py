@@ -27,38 +27,30 @@ from cohgen_jax.run import read_latents
 from cohgen_jax.training import DiffusionConfig, ModelSpec, SolverConfig, TrainConfig, make_farm
 from cohgen_jax.training.farm import init_state, train_epochs, validate
 
+LARGE = {"batch_size": 128, "learning_rate": 3e-3}
 GROUPS: dict[str, dict[str, dict]] = {
     "numbers": {
-        "base": {},
-        "learning_rate 5e-4": {"learning_rate": 5e-4},
-        "learning_rate 2e-3": {"learning_rate": 2e-3},
-        "ema none": {"ema_decay": 0.0},
-        "ema 0.99": {"ema_decay": 0.99},
-        "ema 0.9995": {"ema_decay": 0.9995},
-        "min_snr": {"level_weight": "min_snr"},
-        "log_normal": {"level_density": "log_normal"},
-        "cond_noise 0": {"cond_noise": 0.0},
-        "cond_noise 0.25": {"cond_noise": 0.25},
-        "cond_noise 0.75": {"cond_noise": 0.75},
-        "weight_decay 0.3": {"weight_decay": 0.3},
-        "weight_decay 3": {"weight_decay": 3.0},
+        "base": LARGE,
+        "learning_rate 5e-3": {**LARGE, "learning_rate": 5e-3},
+        "ema 0.98": {**LARGE, "ema_decay": 0.98},
+        "min_snr": {**LARGE, "level_weight": "min_snr"},
+        "log_normal": {**LARGE, "level_density": "log_normal"},
+        "cond_noise 0.25": {**LARGE, "cond_noise": 0.25},
+        "weight_decay 0.3": {**LARGE, "weight_decay": 0.3},
     },
-    "batch 128": {
-        "batch 128": {"batch_size": 128},
-        "batch 128, learning_rate 2e-3": {"batch_size": 128, "learning_rate": 2e-3},
-        "batch 128, learning_rate 3e-3": {"batch_size": 128, "learning_rate": 3e-3},
-    },
-    "levels": {"any levels": {"stratified": False}},
-    "constant rate": {"constant rate": {"lr_schedule": "constant"}},
+    "width 128": {"width 128": {**LARGE, "width": 128}},
+    "2 x epochs": {"2 x epochs": {**LARGE, "epochs_factor": 2}},
+    "2 layers": {"2 layers": {**LARGE, "num_layers": 2}},
+    "dropout 0.2": {"dropout 0.2": {**LARGE, "dropout": 0.2}},
+    "width 128, 2 x epochs": {"width 128, 2 x epochs": {**LARGE, "width": 128, "epochs_factor": 2}},
+    "batch 64": {"batch 64": {"learning_rate": 2e-3}},
+    "any levels": {"any levels": {**LARGE, "stratified": False}},
+    "constant rate": {"constant rate": {**LARGE, "lr_schedule": "constant"}},
     "eps": {
-        "eps": {"predicts": "eps"},
-        "eps, min_snr": {"predicts": "eps", "level_weight": "min_snr"},
+        "eps": {**LARGE, "predicts": "eps"},
+        "eps, min_snr": {**LARGE, "predicts": "eps", "level_weight": "min_snr"},
     },
-    "longer": {"base, 3 x epochs": {"epochs_factor": 3}},
-    "dropout 0.2": {"dropout 0.2": {"dropout": 0.2}},
-    "dropout 0.6": {"dropout 0.6": {"dropout": 0.6}},
-    "width 128": {"width 128": {"width": 128}},
-}  # fmt: skip
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,7 +141,7 @@ def changed(base: TrainConfig, changes: dict, arguments: Arguments) -> tuple[Tra
     changes = dict(changes)
     predicts = changes.pop("predicts", "v")
     epochs = arguments.epochs * changes.pop("epochs_factor", 1)
-    shape = {k: changes.pop(k) for k in ("dropout", "width") if k in changes}
+    shape = {k: changes.pop(k) for k in ("dropout", "width", "num_layers") if k in changes}
     solver = SolverConfig(num_steps=15)
     if predicts == "v":
         solver = SolverConfig(num_steps=10, eta=0.0, grid="log_snr")
@@ -160,7 +152,7 @@ def changed(base: TrainConfig, changes: dict, arguments: Arguments) -> tuple[Tra
             num_epochs=epochs,
             validate_every=arguments.validate_every,
             val_solver=solver,
-            val_draws=8,
+            val_draws=6,
             patience=0,
             **changes,
         ),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,12 @@ from cohgen_jax.training import (
     train_farm,
 )
 from cohgen_jax.training.config import TrainConfig
-from cohgen_jax.training.farm import usable_rows
+from cohgen_jax.training.farm import FarmState, usable_rows, work
 from cohgen_jax.training.loop import Progress
 from cohgen_jax.training.moments import measure_moments
 from cohgen_jax.training.validation import METRICS
 
 KINDS = ("single", "multi")
-_SPECS = {"single": pair_specs, "multi": multi_specs}
 
 Tell = Callable[[str], None]
 Report = Callable[[str, Progress], None]
@@ -186,10 +187,41 @@ def train_run(
     Everything that can be refused is refused before the first fit.
     """
     run_dir = Path(run_dir)
-    resolved = dataclasses.asdict(config)
+    check = functools.partial(_check_models, config)
+    with prepared(config, run_dir, resume, overwrite, tell, check) as (cohort, latents):
+        farms = {
+            kind: _farm(kind, cohort, latents, config)
+            for kind in KINDS
+            if not is_whole(run_dir / "models" / kind)
+        }
+        for kind, (farm, data) in sorted(farms.items(), key=lambda item: -work(item[1][0])):
+            _train_kind(kind, farm, data, config, run_dir, tell, report)
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        if not is_whole(run_dir / "consensus"):
+            _measure_consensus(open_run(run_dir), run_dir / "consensus")
+        rundir.log(run_dir, "trained")
+    return open_run(run_dir)
+
+
+@contextlib.contextmanager
+def prepared(
+    config: ExperimentConfig,
+    run_dir: Path,
+    resume: bool,
+    overwrite: bool,
+    tell: Tell,
+    check: Callable[[Cohort], None],
+    **extra: Any,
+) -> Iterator[tuple[Cohort, Latents]]:
+    """A run directory that is this process's, its cohort and the latents of its codecs.
+
+    Everything that can be refused is refused before the first fit: `check` raises for what the
+    cohort does not allow. `extra`: what config.json says beside the configuration.
+    """
+    resolved = {**dataclasses.asdict(config), **extra}
     rundir.check(run_dir, resolved, resume=resume, overwrite=overwrite)
     cohort = load_any_cohort(config)
-    _check_models(cohort, config)
+    check(cohort)
     resolved[rundir.DATA] = data_checksum(cohort)
     with rundir.locked(run_dir):
         rundir.prepare(run_dir, resolved, resume=resume, overwrite=overwrite)
@@ -197,13 +229,7 @@ def train_run(
         for note in cohort.notes:
             tell(note)
             rundir.log(run_dir, "note", text=note)
-        latents = _encoded(cohort, config, run_dir, tell)
-        for kind in KINDS:
-            _train_kind(kind, cohort, latents, config, run_dir, tell, report)
-        if not is_whole(run_dir / "consensus"):
-            _measure_consensus(open_run(run_dir), run_dir / "consensus")
-        rundir.log(run_dir, "trained")
-    return open_run(run_dir)
+        yield cohort, _encoded(cohort, config, run_dir, tell)
 
 
 def open_run(run_dir: str | Path) -> Run:
@@ -242,6 +268,10 @@ def read_latents(run_dir: str | Path) -> tuple[Latents, pd.DataFrame]:
 
 def train_config(config: ExperimentConfig, kind: str) -> TrainConfig:
     return {"single": config.single, "multi": config.multi}[kind]
+
+
+def model_specs(kind: str, modalities: Sequence[str], members: int) -> list[ModelSpec]:
+    return {"single": pair_specs, "multi": multi_specs}[kind](modalities, members)
 
 
 def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell) -> Latents:
@@ -300,11 +330,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def _check_models(cohort: Cohort, config: ExperimentConfig) -> None:
+def _check_models(config: ExperimentConfig, cohort: Cohort) -> None:
     """Refuse before the first fit models that have too few patients."""
     for kind in KINDS:
         train = train_config(config, kind)
-        specs = _SPECS[kind](cohort.modalities, train.members)
+        specs = model_specs(kind, cohort.modalities, train.members)
         usable_rows(specs, cohort.present, cohort.rows("train"), cohort.rows("val"), train)
 
 
@@ -313,7 +343,7 @@ def _farm(
 ) -> tuple[Farm, FarmData]:
     train = train_config(config, kind)
     return make_farm(
-        _SPECS[kind](latents.modalities, train.members),
+        model_specs(kind, latents.modalities, train.members),
         latents.z,
         latents.present,
         latents.widths.tolist(),
@@ -327,15 +357,15 @@ def _farm(
 
 def _train_kind(
     kind: str,
-    cohort: Cohort,
-    latents: Latents,
+    farm: Farm,
+    data: FarmData,
     config: ExperimentConfig,
     run_dir: Path,
     tell: Tell,
     report: Report,
 ) -> None:
-    """Train the models of one kind, unless that was done; their checkpoints go when they are."""
-    models, checkpoints = run_dir / "models" / kind, run_dir / "checkpoints" / kind
+    """Train the models of one kind; their checkpoints go when they are saved."""
+    checkpoints = run_dir / "checkpoints" / kind
 
     def on_progress(progress: Progress) -> None:
         if progress.rows:
@@ -349,34 +379,43 @@ def _train_kind(
             )
         report(kind, progress)
 
-    if not is_whole(models):
-        farm, data = _farm(kind, cohort, latents, config)
-        state, history = train_farm(
-            farm,
-            data,
-            checkpoints,
-            on_progress,
-            checkpoint_seconds=config.compute.checkpoint_seconds,
-        )
-        for spec, score in zip(farm.specs, np.asarray(state.best_score["energy"]), strict=True):
-            if not np.isfinite(score):
-                note = f"{spec.name} diverged and is as it began: lower {kind}.learning_rate"
-                tell(note)
-                rundir.log(run_dir, "note", text=note)
-        metrics = run_dir / "metrics"
-        metrics.mkdir(exist_ok=True)
-        pd.DataFrame(history).to_csv(metrics / f"history_{kind}.csv", index=False)
-        save_tree(
-            models,
-            "models",
-            {metric: state.best[metric] for metric in METRICS},
-            {
-                "specs": [[spec.name, spec.target, list(spec.sources)] for spec in farm.specs],
-                "scores": {m: np.asarray(v).tolist() for m, v in state.best_score.items()},
-                "epochs": {m: np.asarray(v).tolist() for m, v in state.best_epoch.items()},
-            },
-        )
+    state, history = train_farm(
+        farm,
+        data,
+        checkpoints,
+        on_progress,
+        checkpoint_seconds=config.compute.checkpoint_seconds,
+    )
+    table = pd.DataFrame(history)
+    for note in _diverged(farm, state, table, kind):
+        tell(note)
+        rundir.log(run_dir, "note", text=note)
+    metrics = run_dir / "metrics"
+    metrics.mkdir(exist_ok=True)
+    table.to_csv(metrics / f"history_{kind}.csv", index=False)
+    save_tree(
+        run_dir / "models" / kind,
+        "models",
+        {metric: state.best[metric] for metric in METRICS},
+        {
+            "specs": [[spec.name, spec.target, list(spec.sources)] for spec in farm.specs],
+            "scores": {m: np.asarray(v).tolist() for m, v in state.best_score.items()},
+            "epochs": {m: np.asarray(v).tolist() for m, v in state.best_epoch.items()},
+        },
+    )
     shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _diverged(farm: Farm, state: FarmState, history: pd.DataFrame, kind: str) -> list[str]:
+    """A sentence for each model whose loss or energy score ceased to be finite."""
+    last = history.groupby("model").last()
+    finite = np.isfinite(last[["train_loss", "val_energy"]]).all(axis=1)
+    notes = []
+    for spec, epoch in zip(farm.specs, np.asarray(state.best_epoch["energy"]), strict=True):
+        if not finite[spec.name]:
+            kept = f"kept as it was after epoch {epoch}" if epoch else "is as it began"
+            notes.append(f"{spec.name} diverged and {kept}: lower {kind}.learning_rate")
+    return notes
 
 
 def _load_models(directory: Path) -> Models:

@@ -36,6 +36,8 @@ CONTENTS = (
     "generated",
     "figures",
     "report.html",
+    "search.csv",
+    "best.json",
     "log.jsonl",
 )
 """In the order in which they come to be: a run is removed from its end, so that what is left of it

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, TypeVar, get_args
 
+import tyro
 from tqdm import tqdm
 
+from cohgen_jax.config import ExperimentConfig, RecipeName, recipe
 from cohgen_jax.errors import InputError
 from cohgen_jax.interrupt import Interrupted, raising
+from cohgen_jax.rundir import DATA, from_dict
 from cohgen_jax.training import Progress
+
+T = TypeVar("T")
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -35,6 +43,46 @@ def run_command(main: Callable[[], None]) -> None:
 def say(line: str) -> None:
     """Print without breaking a progress bar."""
     tqdm.write(line, file=sys.stderr)
+
+
+def parse(arguments: type[T], args: list[str], doc: str | None) -> T:
+    """The recipe is looked at first: it sets the defaults that --help shows and options change.
+
+    So does a configuration in JSON, named by --config where the command has that option.
+    """
+    start = _value_of("--config", args)
+    if start is not None:
+        defaults = _config_from(Path(start))
+    else:
+        chosen = _value_of("--recipe", args) or "default"
+        known = chosen in get_args(RecipeName)  # otherwise tyro names the choices
+        defaults = recipe(chosen if known else "default")  # pyright: ignore[reportArgumentType]
+    spec = dataclasses.make_dataclass(
+        "Arguments",
+        [("config", Annotated[ExperimentConfig, tyro.conf.arg(name="")], defaults)],
+        bases=(arguments,),
+        frozen=True,
+        kw_only=True,
+    )
+    return tyro.cli(spec, args=args, description=doc)
+
+
+def _value_of(option: str, args: list[str]) -> str | None:
+    for i, arg in enumerate(args):
+        if arg.startswith(f"{option}="):
+            return arg.removeprefix(f"{option}=")
+        if arg == option and i + 1 < len(args):
+            return args[i + 1]
+    return None
+
+
+def _config_from(file: Path) -> ExperimentConfig:
+    try:
+        values = json.loads(file.read_text())
+        values.pop(DATA, None)
+        return from_dict(ExperimentConfig, values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is not a configuration of this version: {error}") from error
 
 
 class TrainingBars:

@@ -2,6 +2,7 @@
 
 python experiments/train.py --cohort my_tables/ --out runs/mine
 python experiments/train.py --cohort my_tables/ --out runs/mine --resume
+python experiments/train.py --config searches/mine/best.json --cohort my_tables/ --out runs/best
 python experiments/train.py --recipe published --cohort my_tables/ --out runs/published
 """
 
@@ -16,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tyro
 
-from cohgen_jax.config import ExperimentConfig, RecipeName, recipe
+from cohgen_jax.config import ExperimentConfig, RecipeName
 from cohgen_jax.run import train_run
-from experiments.common import TrainingBars, run_command, say
+from experiments.common import TrainingBars, parse, run_command, say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Arguments:
     """Run directory to make."""
     recipe: RecipeName = "default"
     """Where the defaults of all other options come from."""
+    start: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """A best.json of search.py, or a run's config.json: defaults in place of a recipe's."""
     resume: bool = False
     """Continue an interrupted run of the same configuration."""
     overwrite: bool = False
@@ -36,30 +39,8 @@ class Arguments:
     config: Annotated[ExperimentConfig, tyro.conf.arg(name="")] = ExperimentConfig()
 
 
-def parse(args: list[str]) -> Arguments:
-    """The recipe is looked at first: it sets the defaults that --help shows and options change."""
-    chosen = "default"
-    for i, arg in enumerate(args):
-        if arg.startswith("--recipe="):
-            chosen = arg.removeprefix("--recipe=")
-        elif arg == "--recipe" and i + 1 < len(args):
-            chosen = args[i + 1]
-    try:
-        defaults = recipe(chosen)  # pyright: ignore[reportArgumentType]
-    except ValueError:
-        defaults = recipe("default")  # tyro names the choices
-    spec = dataclasses.make_dataclass(
-        "Arguments",
-        [("config", Annotated[ExperimentConfig, tyro.conf.arg(name="")], defaults)],
-        bases=(Arguments,),
-        frozen=True,
-        kw_only=True,
-    )
-    return tyro.cli(spec, args=args, description=__doc__)
-
-
 def main() -> None:
-    arguments = parse(sys.argv[1:])
+    arguments = parse(Arguments, sys.argv[1:], __doc__)
     bars = TrainingBars()
     run = train_run(
         arguments.config,

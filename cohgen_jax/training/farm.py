@@ -22,7 +22,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.networks import build
+from cohgen_jax.networks import build, init
 from cohgen_jax.schedule import Prediction, Schedule
 from cohgen_jax.solvers import Solver
 from cohgen_jax.training.config import DiffusionConfig, TrainConfig
@@ -195,6 +195,14 @@ def usable_rows(
                 "enlarge val_fraction, or give a `split` column in the samples table"
             )
     return np.stack([usable(spec, train_rows) for spec in specs])
+
+
+def work(farm: Farm) -> float:
+    """Multiplications of all training, up to a factor: which of several farms takes longest."""
+    shapes = jax.eval_shape(lambda: init(farm.module, jax.random.key(0)))
+    weights = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+    steps = farm.config.num_epochs * farm.steps_per_epoch
+    return float(weights) * len(farm.specs) * steps * farm.config.batch_size
 
 
 def _optimizer(farm: Farm, hyper: Hyper) -> optax.GradientTransformation:

@@ -103,7 +103,8 @@ def train_farm(
             losses = team.spread(losses[0], num_models).tolist()
             log = log._replace(losses=[*log.losses, losses])
             epoch, rows = int(state.epoch), []
-            if epoch % config.validate_every == 0 or epoch == config.num_epochs:
+            ended = epoch == config.num_epochs or not np.any(state.active)
+            if ended or epoch % config.validate_every == 0:
                 state, scores = validate(state, team.data, farm=farm)
                 team = team._replace(state=state)
                 rows = _history_rows(farm, team, log, scores)

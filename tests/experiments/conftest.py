@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cohgen_jax.cohort import demo_cohort
-from experiments import audit, evaluate, impute, train
+from experiments import audit, evaluate, impute, search, train
 from experiments.common import run_command
 from tests.conftest import CACHE
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "train": train.main,
     "evaluate": evaluate.main,
     "impute": impute.main,
+    "search": search.main,
 }
 
 

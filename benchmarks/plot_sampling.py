@@ -1,4 +1,4 @@
-"""Plots of solver_study.json and sampling.json for the README.
+"""Plots and tables of solver_study.json and sampling.json for the README.
 
 python benchmarks/plot_sampling.py
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -15,15 +16,26 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import readme
+
 HERE = Path(__file__).resolve().parent
-FAMILIES = ("ddpm", "ddim", "dpmpp_2m_uniform", "dpmpp_2m_log_snr", "dpmpp_2m_sde_uniform")
+FAMILIES = (
+    "ddpm",
+    "ddim",
+    "dpmpp_2m_uniform",
+    "dpmpp_2m_log_snr",
+    "dpmpp_2m_half_log_snr",
+    "dpmpp_2m_sde_uniform",
+)
 
 
 def solver_curves() -> None:
     """Excess of the energy score over 1000 steps, in its standard errors, against steps."""
     studies = json.loads((HERE / "solver_study.json").read_text())
     figure, axes = plt.subplots(1, len(studies), figsize=(5 * len(studies), 3.6), squeeze=False)
-    for axis, study in zip(axes[0], studies.values(), strict=True):
+    for axis, (name, study) in zip(axes[0], studies.items(), strict=True):
         table = study["table"]
         reference = {r["target"]: r for r in table if r["solver"] == table[0]["solver"]}
         for family in FAMILIES:
@@ -37,7 +49,7 @@ def solver_curves() -> None:
             steps = sorted(points)
             axis.plot(steps, [np.mean(points[n]) for n in steps], marker="o", label=family)
         axis.axhspan(-1, 1, color="0.92")
-        axis.set(xscale="log", xlabel="steps", title=f"{study['predicts']}-networks", ylim=(-2, 6))
+        axis.set(xscale="log", xlabel="steps", title=name, ylim=(-2, 6))
         axis.set_ylabel("energy score above 1000 steps\n(standard errors, mean over targets)")
     axes[0][0].legend(fontsize=7)
     figure.tight_layout()
@@ -59,3 +71,4 @@ def sweep_curves() -> None:
 if __name__ == "__main__":
     solver_curves()
     sweep_curves()
+    readme.refresh()

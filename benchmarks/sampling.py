@@ -1,25 +1,30 @@
 """How fast samples are drawn, beside the published loop in PyTorch, in one interleaved run.
 
-    python benchmarks/sampling.py                         all parts, a quarter of an hour on 2 cores
-    python benchmarks/sampling.py --parts steps startup
+    python benchmarks/sampling.py                         everything, some ten minutes on 2 cores
+    python benchmarks/sampling.py --quick                 small sizes, two minutes; nothing is kept
+    python benchmarks/sampling.py --parts steps startup   replaces these parts of the results
 
+startup     import; first result of a new process whose programs are in the compilation cache
+sweeps      samples, models, width, steps (default network, default solver)
 steps       equal steps, equal weights: the published loop against the library at 64, 512, 1500
             samples (norm_mlp, 512 x 5, 3 models); share of the measured matrix-product peak
-quality     the same draws at equal quality: 1000 published steps against the chosen solvers
+quality     the same draws at equal quality: 1000 published steps against few
 evaluation  4 targets x (7 subsets coherent + 7 multi) x 10 draws of 700 patients as one job,
             compilation included; the published loop's time is its measured step times 1000 x 10
-sweeps      samples, models, width, steps (default network)
-startup     import; first result of a new process whose programs are in the compilation cache
 
-Medians of interleaved repeats; compilation apart. Results go to benchmarks/sampling.json.
+Medians of interleaved repeats; compilation apart. Results go to benchmarks/sampling.json, and from
+there with plot_sampling.py into the README. JAX picks the device; on a GPU sizes are larger,
+PyTorch runs there too, and equal steps are also timed in tf32 and bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -27,7 +32,10 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+# PyTorch and JAX share a GPU's memory here.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,9 +48,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cohgen_jax.config import recipe
 from cohgen_jax.evaluation.fidelity import conditions
 from cohgen_jax.networks import NetworkConfig, build, init
-from cohgen_jax.sampling import Bank, sample_rows
+from cohgen_jax.sampling import Bank, coherent_sample, sample_rows
+from cohgen_jax.sampling.specialize import PRECISIONS
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import Solver, ddpm, dpmpp_2m
+from cohgen_jax.training.config import SolverConfig
 
 RESULT = Path(__file__).with_suffix(".json")
 ROOT = RESULT.parents[1]
@@ -54,12 +64,42 @@ DEFAULT = RECIPE.single.network
 NAMES = ("cna", "rna", "rppa", "wsi")
 TIMED_STEPS = 10
 """Steps timed of the published chain of 1000, spread over it."""
-OUR_STEPS = 100
-"""Steps of our chain where steps are compared: more, since a call also folds and plans, once."""
+CHOSEN = SolverConfig().build(SCHEDULE)
+"""The default solver: holds the energy score and the spread of 1000 steps (solver_study.json)."""
+FAST = dpmpp_2m(SCHEDULE, 8, grid="log_snr")
+"""The shortest chain that the study knows to be as good on v-networks."""
+GPU = jax.default_backend() != "cpu"
 
-# Holds the energy score and the spread of 1000 steps on the real cohort, for epsilon- and for
-# v-networks (solver_study.json).
-CHOSEN = dpmpp_2m(SCHEDULE, 12, eta=1.0)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What is measured. our_steps: samples -> steps of our chain where steps are compared, so many
+    that folding and planning, done once a chain, weigh about what they weigh in 1000 steps."""
+
+    repeats: int = 7
+    our_steps: Mapping[int, int] = dataclasses.field(
+        default_factory=lambda: (
+            {64: 1000, 1500: 1000, 16_384: 300} if GPU else {64: 1000, 512: 200, 1500: 100}
+        )
+    )
+    patients: int = 700
+    samples: tuple[int, ...] = (1, 10, 100, 1000, 10_000, 100_000, *([1_000_000] if GPU else []))
+    models: tuple[int, ...] = (1, 2, 4, 8, 16)
+    width: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    steps: tuple[int, ...] = (10, 25, 50, 100, 250)
+    processes: int = 6
+
+
+QUICK = Sizes(
+    repeats=3,
+    our_steps={64: 200},
+    patients=100,
+    samples=(1, 100, 1000),
+    models=(1, 4),
+    width=(64, 256),
+    steps=(10, 50),
+    processes=3,
+)
 
 
 def bank_of(config: NetworkConfig, num_models: int, seed: int = 0, predicts="eps") -> Bank:
@@ -70,9 +110,9 @@ def bank_of(config: NetworkConfig, num_models: int, seed: int = 0, predicts="eps
     return Bank.from_models("target", sources, models, predicts=predicts)
 
 
-def multi_of(config: NetworkConfig, members: int = 1, predicts="eps") -> Bank:
+def multi_of(config: NetworkConfig, members: int = 1, predicts="eps", seed: int = 0) -> Bank:
     module = build(config, D, (D,) * 3)
-    models = [(module, init(module, jax.random.key(k))) for k in range(members)]
+    models = [(module, init(module, jax.random.key(seed + k))) for k in range(members)]
     sources = [f"source_{k}" for k in range(3)]
     return Bank.from_models(
         "target", sources, models, predicts=predicts, slots=[(0, 1, 2)] * members
@@ -163,41 +203,43 @@ def loop_flops(config: NetworkConfig) -> int:
     return 2 * (2 * D * config.width + inner)
 
 
-def equal_steps(device: str) -> list[dict]:
+def equal_steps(sizes: Sizes, device: str) -> list[dict]:
     bank, results = bank_of(PUBLISHED, 3), []
-    solver = ddpm(SCHEDULE, OUR_STEPS)
-    for num in (64, 512, 1500):
-        rows = 3 * num
+    flops = 3 * loop_flops(PUBLISHED)
+    for num, our_steps in sizes.our_steps.items():
+        solver = ddpm(SCHEDULE, our_steps)
+        steps = {"torch": TIMED_STEPS, "plain": min(our_steps, 100)}
         tasks = {
             "torch": torch_loop(bank, num, TIMED_STEPS, device),
-            "ours": lambda num=num: draw(bank, num, solver),
-            "plain": lambda num=num: plain(bank, num, solver),
-            "product": products(rows, PUBLISHED.width),
+            "plain": lambda num=num, s=ddpm(SCHEDULE, steps["plain"]): plain(bank, num, s),
         }
-        compile_s = timed(tasks["ours"])
-        for task in tasks.values():
-            task()
-        seconds, best = interleaved(tasks, 7)
-        compile_s -= seconds["ours"]
-        peak = 20 * 2 * rows * PUBLISHED.width**2 / seconds["product"]
-        achieved = OUR_STEPS * rows * loop_flops(PUBLISHED) / seconds["ours"]
-        steps = {"torch": TIMED_STEPS, "ours": OUR_STEPS, "plain": OUR_STEPS}
-        step = {f"{k}_ms": 1e3 * seconds[k] / n for k, n in steps.items()}
-        row = {"samples": num, "models": 3, **step, "speedup": step["torch_ms"] / step["ours_ms"]}
-        row["speedup_of_best"] = best["torch"] / best["ours"] * OUR_STEPS / TIMED_STEPS
-        row["share_of_peak_of_best"] = (
-            OUR_STEPS * loop_flops(PUBLISHED) / best["ours"] * best["product"]
-        ) / (20 * 2 * PUBLISHED.width**2)
-        row |= {"peak_gflops": peak / 1e9, "share_of_peak": achieved / peak, "compile_s": compile_s}
-        results.append(row)
-        print(row, flush=True)
+        for precision in PRECISIONS if GPU else PRECISIONS[:1]:
+            steps[precision] = our_steps
+            tasks[precision] = lambda n=num, s=solver, p=precision: draw(bank, n, s, precision=p)
+        compile_s = {name: timed(task) for name, task in tasks.items()}
+        tasks["product"] = products(3 * num, PUBLISHED.width)
+        tasks["product"]()
+        seconds, best = interleaved(tasks, sizes.repeats)
+        product = 20 * 2 * 3 * num * PUBLISHED.width**2
+        for precision in steps.keys() - {"torch", "plain"}:
+            row: dict[str, Any] = {"samples": num, "models": 3, "precision": precision}
+            for kind, of in (("", seconds), ("_best", best)):
+                step = {name: of[name] / count for name, count in steps.items()}
+                row |= {f"torch_ms{kind}": 1e3 * step["torch"]}
+                row |= {f"plain_ms{kind}": 1e3 * step["plain"]}
+                row |= {f"ours_ms{kind}": 1e3 * step[precision]}
+                row |= {f"speedup{kind}": step["torch"] / step[precision]}
+                peak = product / of["product"]
+                row |= {f"peak_gflops{kind}": peak / 1e9}
+                row |= {f"share_of_peak{kind}": num * flops / step[precision] / peak}
+            row["compile_s"] = max(0.0, compile_s[precision] - seconds[precision])
+            results.append(row)
+            print(row, flush=True)
     return results
 
 
 def plain(bank: Bank, num: int, solver: Solver):
     """The library without specialisation or chunks: what jit alone gives."""
-    from cohgen_jax.sampling import coherent_sample
-
     z, _ = patients(num, len(bank.sources))
     conds = [z[:, s] for s in range(len(bank.sources))]
     return coherent_sample(
@@ -205,30 +247,31 @@ def plain(bank: Bank, num: int, solver: Solver):
     ).draws
 
 
-def equal_quality(device: str) -> list[dict]:
+def equal_quality(sizes: Sizes, device: str) -> list[dict]:
     """Ten repeats for 300 patients from three sources."""
     published, ours, results = bank_of(PUBLISHED, 3), bank_of(DEFAULT, 3, predicts="v"), []
     tasks = {
         "torch": torch_loop(published, 300, TIMED_STEPS, device),
         "eps": lambda: draw(published, 300, CHOSEN, 10),
         "v": lambda: draw(ours, 300, CHOSEN, 10),
+        "v, fast": lambda: draw(ours, 300, FAST, 10),
     }
     compile_s = {name: timed(task) for name, task in tasks.items()}
-    seconds, best = interleaved(tasks, 7)
+    seconds, best = interleaved(tasks, sizes.repeats)
     loop, best_loop = (10_000 / TIMED_STEPS * s["torch"] for s in (seconds, best))
-    for name in ("eps", "v"):
-        row = {"networks": name, "steps": CHOSEN.num_steps, "nfe": 3 * CHOSEN.num_steps}
+    for name, solver in (("eps", CHOSEN), ("v", CHOSEN), ("v, fast", FAST)):
+        row = {"networks": name, "steps": solver.num_steps, "nfe": 3 * solver.num_steps}
         row |= {"torch_s": loop, "ours_s": seconds[name], "speedup": loop / seconds[name]}
-        row |= {"speedup_of_best": best_loop / best[name]}
-        row |= {"compile_s": compile_s[name] - seconds[name]}
+        row |= {"speedup_best": best_loop / best[name]}
+        row |= {"compile_s": max(0.0, compile_s[name] - seconds[name])}
         results.append(row)
         print(row, flush=True)
     return results
 
 
-def whole_evaluation(device: str) -> list[dict]:
+def whole_evaluation(sizes: Sizes, device: str) -> list[dict]:
     """All 56 conditions, 10 repeats, 700 patients: draws on the host, compilation included."""
-    num, repeats, results = 700, 10, []
+    num, repeats, results = sizes.patients, 10, []
     tasks = {
         f"{k}_models": torch_loop(bank_of(PUBLISHED, k), num, TIMED_STEPS, device)
         for k in (1, 2, 3)
@@ -240,52 +283,60 @@ def whole_evaluation(device: str) -> list[dict]:
     loop, best_loop = (
         (sum(s[f"{k}_models"] for k in subsets) + len(subsets) * s["multi"])
         * (SCHEDULE.num_steps / TIMED_STEPS * repeats)
-        for s in interleaved(tasks, 3)
+        for s in interleaved(tasks, sizes.repeats)
     )
     patterns = [[name in c.sources for name in NAMES] for c in conditions(NAMES, targets=["wsi"])]
     present = np.repeat(np.array(patterns), num, axis=0)
     for name, config, members, predicts, solver in (
         ("published networks", PUBLISHED, 1, "eps", CHOSEN),
         ("default recipe", DEFAULT, RECIPE.multi.members, "v", CHOSEN),
+        ("default recipe, fast", DEFAULT, RECIPE.multi.members, "v", FAST),
     ):
+        banks = [
+            bank
+            for target in range(len(NAMES))
+            for bank in (
+                bank_of(config, 3, 10 * target, predicts),
+                multi_of(config, members, predicts, 10 * target),
+            )
+        ]
         jax.clear_caches()
         began = time.perf_counter()
-        for target in range(len(NAMES)):
-            bank = bank_of(config, 3, 10 * target, predicts)
+        for bank in banks:
             draw(bank, num, solver, repeats, present)
-            draw(multi_of(config, members, predicts), num, solver, repeats, present)
         seconds = time.perf_counter() - began
         row = {"what": name, "torch_s": loop, "ours_s": seconds, "speedup": loop / seconds}
-        row |= {"torch_best_s": best_loop, "speedup_of_best": best_loop / seconds}
-        row |= {"steps": solver.num_steps, "patients": num, "repeats": repeats, "calls": 8}
+        row |= {"torch_s_best": best_loop, "speedup_best": best_loop / seconds}
+        row |= {"steps": solver.num_steps, "patients": num, "repeats": repeats, "calls": len(banks)}
         results.append(row)
         print(row, flush=True)
     return results
 
 
-def sweeps() -> dict[str, list[dict]]:
+def sweeps(sizes: Sizes, device: str) -> dict[str, list[dict]]:
+    """Each size in a new call; where one call takes long, compilation is a small part of it."""
     results: dict[str, list[dict]] = {}
 
     def measure(sweep: str, value: int, bank: Bank, num: int, solver: Solver = CHOSEN) -> None:
         first = timed(lambda: draw(bank, num, solver))
-        if first < 30:
-            seconds = statistics.median(timed(lambda: draw(bank, num, solver)) for _ in range(3))
-        else:  # compilation is a small part
-            seconds = first
-        row = {sweep: value, "seconds": seconds, "compile_s": first - seconds}
+        repeats = 3 if first < 5 else 1 if first < 60 else 0
+        again = [timed(lambda: draw(bank, num, solver)) for _ in range(repeats)]
+        seconds = statistics.median(again) if again else first
+        row = {sweep: value, "seconds": seconds, "compile_s": max(0.0, first - seconds)}
         row |= {"nfe": solver.num_steps * bank.num_models, "samples_per_s": num / seconds}
+        row |= {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
         results.setdefault(sweep, []).append(row)
         print(row, flush=True)
 
     bank = bank_of(DEFAULT, 3, predicts="v")
-    for num in (1, 10, 100, 1000, 10_000, 100_000):
+    for num in sizes.samples:
         measure("samples", num, bank, num)
-    for num_models in (1, 2, 4, 8, 16):
+    for num_models in sizes.models:
         measure("models", num_models, bank_of(DEFAULT, num_models, predicts="v"), 512)
-    for width in (64, 128, 256, 512, 1024):
-        config = NetworkConfig(num_layers=3, width=width)
+    for width in sizes.width:
+        config = dataclasses.replace(DEFAULT, width=width)
         measure("width", width, bank_of(config, 3, predicts="v"), 512)
-    for steps in (10, 25, 50, 100, 250):
+    for steps in sizes.steps:
         measure("steps", steps, bank, 512, dpmpp_2m(SCHEDULE, steps))
     return results
 
@@ -307,14 +358,14 @@ print(imported - began, time.perf_counter() - ready, time.perf_counter() - began
 """
 
 
-def startup() -> dict[str, float]:
+def startup(sizes: Sizes, device: str) -> dict[str, float]:
     """A new process: import, and the first ten draws for one patient."""
     with tempfile.TemporaryDirectory() as cache:
         command = [sys.executable, "-c", FIRST_RESULT, cache]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         runs = [
             [float(v) for v in subprocess.check_output(command, env=environment).split()]
-            for _ in range(6)
+            for _ in range(sizes.processes)
         ]
     names = ("import_s", "first_result_s", "whole_process_s")
     warm = {
@@ -326,43 +377,53 @@ def startup() -> dict[str, float]:
     return row
 
 
+PARTS = {
+    "startup": startup,  # before this process keeps the cores busy
+    "sweeps": sweeps,  # before others have raised the peak of memory
+    "steps": equal_steps,
+    "quality": equal_quality,
+    "evaluation": whole_evaluation,
+}
+
+
 def main() -> None:
-    parts = ("steps", "quality", "evaluation", "sweeps", "startup")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--quick", action="store_true", help="small sizes; kept only with --out")
+    parser.add_argument("--out", type=Path, help=f"default: {RESULT.name}, unless --quick")
     arguments = parser.parse_args()
-    if "startup" in arguments.parts:  # before this process keeps the cores busy
-        found = {"startup": startup()}
-    else:
-        found = {}
     import torch
 
     torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
-    for name in arguments.parts:
-        print(f"-- {name}", flush=True)
-        if name == "sweeps":
-            found[name] = sweeps()
-        elif name != "startup":
-            part = {"steps": equal_steps, "quality": equal_quality, "evaluation": whole_evaluation}
-            found[name] = part[name](device)
-    results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    device = "cuda" if GPU and torch.cuda.is_available() else "cpu"
+    began, found = time.perf_counter(), {}
     about = {
         "device": jax.devices()[0].device_kind,
         "cpu_count": os.cpu_count(),
         "machine": platform.machine(),
-        "load_average": os.getloadavg()[0],
         "jax": jax.__version__,
         "torch": torch.__version__,
+        "torch_device": device,
         "torch_threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    results |= {name: {"about": about, "results": part} for name, part in found.items()}
-    arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+    for name, part in PARTS.items():
+        if name in arguments.parts:
+            print(f"-- {name}, {time.perf_counter() - began:.0f} s", flush=True)
+            load = os.getloadavg()[0]
+            results = part(QUICK if arguments.quick else Sizes(), device)
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            found[name] = {
+                "about": about | {"time": now, "load_average_before": load},
+                "results": results,
+            }
+    out = arguments.out or (None if arguments.quick else RESULT)
+    if out:
+        kept = json.loads(out.read_text()) if out.exists() else {}
+        out.write_text(json.dumps(kept | found, indent=1) + "\n")
+    print(f"{time.perf_counter() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

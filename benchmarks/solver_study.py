@@ -3,13 +3,17 @@
 Done on the held-out patients of a run:
 
     python benchmarks/solver_study.py --run runs/tcga --name v
+    python benchmarks/solver_study.py --run runs/tcga --name v_multi --method multi
     python benchmarks/solver_study.py --run runs/published --name eps
 
-For every solver the run's models draw each target from all its sources for held-out patients
-(Coherent Denoising) and the draws are scored: energy score with its standard error, R2 of the
-posterior mean (finite-draw variance removed) and of single draws, spread over error (1 is
-calibrated). A solver holds when its energy score is within one standard error of that of 1000
-steps for every target. Results go to benchmarks/solver_study.json under --name.
+For every solver the run's models draw each target from all its sources for held-out patients, once
+for each seed, and the draws are scored: energy score with its standard error over patients, R2 of
+the posterior mean (finite-draw variance removed) and of single draws, spread over error (1 is
+calibrated). `excess` is the energy score above that of 1000 ancestral steps on the same patients,
+with its own standard error, which is smaller. A solver holds when its energy score is within one
+standard error of that of 1000 steps for every target. Names that end in bfloat16 are the same
+solvers with the networks' products in bfloat16. Results go to benchmarks/solver_study.json under
+--name, and from there with plot_sampling.py into the README.
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,6 +35,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.run import Run, open_run
 from cohgen_jax.sampling import sample_rows
+from cohgen_jax.sampling.consensus import RULES
+from cohgen_jax.sampling.specialize import Precision
 from cohgen_jax.schedule import Schedule
 from cohgen_jax.solvers import Solver, clipped, ddim, ddpm, dpmpp_2m
 
@@ -38,7 +44,12 @@ RESULT = Path(__file__).with_suffix(".json")
 GRIDS = ("uniform", "log_snr", "karras")
 
 
-def candidates(schedule: Schedule, clips: list[float]) -> dict[str, Solver]:
+class Candidate(NamedTuple):
+    solver: Solver
+    precision: Precision = "float32"
+
+
+def candidates(schedule: Schedule, clips: list[float]) -> dict[str, Candidate]:
     """Name -> solver; the reference first."""
     full = schedule.num_steps
     plain = {f"ddpm-{full}": ddpm(schedule)}
@@ -46,25 +57,25 @@ def candidates(schedule: Schedule, clips: list[float]) -> dict[str, Solver]:
     plain |= {f"ddim-{n}": ddim(schedule, n) for n in (10, 15, 25, 50, 100)}
     plain |= {f"ddim_eta1-{n}": ddim(schedule, n, eta=1.0) for n in (15, 25, 50)}
     for grid in GRIDS:
-        for n in (8, 10, 12, 15, 20, 25):
-            plain[f"dpmpp_2m_{grid}-{n}"] = dpmpp_2m(schedule, n, grid=grid)
-        for n in (8, 10, 12, 15, 20, 25, 40):
-            plain[f"dpmpp_2m_sde_{grid}-{n}"] = dpmpp_2m(schedule, n, eta=1.0, grid=grid)
+        for kind, eta in (("", 0.0), ("_half", 0.5), ("_sde", 1.0)):
+            for n in (6, 8, 10, 12, 15, 20, 25):
+                plain[f"dpmpp_2m{kind}_{grid}-{n}"] = dpmpp_2m(schedule, n, eta=eta, grid=grid)
     held = {
         f"{name}_clip{clip:g}": clipped(solver, schedule, clip)
         for clip in clips
         for name, solver in plain.items()
         if solver.num_steps < full
     }
-    return plain | held
+    every = {name: Candidate(solver) for name, solver in (plain | held).items()}
+    for name in ("ddpm-250", "dpmpp_2m_sde_uniform-15", "dpmpp_2m_log_snr-10"):
+        every[f"{name}_bfloat16"] = Candidate(plain[name], "bfloat16")
+    return every
 
 
 @jax.jit
 def scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
-    energy = metrics.energy_score(draws, real)
     return {
-        "energy_score": energy.mean(),
-        "energy_score_se": energy.std(ddof=1) / jnp.sqrt(real.shape[0]),
+        "energy": metrics.energy_score(draws, real),  # [N]
         "r2_inf": metrics.r2_inf(draws, real),
         "r2": metrics.r2(draws, real).mean(),
         "spread_error": metrics.spread_error(draws, real),
@@ -72,32 +83,46 @@ def scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
     }
 
 
-def study(
-    run: Run, targets: list[str], patients: int, draws: int, seed: int, solvers: dict[str, Solver]
-) -> list[dict]:
+def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) -> list[dict]:
     schedule, rows = run.config.diffusion.build(), run.rows("test")
     rows = rows[run.latents.present[rows].all(axis=1)]
-    rows = rows[:: max(1, len(rows) // patients)][:patients]
+    rows = rows[:: max(1, len(rows) // arguments.patients)][: arguments.patients]
     z, present = run.latents.z[rows], run.latents.present[rows]
-    table = []
-    for name, solver in solvers.items():
-        for target in targets:
-            bank, t = run.coherent_bank(target), run.index(target)
-            began = time.perf_counter()
-            drawn = sample_rows(
-                bank, run.modalities, z, present, seed, draws, schedule=schedule, solver=solver
-            ).draws
-            seconds = time.perf_counter() - began
+    bank_for = run.coherent_bank if arguments.method == "coherent" else run.multi_bank
+    table, reference = [], {}
+    for name, (solver, precision) in tried.items():
+        for target in arguments.targets or run.modalities:
+            bank, t = bank_for(target), run.index(target)
             width = int(run.latents.widths[t])
-            row = {
-                name: float(v) for name, v in scores(drawn[..., :width], z[:, t, :width]).items()
-            }
-            nfe = solver.num_steps * bank.num_models
-            table.append({"solver": name, "target": target, "nfe": nfe, "seconds": seconds} | row)
-        mine = table[-len(targets) :]
+            began, per_seed = time.perf_counter(), []
+            for seed in arguments.seeds:
+                drawn = sample_rows(
+                    bank,
+                    run.modalities,
+                    z,
+                    present,
+                    seed,
+                    arguments.draws,
+                    schedule=schedule,
+                    solver=solver,
+                    consensus=arguments.consensus,
+                    precision=precision,
+                ).draws
+                per_seed.append(scores(drawn[..., :width], z[:, t, :width]))
+            seconds = (time.perf_counter() - began) / len(per_seed)
+            found = {key: np.mean([s[key] for s in per_seed], axis=0) for key in per_seed[0]}
+            energy = found.pop("energy")
+            excess = energy - reference.setdefault(target, energy)
+            row = {"solver": name, "target": target, "seconds": seconds}
+            row |= {"nfe": solver.num_steps * bank.num_models}
+            row |= {"energy_score": float(energy.mean()), "energy_score_se": _se(energy)}
+            row |= {"excess": float(excess.mean()), "excess_se": _se(excess)}
+            row |= {"seed_sd": float(np.std([s["energy"].mean() for s in per_seed]))}
+            table.append(row | {key: float(value) for key, value in found.items()})
+        mine = table[-len(reference) :]
         print(
             f"{name:34s}",
-            *(f"{r['energy_score']:.3f}±{r['energy_score_se']:.3f}" for r in mine),
+            *(f"{r['energy_score']:.3f}({r['excess']:+.3f}±{r['excess_se']:.3f})" for r in mine),
             " spread",
             *(f"{r['spread_error']:.2f}" for r in mine),
             " r2_inf",
@@ -106,6 +131,10 @@ def study(
             flush=True,
         )
     return table
+
+
+def _se(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def holding(table: list[dict]) -> list[dict]:
@@ -130,25 +159,28 @@ def holding(table: list[dict]) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, required=True, help="a finished run of the real cohort")
     parser.add_argument("--name", required=True, help="key of the results")
     parser.add_argument("--targets", nargs="*", help="all modalities by default")
-    parser.add_argument("--patients", type=int, default=300)
+    parser.add_argument("--method", choices=("coherent", "multi"), default="coherent")
+    parser.add_argument("--consensus", choices=RULES, default="mean")
+    parser.add_argument("--patients", type=int, default=210)
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--clip", type=float, nargs="*", default=[], help="also with these bounds")
     parser.add_argument("--only", default=".", help="solvers whose names match, and the reference")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     arguments = parser.parse_args()
     run = open_run(arguments.run)
-    targets = arguments.targets or list(run.modalities)
     every = candidates(run.config.diffusion.build(), arguments.clip)
-    solvers = {
-        name: solver
-        for i, (name, solver) in enumerate(every.items())
+    tried = {
+        name: candidate
+        for i, (name, candidate) in enumerate(every.items())
         if i == 0 or re.search(arguments.only, name)
     }
-    table = study(run, targets, arguments.patients, arguments.draws, arguments.seed, solvers)
+    table = study(run, arguments, tried)
     held = holding(table)
     for row in held[:12]:
         print(row)
@@ -156,9 +188,11 @@ def main() -> None:
     results[arguments.name] = {
         "predicts": run.config.diffusion.predicts,
         "network": run.config.single.network.architecture,
+        "method": arguments.method,
+        "consensus": arguments.consensus,
         "patients": arguments.patients,
         "draws": arguments.draws,
-        "seed": arguments.seed,
+        "seeds": arguments.seeds,
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
         "python": platform.python_version(),

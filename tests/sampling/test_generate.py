@@ -1,13 +1,14 @@
 """Streaming patients through the sampler: chunks, ids, and the generators that evaluation uses."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling import Bank, generate
-from cohgen_jax.sampling.coherent import Rejection
+from cohgen_jax.sampling.coherent import Rejection, coherent_sample
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import ddpm
@@ -70,6 +71,24 @@ def test_chunks_change_nothing(rejection):
         seen.clear()
         for one, other in zip(whole, parts, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(("num", "num_draws", "chains"), [(1, 1, 1), (7, 3, 100), (67, 5, 9)])
+def test_odd_numbers_are_one_call_of_the_sampler(num, num_draws, chains):
+    z, present = patients(num)
+    streamed = sample(z, present, num_draws=num_draws, chains=chains)
+    at_once = coherent_sample(
+        jax.random.key(0),
+        bank_of("a", ["b", "c"]),
+        [z[:, 1], z[:, 2]],
+        present[:, 1:],
+        schedule=SCHEDULE,
+        solver=SOLVER,
+        num_draws=num_draws,
+    )
+    assert streamed.draws.shape == (num_draws, num, D)
+    np.testing.assert_allclose(streamed.draws, at_once.draws, atol=1e-5)
+    np.testing.assert_allclose(streamed.disagreement, at_once.disagreement, atol=1e-5)
 
 
 def test_a_patient_keeps_its_noise_under_its_id():

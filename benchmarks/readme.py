@@ -1,0 +1,205 @@
+"""The tables of README.md, made from the results: what stands between two markers is replaced.
+
+<!-- NAME -->
+what TABLES[NAME] returns
+<!-- /NAME -->
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+README = HERE / "README.md"
+SHOWN = (
+    r"ddpm-(1000|250|25)|ddim-(15|50|25|25_clip3)|dpmpp_2m(_half)?_log_snr-(6|8|10)|"
+    r"dpmpp_2m_uniform-(10|12|10_clip3)|dpmpp_2m_sde_uniform-(8|10|12|15)|"
+    r"dpmpp_2m_sde_log_snr-(8|15)|dpmpp_2m_karras-10"
+)
+"""Solvers of the study that the README shows; all are in solver_study.json."""
+
+
+def refresh() -> None:
+    """Write every table into the README."""
+    text = README.read_text()
+    for name, table in TABLES.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if text.count(start) != 1 or text.count(end) != 1:
+            raise ValueError(f"{README} must have {start} and {end}, once each")
+        before, rest = text.split(start)
+        text = f"{before}{start}\n{table()}\n{end}{rest.split(end)[1]}"
+    README.write_text(text)
+
+
+def _load(name: str) -> dict[str, Any]:
+    return json.loads((HERE / name).read_text())
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _part(name: str) -> tuple[str, Any]:
+    """When and where a part of sampling.json was measured, and its results."""
+    part = _load("sampling.json")[name]
+    about = part["about"]
+    where = (
+        f"{about['device']}, {about['cpu_count']} CPU cores ({about['machine']}), JAX "
+        f"{about['jax']}, PyTorch {about['torch']} on {about['torch_device']}, {about['time']}; "
+        f"load average before: {about['load_average_before']:.1f}."
+    )
+    return where, part["results"]
+
+
+def _with_best(row: dict[str, Any], key: str, form: str) -> str:
+    return f"{row[key]:{form}} ({row[key + '_best']:{form}})"
+
+
+def steps_table() -> str:
+    where, rows = _part("steps")
+    header = ["samples", "precision", "published loop, ms a step", "jit alone, ms", "library, ms"]
+    return f"{where}\n\n" + _table(
+        [*header, "times faster (best)", "share of product peak (best)"],
+        [
+            [
+                row["samples"],
+                row["precision"],
+                f"{row['torch_ms']:.2f}",
+                f"{row['plain_ms']:.2f}",
+                f"{row['ours_ms']:.2f}",
+                _with_best(row, "speedup", ".1f"),
+                _with_best(row, "share_of_peak", ".0%"),
+            ]
+            for row in rows
+        ],
+    )
+
+
+NETWORKS = {
+    "eps": "published epsilon-networks, same weights",
+    "v": "default v-networks",
+    "v, fast": "default v-networks, deterministic",
+}
+
+
+def quality_table() -> str:
+    where, rows = _part("quality")
+    return f"{where}\n\n" + _table(
+        ["networks", "published loop, 1000 steps", "steps", "library", "times faster (best)"],
+        [
+            [
+                NETWORKS[row["networks"]],
+                f"{row['torch_s']:.0f} s",
+                row["steps"],
+                f"{row['ours_s']:.2f} s",
+                _with_best(row, "speedup", ".0f"),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def evaluation_table() -> str:
+    where, rows = _part("evaluation")
+    return f"{where}\n\n" + _table(
+        ["networks", "published loop", "steps", "library", "times faster (its best)"],
+        [
+            [
+                row["what"],
+                f"{row['torch_s'] / 3600:.1f} h",
+                row["steps"],
+                f"{row['ours_s']:.0f} s",
+                _with_best(row, "speedup", ".0f"),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def startup_line() -> str:
+    where, row = _part("startup")
+    return (
+        f"Import of `cohgen_jax` {row['import_s']:.2f} s; first ten draws for one patient in a new "
+        f"process with a filled compilation cache {row['first_result_s']:.1f} s, with an empty "
+        f"one {row['first_result_cold_cache_s']:.1f} s; the warm process from start to end "
+        f"{row['whole_process_s']:.1f} s.\n({where})"
+    )
+
+
+def sweep_table() -> str:
+    where, sweeps = _part("sweeps")
+    rows = []
+    for name, points in sweeps.items():
+        for row in points:
+            peak = f"{row['peak_mb']:.0f} MB" if name == "samples" else ""
+            seconds = [f"{row['seconds']:.3g} s", f"{row['compile_s']:.1f} s"]
+            rate = f"{row['samples_per_s']:.0f}"
+            rows.append([name, f"{row[name]:,}", row["nfe"], *seconds, rate, peak])
+    header = ["sweep", "size", "NFE", "seconds", "compilation", "samples a second"]
+    return f"{where}\n\n" + _table([*header, "peak memory so far"], rows)
+
+
+def study_table(wanted: Callable[[str], bool] | None = None) -> str:
+    """One table a study; the excess is that of the worst target, in the reference's errors."""
+    parts = []
+    for name, study in _load("solver_study.json").items():
+        by_solver: dict[str, dict[str, dict]] = {}
+        for row in study["table"]:
+            by_solver.setdefault(row["solver"], {})[row["target"]] = row
+        reference = by_solver[study["table"][0]["solver"]]
+        keep = wanted or (lambda solver: re.fullmatch(SHOWN, solver) is not None)
+        rows = []
+        for solver, targets in by_solver.items():
+            if not (targets is reference or keep(solver)):
+                continue
+            worst = max(
+                (row["energy_score"] - reference[t]["energy_score"])
+                / reference[t]["energy_score_se"]
+                for t, row in targets.items()
+            )
+            cells = [
+                f"{r['energy_score']:.3f} ± {r['energy_score_se']:.3f} ({r['r2_inf']:.3f}, "
+                f"{r['spread_error']:.2f})"
+                for r in targets.values()
+            ]
+            rows.append([solver, next(iter(targets.values()))["nfe"], *cells, f"{worst:+.2f}"])
+        if len(rows) > 1:
+            seeds = study.get("seeds", [study.get("seed")])
+            title = (
+                f"**{name}**: {study['predicts']}-prediction, {study['network']}, "
+                f"{study.get('method', 'coherent')} ({study.get('consensus', 'mean')}), "
+                f"{study['patients']} patients, {study['draws']} draws, {len(seeds)} seed(s)"
+            )
+            parts.append(f"{title}\n\n" + _table(["solver", "NFE", *reference, "excess"], rows))
+    return "\n\n".join(parts)
+
+
+def precision_table() -> str:
+    names = {
+        row["solver"]
+        for study in _load("solver_study.json").values()
+        for row in study["table"]
+        if row["solver"].endswith("_bfloat16")
+    }
+    both = names | {name.removesuffix("_bfloat16") for name in names}
+    return study_table(both.__contains__) if names else "Not measured."
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "equal steps": steps_table,
+    "equal quality": quality_table,
+    "evaluation": evaluation_table,
+    "startup": startup_line,
+    "sweeps": sweep_table,
+    "solver study": study_table,
+    "precision": precision_table,
+}
+
+
+if __name__ == "__main__":
+    refresh()

@@ -31,7 +31,7 @@ from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.training.config import SolverConfig
 
 Method = Literal["coherent", "multi"]
-BLOCK_BYTES = 1 << 28
+BLOCK_BYTES = 1 << 26
 """Decoded values of a block of patients; decoding and writing them takes a few times that."""
 
 

@@ -18,6 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cohgen_jax.calibrate import DRAWS as CALIBRATED_DRAWS
+from cohgen_jax.calibrate import FLAGGED, Calibration
 from cohgen_jax.codec import Codec
 from cohgen_jax.codec.preprocess import standardise, unstandardise
 from cohgen_jax.cohort import read_tables
@@ -94,20 +96,33 @@ def impute_tables(
         done += num
         progress(done, total, target)
 
+    calibration = {}
+    if consensus == "stacked" and run.calibrated_with == solver:
+        calibration = run.calibration[method]
+    else:
+        tell(
+            "no intervals and expected errors: the run has been calibrated for the stacked "
+            "consensus and its default sampler, if at all (experiments/train.py --resume)"
+        )
+
     done, total = 0, sum(map(len, wanted.values()))
     typical = typicality(run, z, present)
     streams = np.array([zlib.crc32(sample_id.encode()) for sample_id in ids], np.uint32)
     for target, rows in wanted.items():
         m, codec = run.index(target), run.codecs[target]
         bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
-        features, names = list(codec.features), (target, f"{target}_mean", f"{target}_sd")
+        features, names = list(codec.features), [target, f"{target}_mean", f"{target}_sd"]
+        known = calibration.get(target)
+        if known is not None and num_draws >= CALIBRATED_DRAWS:
+            names += [f"{target}_low", f"{target}_high"]
         disagreement, generated = np.zeros(len(ids)), np.zeros(len(ids), bool)
+        spread = np.full(len(ids), np.nan)
         generated[rows] = True
         everyone = np.flatnonzero(generated | present[:, m])
         progress(done, total, target)
         with contextlib.ExitStack() as stack:
             files = [out_dir / f"{name}.parquet" for name in names]
-            draws_file, mean_file, sd_file = (stack.enter_context(_Parquet(f)) for f in files)
+            draws_file, *completed_files = [stack.enter_context(_Parquet(f)) for f in files]
             for block in _blocks(everyone, generated, num_draws, len(features)):
                 new, kept = block[generated[block]], ids[block[~generated[block]]]
                 draws = np.zeros((num_draws, 0, len(features)), np.float32)
@@ -126,14 +141,18 @@ def impute_tables(
                         on_chunk=lambda num, target=target: advance(num, target),
                     )
                     disagreement[new] = np.asarray(samples.disagreement).mean(axis=0)
-                    draws = codec.decode(np.asarray(samples.draws)[..., : codec.width])
+                    latent = np.asarray(samples.draws)[..., : codec.width]
+                    if num_draws > 1:
+                        spread[new] = np.sqrt(latent.var(axis=0, ddof=1).mean(axis=1))
+                    draws = codec.decode(latent)
                     draws_file.write(_by_patient(draws, ids[new], features))
                 sd = draws.std(axis=0, ddof=1) if num_draws > 1 else np.full_like(draws[0], np.nan)
-                values = _filled(codec, tables[target].loc[kept])
-                for file, made, observed in (
-                    (mean_file, draws.mean(axis=0), values),
-                    (sd_file, sd, np.zeros_like(values)),
-                ):
+                mean, values = draws.mean(axis=0), _filled(codec, tables[target].loc[kept])
+                made_of = [(mean, values), (sd, np.zeros_like(values))]
+                if known is not None:
+                    half = known.half_width * sd
+                    made_of += [(mean - half, values), (mean + half, values)]
+                for file, (made, observed) in zip(completed_files, made_of, strict=False):
                     completed = np.concatenate([made, observed])
                     table = pd.DataFrame(completed, [*ids[new], *kept], features)
                     file.write(table.sort_index())
@@ -144,6 +163,8 @@ def impute_tables(
                     "modality": target,
                     "sources": [_sources(run, present[row], m) for row in rows],
                     "disagreement": disagreement[rows],
+                    "spread": spread[rows],
+                    **_expectation(known, spread[rows]),
                     "typicality": np.nanmin(np.delete(typical, m, axis=1)[rows], axis=1),
                 },
                 index=ids[rows],
@@ -220,6 +241,14 @@ def _to_generate(
         if len(rows):
             wanted[target] = rows
     return wanted
+
+
+def _expectation(known: Calibration | None, spread: np.ndarray) -> dict[str, np.ndarray]:
+    """What validation patients of like spread let expect; empty where nothing is known."""
+    if known is None or np.isnan(spread).any():
+        return {}
+    rank, error = known.expected(spread)
+    return {"spread_rank": rank, "expected_error": error, "flagged": rank > FLAGGED}
 
 
 def _sources(run: Run, present: np.ndarray, target: int) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 from pandas.util import hash_pandas_object
 
 from cohgen_jax import rundir
+from cohgen_jax.calibrate import Calibration, calibrate, load_calibration, save_calibration
 from cohgen_jax.checkpoint import is_whole, load_tree, save_tree
 from cohgen_jax.codec import (
     Codec,
@@ -41,7 +42,7 @@ from cohgen_jax.training import (
     pair_specs,
     train_farm,
 )
-from cohgen_jax.training.config import TrainConfig
+from cohgen_jax.training.config import SolverConfig, TrainConfig
 from cohgen_jax.training.farm import FarmState, usable_rows, work
 from cohgen_jax.training.loop import Progress
 from cohgen_jax.training.moments import measure_moments
@@ -82,6 +83,9 @@ class Run:
     moments: dict[str, Moments]
     """Target -> moments of its single-condition models, sources in the order of the modalities;
     empty in a run that was trained before they were measured."""
+    calibration: dict[str, dict[str, Calibration]]
+    """Method (coherent, multi) -> target -> what validation patients taught; may be empty too."""
+    calibrated_with: SolverConfig | None
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -108,7 +112,9 @@ class Run:
         chosen = [self.index(s) for s in sources or [m for m in self.modalities if m != target]]
         if t in chosen:
             raise InputError(f"the target {target!r} cannot also be a source")
-        bank = self._bank("single", target, chosen, [(s,) for s in chosen])
+        bank = self._scaled(
+            "coherent", self._bank("single", target, chosen, [(s,) for s in chosen])
+        )
         if target not in self.moments:
             return bank
         others = [m for m in range(len(self.modalities)) if m != t]
@@ -119,7 +125,13 @@ class Run:
         """The multi-condition model of a target (all its members), as a bank."""
         t = self.index(target)
         sources = [s for s in range(len(self.modalities)) if s != t]
-        return self._bank("multi", target, sources, [tuple(sources)])
+        return self._scaled("multi", self._bank("multi", target, sources, [tuple(sources)]))
+
+    def _scaled(self, method: str, bank: Bank) -> Bank:
+        if method not in self.calibration:
+            return bank
+        scale = float(self.calibration[method][bank.target].scale)
+        return dataclasses.replace(bank, spread=scale)
 
     def _bank(
         self, kind: str, target: str, sources: list[int], wanted: list[tuple[int, ...]]
@@ -199,6 +211,10 @@ def train_run(
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         if not is_whole(run_dir / "consensus"):
             _measure_consensus(open_run(run_dir), run_dir / "consensus")
+        if not is_whole(run_dir / "calibration"):
+            solver = SolverConfig()
+            found = calibrate(open_run(run_dir), cohort, solver)
+            save_calibration(run_dir / "calibration", found, solver)
         rundir.log(run_dir, "trained")
     return open_run(run_dir)
 
@@ -256,7 +272,10 @@ def open_run(run_dir: str | Path) -> Run:
     models = {kind: _load_models(run_dir / "models" / kind) for kind in KINDS}
     moments = _load_moments(run_dir / "consensus") if is_whole(run_dir / "consensus") else {}
     latents = _read_latents(run_dir, samples, codecs)
-    return Run(run_dir, config, samples, latents, codecs, models, moments)
+    calibration, solver = {}, None
+    if is_whole(run_dir / "calibration"):
+        calibration, solver = load_calibration(run_dir / "calibration")
+    return Run(run_dir, config, samples, latents, codecs, models, moments, calibration, solver)
 
 
 def read_latents(run_dir: str | Path) -> tuple[Latents, pd.DataFrame]:

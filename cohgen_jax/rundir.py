@@ -7,6 +7,7 @@ codec/           raw <-> latent (cohgen_jax.codec)
 checkpoints/     state of training, removed when a farm is finished
 models/          single/ and multi/: the best weights by each metric
 consensus/       moments of the single-condition models' predictions on validation patients
+calibration/     how wide the draws are and what to expect of them, from validation patients
 metrics/  generated/  figures/  report.html  log.jsonl
 """
 
@@ -33,6 +34,7 @@ CONTENTS = (
     "metrics",
     "models",
     "consensus",
+    "calibration",
     "generated",
     "figures",
     "report.html",

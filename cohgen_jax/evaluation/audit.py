@@ -25,7 +25,7 @@ from cohgen_jax.training.config import SolverConfig
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
 
-Analysis = Literal["raw_space", "privacy", "shift"]
+Analysis = Literal["raw_space", "intervals", "privacy", "shift"]
 Progress = Callable[[int, int, str], None]
 
 
@@ -45,7 +45,7 @@ class AuditConfig:
     synonyms: tuple[str, ...] = ()
     """Raw space: further pairs FEATURE=GENE of names that measure the same gene."""
     cohort: str = ""
-    """Raw space and shift: where the cohort lies now; by default where it was in training."""
+    """Where the cohort lies now, for all but privacy; by default where it was in training."""
     consensus: Consensus = "stacked"
     solver: SolverConfig = SolverConfig()
     seed: int = 0
@@ -83,7 +83,8 @@ def audit_run(
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
-    cohort = _cohort_of(run, config.cohort) if {"raw_space", "shift"} & {*config.analyses} else None
+    reads_tables = {*config.analyses} - {"privacy"}
+    cohort = _cohort_of(run, config.cohort) if reads_tables else None
     with rundir.locked(run.path):
         made = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         generators = {key: made[key] for key in made if key[0] in MODELS}
@@ -132,6 +133,21 @@ def _raw_space(of: _Material) -> list[str]:
     lines = ["correlation of decoded and measured features over patients, median of features:"]
     wide = found.scores.pivot(index="target", columns="method", values="r_mean")[methods]
     return [*lines, wide.loc[list(dict.fromkeys(found.scores["target"]))].round(3).to_string()]
+
+
+def _intervals(of: _Material) -> list[str]:
+    from cohgen_jax.evaluation.intervals import intervals_of_run
+
+    assert of.cohort is not None
+    if of.config.consensus != "stacked" or of.run.calibrated_with != of.config.solver:
+        return ["no intervals: the run is not calibrated for this consensus and sampler"]
+    found = intervals_of_run(
+        of.run, of.cohort, of.generators, of.config.draws, of.config.seed, of.progress
+    )
+    write_table(found, of.run.path / "metrics" / "intervals")
+    columns = ["conformal", "conformal_low", "conformal_high", "gaussian"]
+    lines = ["coverage of 80 % intervals of decoded features, held-out patients:"]
+    return [*lines, found.set_index(["method", "target"])[columns].round(3).to_string()]
 
 
 def _privacy(of: _Material) -> list[str]:
@@ -199,6 +215,7 @@ def _save(run: Run, name: str, figure: Any) -> Path:
 
 _ANALYSES: dict[str, Callable[[_Material], list[str]]] = {
     "raw_space": _raw_space,
+    "intervals": _intervals,
     "privacy": _privacy,
     "shift": _shift,
 }

@@ -98,7 +98,11 @@ def run_generators(
                 **common,
             )
         generators["multi", target] = bank_generator(
-            lambda sources, multi=multi: multi, run.modalities, target, **common
+            lambda sources, multi=multi: multi,
+            run.modalities,
+            target,
+            consensus="stacked",
+            **common,
         )
     return generators
 

@@ -48,6 +48,8 @@ class Bank:
     """Which sources each model looks at, in the order of its conditions."""
     predicts: Prediction = struct.field(pytree_node=False)
     x_dim: int = struct.field(pytree_node=False)
+    spread: float = struct.field(pytree_node=False, default=1.0)
+    """Factor on the spread of stacked draws about their mean, fitted on validation patients."""
 
     @property
     def num_models(self) -> int:
@@ -107,10 +109,13 @@ class Bank:
         return cls(groups, loss_array, moments, target, sources, slots, predicts, x_dim)
 
     def unnamed(self) -> Bank:
-        """The same bank without names and moments, so that banks that differ only in them compile
-        once."""
+        """The same bank without names and what only the host reads, so that banks that differ in
+        nothing else compile once."""
         return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
-            target="", sources=tuple(str(s) for s in range(len(self.sources))), moments=None
+            target="",
+            sources=tuple(str(s) for s in range(len(self.sources))),
+            moments=None,
+            spread=1.0,
         )
 
     def available(self, present: Any) -> Any:

@@ -114,6 +114,7 @@ def coherent_sample(
       temperature: 1 for draws of the posterior, 0 for its mean m, between them m + temperature
         (draw - m): spread scaled exactly, whatever the posterior. m is x_0 predicted from x_T = 0,
         where nothing of x_0 is left in x_T; networks that predict the noise do not know it there.
+        Times `bank.spread` under the stacked consensus, which validation patients have fitted.
       rejection: redraw draws whose models disagree too long; None accepts every draw.
       sample_ids: int array [N] that names the samples to the random generator (default
         0..N-1). Give a sample the same id in two calls and it gets the same noise.
@@ -151,6 +152,8 @@ def coherent_sample(
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if not 0 <= temperature <= 1:
         raise InputError(f"temperature must lie in [0, 1], got {temperature}")
+    if consensus == "stacked":
+        temperature *= bank.spread
     if temperature != 1 and bank.predicts == "eps":
         raise InputError(
             "networks that predict eps do not give the posterior mean in one evaluation: "

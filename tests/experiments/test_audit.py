@@ -77,3 +77,13 @@ def test_audits_that_cannot_be_are_refused(command, own_run):
     assert "patients" in command("audit", "--run", own_run, "--patients", "0").refused()
     assert "HER2=ERBB2" in command("audit", "--run", own_run, "--synonyms", "HER2").refused()
     assert sorted(own_run.rglob("*")) == before
+
+
+def test_intervals_hold_held_out_patients(command, own_run):
+    """Even of models that were trained for four epochs: conformal intervals do not trust them."""
+    outcome = command("audit", "--run", own_run, "--analyses", "intervals")
+    assert outcome.status == 0, outcome.err
+    found = pd.read_csv(own_run / "metrics" / "intervals.csv")
+    assert len(found) == 2 * len(MODALITIES)
+    # 14 validation patients, 28 or 30 held out, features of a patient alike: a wide margin.
+    assert found["conformal"].between(0.7, 0.95).all()

@@ -67,8 +67,13 @@ def test_what_is_missing_is_generated_and_the_rest_kept(completed, new_tables):
         error = (mean.loc[ids] - observed.mean()).abs().mean(axis=None)
         assert error < 2 * observed.std().mean()
     scores = tables["disagreement.csv"]
-    columns = ["sample_id", "modality", "sources", "disagreement", "typicality"]
-    assert list(scores.columns) == columns
+    assert list(scores.columns) == [
+        *("sample_id", "modality", "sources", "disagreement", "spread"),
+        *("spread_rank", "expected_error", "flagged", "typicality"),
+    ]
+    assert (scores["flagged"] == (scores["spread_rank"] > 0.9)).all()
+    assert scores["spread_rank"].between(0, 1).all()
+    assert (scores["expected_error"] > 0).all()
     assert scores["typicality"].between(0, 1, inclusive="right").all()
     sources = scores.set_index(["sample_id", "modality"])["sources"].to_dict()
     assert sources == {
@@ -131,6 +136,18 @@ def test_regenerate_replaces_what_is_there(completed, new_tables):
     assert (tables["rnaseq_sd.parquet"] > 0).all(axis=None)
     seen = new_tables["rnaseq"].loc["N00"]
     assert not np.allclose(tables["rnaseq_mean.parquet"].loc["N00"], seen)
+
+
+def test_ten_draws_come_with_intervals(completed):
+    tables = completed("--draws", 10, "--targets", "rppa")
+    low, high, mean = (tables[f"rppa_{name}.parquet"] for name in ("low", "high", "mean"))
+    generated = ["N01", "N02", "N03"]
+    assert (low.loc[generated] < mean.loc[generated]).all(axis=None)
+    assert (mean.loc[generated] < high.loc[generated]).all(axis=None)
+    observed = mean.index.difference(generated)
+    assert low.loc[observed].equals(high.loc[observed])
+    other = completed("--draws", 10, "--targets", "rppa", "--solver.num-steps", 7, out="other")
+    assert "rppa_low.parquet" not in other  # calibrated for the default sampler only
 
 
 def test_one_draw_has_no_spread(completed):

@@ -1,0 +1,168 @@
+"""What validation patients teach about the draws of a run: how wide they are, what to expect.
+
+Every validation patient is generated twice, from all its sources and from a random subset of them,
+by the default sampler, and compared with the truth:
+
+scale        factor on the spread of draws about the posterior mean with which the central 80 %
+             intervals of latents hold 80 % of the true values; the bank carries it, and it is
+             applied whenever the run samples (a temperature fitted after training, as Guo et al.
+             2017, arXiv:1706.04599, for classifiers)
+half_width   of 80 % intervals of decoded features about the mean of the draws, in units of their
+             standard deviation: split conformal (Lei et al. 2018, JASA 113:1094, section 5.2), so
+             that what the codec lost is in them; valid for patients like those of validation
+spread,      of each validation patient, and the error of its posterior mean: what is to be expected
+error        of a new patient of that spread
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cohgen_jax.checkpoint import load_tree, save_tree
+from cohgen_jax.evaluation.fidelity import score_patients
+from cohgen_jax.evaluation.generator import Generated
+from cohgen_jax.evaluation.metrics import interval_coverage
+from cohgen_jax.sampling.generate import sample_rows
+from cohgen_jax.solvers import ddim
+from cohgen_jax.training.config import SolverConfig
+
+if TYPE_CHECKING:
+    from cohgen_jax.cohort import Cohort
+    from cohgen_jax.run import Run
+    from cohgen_jax.sampling.bank import Bank
+
+LEVEL = 0.8
+DRAWS = 10
+SCALES = (0.5, 2.0)
+"""Between which the scale is looked for."""
+FLAGGED = 0.9
+"""Share of the validation patients above whose spread a new patient is flagged."""
+NEIGHBOURS = 0.2
+"""Share of the validation patients, those nearest in spread, whose errors are averaged."""
+
+
+class Calibration(NamedTuple):
+    """Of one method and target."""
+
+    scale: np.ndarray  # []
+    half_width: np.ndarray  # [F]
+    spread: np.ndarray  # [V], increasing
+    error: np.ndarray  # [V], mean squared error over latent features
+
+    def expected(self, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(share of validation patients of less spread, error to be expected) of spreads [n]."""
+        num = len(self.spread)
+        rank = np.searchsorted(self.spread, spread)
+        width = max(1, round(NEIGHBOURS * num))
+        sums = np.concatenate([[0.0], np.cumsum(self.error)])
+        first = np.clip(rank - width // 2, 0, num - width)
+        return rank / num, (sums[first + width] - sums[first]) / width
+
+
+def calibrate(run: Run, cohort: Cohort, solver: SolverConfig = SolverConfig()) -> dict[str, dict]:
+    """Method -> target -> Calibration. cohort: the tables that the run was trained on."""
+    return {
+        method: {
+            target: _calibrate(run, cohort, make(target), target, solver)
+            for target in run.modalities
+        }
+        for method, make in (("coherent", run.coherent_bank), ("multi", run.multi_bank))
+    }
+
+
+def _calibrate(
+    run: Run, cohort: Cohort, bank: Bank, target: str, solver: SolverConfig
+) -> Calibration:
+    t, codec, schedule = run.index(target), run.codecs[target], run.config.diffusion.build()
+    rows, shown = _validation(run, t)
+    z, real = run.latents.z[rows], run.latents.z[rows, t, : codec.width]
+
+    def sample(num_draws: int, chain, temperature: float) -> Generated:
+        samples = sample_rows(
+            bank,
+            run.modalities,
+            z,
+            shown,
+            run.config.seed,
+            num_draws,
+            schedule=schedule,
+            solver=chain,
+            consensus="stacked",
+            temperature=temperature,
+        )
+        draws = np.asarray(samples.draws)[..., : codec.width]
+        return Generated(draws, np.asarray(samples.disagreement))
+
+    draws, disagreement = sample(DRAWS, solver.build(schedule), 1.0)
+    scale = 1.0
+    if bank.predicts != "eps":  # which does not tell the posterior mean
+        mean = sample(1, ddim(schedule, 1), 0.0).draws[0]
+        scale = fit_scale(draws, mean, real)
+        draws = mean + scale * (draws - mean)
+    scores = score_patients(Generated(draws, disagreement), real).sort_values("spread")
+    raw = cohort.tables[target].reindex(index=run.samples.index[rows], columns=list(codec.features))
+    return Calibration(
+        np.float32(scale),
+        conformal_half_width(codec.decode(draws), raw.to_numpy(np.float32)),
+        scores["spread"].to_numpy(np.float32),
+        scores["error"].to_numpy(np.float32),
+    )
+
+
+def _validation(run: Run, target: int) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, sources shown): each patient from all its sources and from a random subset."""
+    rows = run.rows("val")
+    present = run.latents.present[rows]
+    present[:, target], has_target = False, present[:, target].copy()
+    use = has_target & present.any(axis=1)
+    rows, present = rows[use], present[use]
+    order = np.random.default_rng(run.config.seed).random(present.shape)
+    order = np.where(present, order, np.inf)
+    subset = present & ((order < 0.5) | (order == order.min(axis=1, keepdims=True)))
+    return np.tile(rows, 2), np.concatenate([present, subset])
+
+
+def fit_scale(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> float:
+    """Factor on draws - mean with which 80 % intervals hold 80 % of the truth, by bisection.
+
+    draws: [R, N, D]; mean, real: [N, D].
+    """
+    low, high = SCALES
+    for _ in range(20):
+        scale = (low + high) / 2
+        if float(interval_coverage(mean + scale * (draws - mean), real, LEVEL)) < LEVEL:
+            low = scale
+        else:
+            high = scale
+    return (low + high) / 2
+
+
+def conformal_half_width(draws: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Quantile of |truth - mean| / sd of draws that splits off 1 - LEVEL: [F].
+
+    draws: [R, n, F] decoded; real: [n, F], NaN where not measured. The quantile is of order
+    ceil((n + 1) LEVEL) / n, which makes the interval hold a further exchangeable patient with
+    chance LEVEL or more.
+    """
+    sd = draws.std(axis=0, ddof=1)
+    score = np.abs(real - draws.mean(axis=0)) / np.maximum(sd, np.finfo(np.float32).tiny)
+    ordered = np.sort(score, axis=0)  # NaN last
+    known = np.isfinite(real).sum(axis=0)
+    order = np.clip(np.ceil((known + 1) * LEVEL).astype(int), 1, np.maximum(known, 1)) - 1
+    return np.take_along_axis(ordered, order[None], axis=0)[0].astype(np.float32)
+
+
+def save_calibration(directory: Path, found: dict[str, dict], solver: SolverConfig) -> None:
+    arrays = {m: {t: own._asdict() for t, own in of.items()} for m, of in found.items()}
+    save_tree(directory, "calibration", arrays, {"solver": dataclasses.asdict(solver)})
+
+
+def load_calibration(directory: Path) -> tuple[dict[str, dict[str, Calibration]], SolverConfig]:
+    """(method -> target -> Calibration, the sampler that it was measured with)."""
+    arrays, about = load_tree(directory, "calibration")
+    found = {m: {t: Calibration(**own) for t, own in of.items()} for m, of in arrays.items()}
+    return found, SolverConfig(**about["solver"])

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 def assert_same_run(one: Path, other: Path) -> None:
     saved = {"models/single": "models", "models/multi": "models", "codec": "codecs"}
+    saved |= {"consensus": "moments", "calibration": "calibration"}
     for name, what in saved.items():
         (arrays, about), (arrays_2, about_2) = (load_tree(r / name, what) for r in (one, other))
         assert about == about_2  # with the checksums of the arrays
@@ -36,7 +37,7 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert (one / history).read_bytes() == (other / history).read_bytes()
     for table in ("samples.parquet", *(f"latents/{p.name}" for p in (one / "latents").iterdir())):
         pd.testing.assert_frame_equal(pd.read_parquet(one / table), pd.read_parquet(other / table))
-    assert not any((other / "checkpoints").iterdir())
+    assert not (other / "checkpoints").exists()
     assert not (other / "latents.part").exists()
 
 
@@ -78,11 +79,13 @@ CUTS = {
     "before the first checkpoint": lambda p: kill_on(p, run.rundir, "log", 3, log_of("validated")),
     "models trained, not saved": lambda p: kill_on(p, run, "save_tree"),
     "model arrays without about.json": lambda p: kill_on(p, checkpoint, "write_json"),
+    "second farm trained": lambda p: kill_on(p, run, "save_tree", 2),
     "models saved, checkpoints there": lambda p: kill_on(
-        p, run.shutil, "rmtree", when=ends_with("checkpoints/single")
+        p, run.shutil, "rmtree", when=ends_with("checkpoints")
     ),
-    "second farm trained": lambda p: kill_on(p, run, "save_tree"),
-    "everything done": lambda p: kill_on(p, run, "open_run"),
+    "moments measured, not saved": lambda p: kill_on(p, run, "save_tree"),
+    "draws calibrated, not saved": lambda p: kill_on(p, run, "save_calibration"),
+    "everything done": lambda p: kill_on(p, run, "open_run", 2),
 }
 
 

@@ -74,6 +74,7 @@ def _solve(moments: Moments) -> np.ndarray:
     own, shared = _positive(second), _positive(second.mean(axis=1))
     num_sources = own.shape[-1] - 1
     size = np.trace(shared[:, :-1, :-1], axis1=1, axis2=2)[:, None, None] / num_sources
+    size = np.maximum(size, 1e-6)  # models that predict 0, as before training, get 0
     identity = np.eye(num_sources)
     best = np.linalg.solve(shared[:, :-1, :-1] + RIDGE * size * identity, shared[:, :-1, -1:])
     pulled = own[:, :, :-1, -1:] + PULL * (size * best)[:, None]

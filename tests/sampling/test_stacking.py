@@ -176,6 +176,16 @@ def test_moments_over_different_patients_still_give_a_solution():
     assert np.abs(weights).max() < 5
 
 
+def test_models_that_predict_nothing_get_nothing():
+    moments = closed_form_moments()
+    silent = moments.second.copy()
+    silent[:, :, 1], silent[:, :, :, 1] = 0, 0
+    heard = np.array([[1, 1, 1], [0, 1, 0], [1, 0, 1]], bool)
+    weights = stacked_weights(moments._replace(second=silent), heard, moments.log_snr)
+    assert np.allclose(weights[:, :, 1], 0, atol=1e-8)
+    assert np.allclose(weights[:, 0], weights[:, 2], atol=2e-3)  # but for the ridge
+
+
 def test_a_bank_without_moments_is_refused_and_told_what_to_do():
     with pytest.raises(InputError, match=r"train\.py --resume"):
         affine(experts(), np.zeros((1, 3), np.float32), None, "stacked")

@@ -60,7 +60,7 @@ def stacked_weights(moments: Moments, heard: np.ndarray, log_snr: np.ndarray) ->
     weights = np.zeros((len(moments.log_snr), *heard.shape, moments.second.shape[1]))
     for pattern, sources in enumerate(map(np.flatnonzero, heard)):
         if len(sources):
-            weights[:, pattern, sources] = _solve(moments.of(sources))
+            weights[:, pattern, sources] = _solve(moments.of(sources.tolist()))
     at = np.clip(log_snr, moments.log_snr[0], moments.log_snr[-1])
     above = np.clip(np.searchsorted(moments.log_snr, at), 1, len(moments.log_snr) - 1)
     low, high = moments.log_snr[above - 1], moments.log_snr[above]

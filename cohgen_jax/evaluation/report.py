@@ -37,6 +37,17 @@ GLOSSARY = {
         "Standard deviation of the draws over the error of their mean. 1 is calibrated; below 1 "
         "the draws are too sure of themselves, above 1 too unsure."
     ),
+    "crps, variogram_score": (
+        "Proper scores like the energy score, lower is better: of each feature alone, and of how "
+        "features differ from each other (which sees lost dependence between them)."
+    ),
+    "spread, error": (
+        "Root mean square standard deviation of the draws (sharpness), and root mean square error "
+        "of their mean with the noise of finitely many draws removed."
+    ),
+    "calibration_error": (
+        "Mean difference between the coverage that central intervals promise and keep, over levels."
+    ),
     "coverage80": ("How often the truth lies inside the middle 80 % of the draws; should be 0.80."),
     "disagreement": (
         "1 - mean cosine between the predictions of the single-condition denoisers, averaged over "

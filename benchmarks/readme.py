@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,18 +144,31 @@ def sweep_table() -> str:
     return f"{where}\n\n" + _table([*header, "peak memory so far"], rows)
 
 
-def study_table(wanted: Callable[[str], bool] | None = None) -> str:
-    """One table a study; the excess is that of the worst target, in the reference's errors."""
-    parts = []
+def _studies() -> Iterator[tuple[str, dict[str, dict[str, dict]]]]:
+    """A title, and solver -> target -> scores, of every study."""
     for name, study in _load("solver_study.json").items():
         by_solver: dict[str, dict[str, dict]] = {}
         for row in study["table"]:
             by_solver.setdefault(row["solver"], {})[row["target"]] = row
-        reference = by_solver[study["table"][0]["solver"]]
-        keep = wanted or (lambda solver: re.fullmatch(SHOWN, solver) is not None)
-        rows = []
+        seeds = study.get("seeds", [study.get("seed")])
+        title = (
+            f"**{name}**: {study['predicts']}-prediction, {study['network']}, "
+            f"{study.get('method', 'coherent')} ({study.get('consensus', 'mean')}), "
+            f"{study['patients']} patients, {study['draws']} draws, seeds {seeds}"
+        )
+        yield title, by_solver
+
+
+def study_table() -> str:
+    """One table a study; the excess is that of the worst target, in the reference's errors."""
+    parts = []
+    for title, by_solver in _studies():
+        first, *_ = by_solver
+        if not first.startswith("ddpm"):  # no comparison with long chains
+            continue
+        reference, rows = by_solver[first], []
         for solver, targets in by_solver.items():
-            if not (targets is reference or keep(solver)):
+            if not re.fullmatch(SHOWN, solver):
                 continue
             worst = max(
                 (row["energy_score"] - reference[t]["energy_score"])
@@ -168,26 +181,29 @@ def study_table(wanted: Callable[[str], bool] | None = None) -> str:
                 for r in targets.values()
             ]
             rows.append([solver, next(iter(targets.values()))["nfe"], *cells, f"{worst:+.2f}"])
-        if len(rows) > 1:
-            seeds = study.get("seeds", [study.get("seed")])
-            title = (
-                f"**{name}**: {study['predicts']}-prediction, {study['network']}, "
-                f"{study.get('method', 'coherent')} ({study.get('consensus', 'mean')}), "
-                f"{study['patients']} patients, {study['draws']} draws, {len(seeds)} seed(s)"
-            )
-            parts.append(f"{title}\n\n" + _table(["solver", "NFE", *reference, "excess"], rows))
+        parts.append(f"{title}\n\n" + _table(["solver", "NFE", *reference, "excess"], rows))
     return "\n\n".join(parts)
 
 
 def precision_table() -> str:
-    names = {
-        row["solver"]
-        for study in _load("solver_study.json").values()
-        for row in study["table"]
-        if row["solver"].endswith("_bfloat16")
-    }
-    both = names | {name.removesuffix("_bfloat16") for name in names}
-    return study_table(both.__contains__) if names else "Not measured."
+    """float32 and what bfloat16 changes, of each solver measured in both."""
+    parts = []
+    for title, by_solver in _studies():
+        rows = []
+        for solver, lower in by_solver.items():
+            full = by_solver.get(solver.removesuffix("_bfloat16"), lower)
+            if full is lower:
+                continue
+            for target, row in lower.items():
+                cells = [
+                    f"{full[target][key]:.4f} {row[key] - full[target][key]:+.4f}"
+                    for key in ("energy_score", "r2_inf", "spread_error")
+                ]
+                rows.append([solver.removesuffix("_bfloat16"), target, *cells])
+        if rows:
+            header = ["solver", "target", "energy score", "R2 of the mean", "spread over error"]
+            parts.append(f"{title}\n\n" + _table(header, rows))
+    return "\n\n".join(parts)
 
 
 TABLES: dict[str, Callable[[], str]] = {

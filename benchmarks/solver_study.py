@@ -171,15 +171,16 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--clip", type=float, nargs="*", default=[], help="also with these bounds")
     parser.add_argument("--only", default=".", help="solvers whose names match, and the reference")
+    parser.add_argument("--reference", help="that the others are compared with, not 1000 steps")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     arguments = parser.parse_args()
     run = open_run(arguments.run)
     every = candidates(run.config.diffusion.build(), arguments.clip)
-    tried = {
-        name: candidate
-        for i, (name, candidate) in enumerate(every.items())
-        if i == 0 or re.search(arguments.only, name)
-    }
+    first = arguments.reference or next(iter(every))
+    if first not in every:
+        raise SystemExit(f"unknown solver {first!r}; one of {', '.join(every)}")
+    tried = {first: every[first]}
+    tried |= {name: solver for name, solver in every.items() if re.search(arguments.only, name)}
     table = study(run, arguments, tried)
     held = holding(table)
     for row in held[:12]:

@@ -21,12 +21,16 @@ class Checkpoints:
     """Checkpoints of one computation in one directory; close it, or use it as a context.
 
     Args:
+      directory: without one nothing is kept and nothing found.
       every_seconds: time that has to pass before `due` asks for the next one.
     """
 
-    def __init__(self, directory: str | Path, every_seconds: float = 0.0) -> None:
+    def __init__(self, directory: str | Path | None, every_seconds: float = 0.0) -> None:
         import orbax.checkpoint as ocp
 
+        self._manager = None
+        if directory is None:
+            return
         self.directory = Path(directory).resolve()
         self.every_seconds = every_seconds
         self._last = time.monotonic()
@@ -41,7 +45,7 @@ class Checkpoints:
         self.close()
 
     def due(self) -> bool:
-        return time.monotonic() - self._last >= self.every_seconds
+        return self._manager is not None and time.monotonic() - self._last >= self.every_seconds
 
     def save(self, epoch: int, state: Any, log: dict[str, Any]) -> None:
         """Begin to write a pytree of arrays and what JSON can say beside it.
@@ -50,7 +54,7 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
-        if epoch in self._manager.all_steps():
+        if self._manager is None or epoch in self._manager.all_steps():
             return
         with self._told():
             self._manager.save(
@@ -70,8 +74,8 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
-        latest = self._manager.latest_step()
-        if latest is None:
+        latest = None if self._manager is None else self._manager.latest_step()
+        if self._manager is None or latest is None:
             return None
         try:
             restored = self._manager.restore(
@@ -91,6 +95,8 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait until the last one is on disk."""
+        if self._manager is None:
+            return
         try:
             with self._told():
                 self._manager.wait_until_finished()

@@ -295,20 +295,32 @@ def model_specs(kind: str, modalities: Sequence[str], members: int) -> list[Mode
 
 def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell) -> Latents:
     """Fit the codecs and encode the cohort, or read what an interrupted run left whole."""
+    unfinished = run_dir / "checkpoints" / "codec"
     if is_whole(run_dir / "codec"):  # written last
+        shutil.rmtree(unfinished, ignore_errors=True)
         return _read_latents(run_dir, cohort.samples, load_codecs(run_dir / "codec"))
     codec_config: Any = config.codec
     if config.published_codecs:
         dim = config.codec.latent_dim
         codec_config = {name: published_config(name, dim) for name in cohort.modalities}
-    fitted = run_dir / "checkpoints" / "codec"
+    fitted, training = unfinished / "fitted", unfinished / "training"
 
     def keep(name: str, codec: Codec) -> None:
         if codec.config.kind == "autoencoder":  # the only ones that take longer than reading them
             save_codecs({name: codec}, fitted / name)
+            shutil.rmtree(training / name, ignore_errors=True)
 
     done = {m: load_codecs(fitted / m)[m] for m in cohort.modalities if is_whole(fitted / m)}
-    codecs = fit_codecs(cohort, codec_config, config.seed, tell, done=done, on_fit=keep)
+    codecs = fit_codecs(
+        cohort,
+        codec_config,
+        config.seed,
+        tell,
+        done=done,
+        on_fit=keep,
+        scratch=training,
+        checkpoint_seconds=config.compute.checkpoint_seconds,
+    )
     latents = encode_cohort(cohort, codecs)
     cohort.samples.to_parquet(run_dir / "samples.parquet")
     half = run_dir / "latents.part"
@@ -324,7 +336,7 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
     shutil.rmtree(run_dir / "latents", ignore_errors=True)
     half.rename(run_dir / "latents")
     save_codecs(codecs, run_dir / "codec")
-    shutil.rmtree(fitted, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
     return latents
 
 

@@ -5,8 +5,11 @@ train, and back, all fitted on train only. Axes: N samples, F features kept, L l
 D, the padded width that all modalities of a cohort share), M modalities.
 """
 
+import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +19,7 @@ from cohgen_jax.codec.autoencoder import (
     AutoencoderFit,
     autoencoder_decode,
     autoencoder_encode,
+    choose_place,
     fit_autoencoder,
 )
 from cohgen_jax.codec.config import CodecConfig
@@ -81,6 +85,9 @@ def fit_codec(
     config: CodecConfig,
     seed: int,
     progress: Progress | None = None,
+    *,
+    scratch: Path | None = None,
+    checkpoint_seconds: float = 0.0,
 ) -> Codec:
     """Fit on the train samples that have the modality.
 
@@ -90,20 +97,41 @@ def fit_codec(
             features, samples or (PCA) dimensions.
         seed: of the autoencoder's initialisation and batches, or of a large PCA.
         progress: told the losses of an autoencoder as lines of text.
+        scratch: directory from which an interrupted autoencoder continues, with checkpoints as
+            often as `checkpoint_seconds` says; by default there are none. A table that fits no
+            memory goes there too, or to the system's place for temporary files.
     """
     if len(train) < 2:
         raise InputError(f"a codec needs two train samples or more; found {len(train)}")
     fitted = fit_preprocess(train, max_missing=config.max_missing, imputer=config.imputer)
-    x = standardise(fitted, train, allow_absent=0.0)
-    width = min(config.latent_dim, x.shape[1], len(x) - 1)
-    if config.kind == "pca":
-        reducer = fit_pca(x, width, seed)
-    else:
-        if val is None or len(val) == 0:
-            raise InputError("an autoencoder needs validation samples to know when to stop")
-        x_val = standardise(fitted, val, allow_absent=0.0)
-        reducer = fit_autoencoder(x, x_val, width, config, seed, progress)
-    latents = _reduce(reducer, x).astype(np.float64)
+    width = min(config.latent_dim, len(fitted.features), len(train) - 1)
+    with contextlib.ExitStack() as files:
+        if config.kind == "pca":
+            x = standardise(fitted, train, allow_absent=0.0)
+            reducer = fit_pca(x, width, seed)
+        else:
+            if val is None or len(val) == 0:
+                raise InputError("an autoencoder needs validation samples to know when to stop")
+            place = choose_place(len(train), len(fitted.features), width, config)
+            file = None
+            if place == "disk":
+                if scratch is not None:
+                    scratch.mkdir(parents=True, exist_ok=True)
+                folder = tempfile.TemporaryDirectory(dir=scratch, prefix="table-")
+                file = Path(files.enter_context(folder)) / "x.npy"
+            x = standardise(fitted, train, allow_absent=0.0, file=file)
+            reducer = fit_autoencoder(
+                x,
+                standardise(fitted, val, allow_absent=0.0),
+                width,
+                config,
+                seed,
+                progress,
+                place=place,
+                checkpoints=None if scratch is None else scratch / "training",
+                checkpoint_seconds=checkpoint_seconds,
+            )
+        latents = _reduce(reducer, x).astype(np.float64)
     sd = latents.std(axis=0)
     return Codec(
         config=config,
@@ -123,10 +151,13 @@ def fit_codecs(
     *,
     done: Mapping[str, Codec] | None = None,
     on_fit: Callable[[str, Codec], None] = lambda modality, codec: None,
+    scratch: Path | None = None,
+    checkpoint_seconds: float = 0.0,
 ) -> dict[str, Codec]:
     """One codec for each modality of the cohort, from one config or one for each modality.
 
     Those in `done` are taken as they are; `on_fit` is given each of the others when it is fitted.
+    `scratch` holds a directory for each modality, see `fit_codec`.
     """
     codecs = {}
     for modality in cohort.modalities:
@@ -141,7 +172,15 @@ def fit_codecs(
                 progress(f"{modality}: {line}")
 
         try:
-            codecs[modality] = fit_codec(train, val, own, seed, tell)
+            codecs[modality] = fit_codec(
+                train,
+                val,
+                own,
+                seed,
+                tell,
+                scratch=None if scratch is None else scratch / modality,
+                checkpoint_seconds=checkpoint_seconds,
+            )
         except InputError as error:
             raise InputError(f"{modality}: {error}") from error
         on_fit(modality, codecs[modality])

@@ -5,6 +5,8 @@ from typing import Literal
 
 from cohgen_jax.errors import InputError
 
+Place = Literal["device", "host", "disk"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CodecConfig:
@@ -25,12 +27,17 @@ class CodecConfig:
     max_epochs: int = 10_000
     patience: int = 10
     """Epochs without a better validation loss before stopping."""
+    place: Literal["auto", "device", "host", "disk"] = "auto"
+    """Where the training table lies: in the device's memory, or in the host's or a memory-mapped
+    file, from where its batches stream. Decides no result; auto goes by the memory there is."""
 
     def __post_init__(self):
         if self.kind not in ("pca", "autoencoder"):
             raise InputError(f"codec kind {self.kind!r} is unknown; known: pca, autoencoder")
         if self.imputer not in ("median", "knn"):
             raise InputError(f"imputer {self.imputer!r} is unknown; known: median, knn")
+        if self.place not in ("auto", "device", "host", "disk"):
+            raise InputError(f"place {self.place!r} is unknown; known: auto, device, host, disk")
         if not 0 < self.max_missing <= 1:
             raise InputError(f"max_missing is a share in (0, 1], not {self.max_missing}")
         for name in ("latent_dim", "num_layers", "batch_size", "max_epochs", "patience"):

@@ -7,7 +7,8 @@ Impute    a missing cell becomes the train median, or the mean over the 5 neares
           distance
 """
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 
 NUM_NEIGHBOURS = 5
+COLUMNS_AT_ONCE, ROWS_AT_ONCE = 2048, 1024
+"""Of a wide table, so that its intermediate forms do not take several times its memory."""
 
 
 class Preprocess(NamedTuple):
@@ -39,26 +42,42 @@ def fit_preprocess(train: pd.DataFrame, *, max_missing: float, imputer: str) -> 
             f"{int(keep['missing'].sum())} are missing in {max_missing:.0%} or more of them, "
             f"{int(keep['constant'].sum())} are constant; raise max_missing or leave it out"
         )
-    values = values[:, keep["keep"]]
-    mean = np.nanmean(values, axis=0, dtype=np.float64)
-    sd = np.nanstd(values, axis=0, dtype=np.float64)
-    x = ((values - mean) / sd).astype(np.float32)
+    kept = np.flatnonzero(keep["keep"])
+    mean, sd, median = np.empty((3, len(kept)), np.float64)
+    reference = np.empty((len(values), len(kept)), np.float32) if imputer == "knn" else None
+    for first in range(0, len(kept), COLUMNS_AT_ONCE):
+        own = slice(first, first + COLUMNS_AT_ONCE)
+        part = values[:, kept[own]]
+        mean[own] = np.nanmean(part, axis=0, dtype=np.float64)
+        sd[own] = np.nanstd(part, axis=0, dtype=np.float64)
+        x = ((part - mean[own]) / sd[own]).astype(np.float32)
+        median[own] = np.nanmedian(x, axis=0)
+        if reference is not None:
+            reference[:, own] = x
     return Preprocess(
-        features=tuple(train.columns[keep["keep"]]),
-        mean=np.asarray(mean, dtype=np.float32),
-        sd=np.asarray(sd, dtype=np.float32),
-        median=np.asarray(np.nanmedian(x, axis=0), dtype=np.float32),
-        reference=x if imputer == "knn" else None,
+        features=tuple(train.columns[kept]),
+        mean=mean.astype(np.float32),
+        sd=sd.astype(np.float32),
+        median=median.astype(np.float32),
+        reference=reference,
     )
 
 
-def standardise(fitted: Preprocess, table: pd.DataFrame, *, allow_absent: float) -> np.ndarray:
+def standardise(
+    fitted: Preprocess,
+    table: pd.DataFrame,
+    *,
+    allow_absent: float,
+    file: str | Path | None = None,
+) -> np.ndarray:
     """float32 [N, F]: any samples' values in units of x, missing cells imputed.
 
     Columns are matched by name and extra ones ignored. `allow_absent` is the share of the fitted
-    features that the table may lack altogether; these are imputed like missing cells.
+    features that the table may lack altogether; these are imputed like missing cells. `file` is
+    where to write the result as .npy, which is then memory-mapped.
     """
-    absent = [f for f in fitted.features if f not in table.columns]
+    columns = table.columns.get_indexer(pd.Index(fitted.features))
+    absent = [f for f, column in zip(fitted.features, columns, strict=True) if column < 0]
     if len(absent) > allow_absent * len(fitted.features):
         raise InputError(
             f"the table has {len(fitted.features) - len(absent)} of the {len(fitted.features)} "
@@ -66,8 +85,19 @@ def standardise(fitted: Preprocess, table: pd.DataFrame, *, allow_absent: float)
             "rename the columns as they were in training, or raise allow_absent (they are then "
             "imputed)"
         )
-    values = _finite_values(table.reindex(columns=list(fitted.features)))
-    return _impute(fitted, (values - fitted.mean[None, :]) / fitted.sd[None, :])
+    shape = (len(table), len(fitted.features))
+    x = (
+        np.empty(shape, np.float32)
+        if file is None
+        else np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+    )
+    as_fitted = np.array_equal(columns, np.arange(table.shape[1]))
+    for first in range(0, len(table), ROWS_AT_ONCE):
+        rows = table.iloc[first : first + ROWS_AT_ONCE]
+        values = _finite_values(rows if as_fitted else rows.reindex(columns=[*fitted.features]))
+        x[first : first + ROWS_AT_ONCE] = (values - fitted.mean[None, :]) / fitted.sd[None, :]
+    _impute(fitted, x)
+    return x
 
 
 def unstandardise(fitted: Preprocess, x: np.ndarray) -> np.ndarray:
@@ -87,14 +117,20 @@ def _finite_values(table: pd.DataFrame) -> np.ndarray:
     return values
 
 
-def _impute(fitted: Preprocess, x: np.ndarray) -> np.ndarray:
-    missing = np.isnan(x)
-    rows = missing.any(axis=1)
-    if fitted.reference is not None and rows.any():
-        from sklearn.impute import KNNImputer
+def _impute(fitted: Preprocess, x: np.ndarray) -> None:
+    """Fill the missing cells of x [N, F] where it lies."""
+    knn = None
+    for first in range(0, len(x), ROWS_AT_ONCE):
+        part = x[first : first + ROWS_AT_ONCE]
+        rows = np.isnan(part).any(axis=1)
+        if fitted.reference is not None and rows.any():
+            knn = knn or _knn(fitted.reference)
+            part[rows] = knn.transform(part[rows])
+        missing = np.isnan(part)
+        part[missing] = np.broadcast_to(fitted.median, part.shape)[missing]
 
-        knn = KNNImputer(n_neighbors=NUM_NEIGHBOURS, keep_empty_features=True)
-        x = x.copy()
-        x[rows] = knn.fit(fitted.reference).transform(x[rows])
-        missing = np.isnan(x)
-    return np.where(missing, fitted.median[None, :], x).astype(np.float32)
+
+def _knn(reference: np.ndarray) -> Any:
+    from sklearn.impute import KNNImputer
+
+    return KNNImputer(n_neighbors=NUM_NEIGHBOURS, keep_empty_features=True).fit(reference)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from cohgen_jax.checkpoint import load_tree, save_tree
-from cohgen_jax.codec.autoencoder import AutoencoderFit
+from cohgen_jax.codec.autoencoder import AutoencoderFit, make_module
 from cohgen_jax.codec.codec import Codec
 from cohgen_jax.codec.config import CodecConfig
 from cohgen_jax.codec.pca import Pca
 from cohgen_jax.codec.preprocess import Preprocess
-from cohgen_jax.networks.autoencoder import Autoencoder
 
 
 def save_codecs(codecs: Mapping[str, Codec], directory: str | Path) -> None:
@@ -60,12 +59,7 @@ def _codec(about: dict[str, Any], arrays: dict[str, Any]) -> Codec:
     if "pca" in arrays:
         reducer = Pca(**arrays["pca"])
     else:
-        module = Autoencoder(
-            input_dim=len(features),
-            bottleneck=about["width"],
-            num_layers=config.num_layers,
-            shrink=config.shrink,
-        )
+        module = make_module(len(features), about["width"], config)
         losses = about["losses"]
         reducer = AutoencoderFit(
             module, arrays["autoencoder"], tuple(losses["train"]), tuple(losses["val"])

@@ -140,9 +140,13 @@ def killed(progress):
         raise RuntimeError("killed")
 
 
+def send_sigterm():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def terminated(progress):
     if progress.epoch:
-        os.kill(os.getpid(), signal.SIGTERM)
+        send_sigterm()
 
 
 @contextlib.contextmanager

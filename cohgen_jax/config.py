@@ -8,15 +8,16 @@ from typing import Literal
 from cohgen_jax.codec import CodecConfig
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.networks.config import NetworkConfig
-from cohgen_jax.training.config import DiffusionConfig, SolverConfig, TrainConfig
+from cohgen_jax.training.config import DiffusionConfig, MeshConfig, SolverConfig, TrainConfig
 
 RecipeName = Literal["default", "demo", "debug", "published"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
-    """How a run is computed. Decides none of its results, and may change when it is resumed."""
+    """How a run is computed. Decides no result beyond rounding, and may change on --resume."""
 
+    mesh: MeshConfig = MeshConfig()
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints of training; 0 makes one after every epoch."""
 

@@ -31,10 +31,10 @@ def raising() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Callable[[], bool]]:
+def deferred() -> Iterator[Callable[[], int]]:
     """Keep the first signal for the end of the block, which then raises `Interrupted`.
 
-    Yields a function that says whether there was one, for the block to end early.
+    Yields a function that returns it, 0 when there was none, for the block to end early.
     """
     caught: list[int] = []
 
@@ -44,7 +44,7 @@ def deferred() -> Iterator[Callable[[], bool]]:
             signal.signal(each, _raise)
 
     with _handled_by(note):
-        yield lambda: bool(caught)
+        yield lambda: caught[0] if caught else 0
     if caught:
         raise Interrupted(caught[0])
 

@@ -82,6 +82,23 @@ class SolverConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """How devices, of all hosts, share the work of training."""
+
+    model: int = 0
+    """Parts that the models are dealt into; their number must divide that of the models. 0 takes
+    as many parts as devices and models allow."""
+    data: int = 1
+    """Devices that share each batch of a part's models, adding up their gradients."""
+
+    def __post_init__(self):
+        if self.model < 0 or self.data < 1:
+            raise InputError(
+                f"a mesh has model >= 0 and data >= 1, got model {self.model}, data {self.data}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Optimisation of one kind of model (all pairs, or all multi-condition models)."""
 

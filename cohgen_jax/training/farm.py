@@ -27,6 +27,7 @@ from cohgen_jax.schedule import Prediction, Schedule
 from cohgen_jax.solvers import Solver
 from cohgen_jax.training.config import DiffusionConfig, TrainConfig
 from cohgen_jax.training.hyper import Hyper, common_shape, optimizer
+from cohgen_jax.training.mesh import place
 from cohgen_jax.training.objective import denoising_loss
 from cohgen_jax.training.validation import METRICS, ValidationData, validation_scores
 
@@ -75,6 +76,7 @@ class FarmData(NamedTuple):
     num_rows: jax.Array  # [K] int32
     dim_mask: jax.Array  # [K, D] float32, 1 on the target's true width
     stream: jax.Array  # [K] uint32, names the model to the random generator
+    slots: jax.Array  # [B] int32, 0 .. B - 1, on the devices that work on these examples of a batch
     hyper: Hyper
     val: ValidationData
 
@@ -157,6 +159,7 @@ def make_farm(
         num_rows=jnp.asarray(rows.sum(axis=1), jnp.int32),
         dim_mask=jnp.asarray([dims < widths[spec.target] for spec in specs], jnp.float32),
         stream=jnp.asarray([zlib.crc32(spec.name.encode()) for spec in specs], jnp.uint32),
+        slots=jnp.arange(config.batch_size, dtype=jnp.int32),
         hyper=Hyper.make(configs, schedule, diffusion.predicts),
         val=ValidationData.make(specs, z[val_rows], present[val_rows], seed),
     )
@@ -242,30 +245,29 @@ def init_state(data: FarmData, *, farm: Farm) -> FarmState:
     )
 
 
-def share_out(state: FarmState, data: FarmData) -> tuple[FarmState, FarmData]:
-    """Give every device its share of the models, and all of them the cohort.
+def share_out(data: FarmData, *, farm: Farm, mesh: Mesh) -> tuple[FarmState, FarmData]:
+    """The fresh state and the data, each device of the mesh with its share.
 
-    Uses as many devices as divide the number of models. Models do not look at each other, so the
-    compiled programs need no communication between devices.
+    A part's models are on its devices only, the cohort on all. Models do not look at each other,
+    so the compiled programs need no communication between parts.
     """
-    num_models = len(data.target)
-    count = max(n for n in range(1, jax.device_count() + 1) if num_models % n == 0)
-    mesh = Mesh(np.array(jax.devices()[:count]), ("model",))
-
-    def place(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
-        return jax.device_put(leaf, NamedSharding(mesh, spec))
-
-    def of(own: bool) -> PartitionSpec:
-        return PartitionSpec("model") if own else PartitionSpec()
-
-    specs = jax.tree.map(of, has_model_axis(state, data))
-    return jax.tree.map(place, (state, data), specs)
+    shapes = jax.eval_shape(functools.partial(init_state, farm=farm), data)
+    of_state, of_data = has_model_axis(shapes, data)
+    data = jax.tree.map(
+        lambda leaf, own: place(leaf, mesh, "model") if own else place(leaf, mesh), data, of_data
+    )
+    data = data._replace(slots=place(data.slots, mesh, "data"))
+    shardings = jax.tree.map(
+        lambda own: NamedSharding(mesh, PartitionSpec("model") if own else PartitionSpec()),
+        of_state,
+    )
+    return jax.device_put(init_state(data, farm=farm), shardings), data
 
 
 def has_model_axis(state: FarmState, data: FarmData) -> tuple[FarmState, FarmData]:
     """For each leaf, whether its first axis is that of the models."""
     of_state, of_data = jax.tree.map(lambda _: True, (state, data))
-    shared = {"z": False, "present": False, "val": of_data.val._replace(z=False)}
+    shared = {"z": False, "present": False, "slots": False, "val": of_data.val._replace(z=False)}
     return of_state._replace(epoch=False), of_data._replace(**shared)
 
 
@@ -307,7 +309,7 @@ def train_epochs(
     def step_one(view: _View, order, model, active, step, step_in_epoch):
         variables, opt_state, average = model
         key = jax.random.fold_in(jax.random.fold_in(view.key, 1), step)
-        place = step_in_epoch * config.batch_size + jnp.arange(config.batch_size)
+        place = step_in_epoch * config.batch_size + data.slots
         row = order[place % view.num_rows]
         z, present = data.z[row], data.present[row]
 

@@ -17,17 +17,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from cohgen_jax.interrupt import deferred
+from cohgen_jax.interrupt import Interrupted, deferred
 from cohgen_jax.resumable import Checkpoints
+from cohgen_jax.training.config import MeshConfig
 from cohgen_jax.training.farm import (
     Farm,
     FarmData,
     FarmState,
-    init_state,
     share_out,
     train_epochs,
     validate,
 )
+from cohgen_jax.training.mesh import anywhere, make_mesh
 from cohgen_jax.training.team import Team, assemble, reunite, shrink
 
 
@@ -59,6 +60,7 @@ def train_farm(
     checkpoint_seconds: float = 0.0,
     until: int | None = None,
     only: Collection[int] | None = None,
+    mesh: MeshConfig = MeshConfig(),
 ) -> tuple[FarmState, list[dict[str, Any]]]:
     """Train until every model is done; continues from the checkpoint in `directory`, if any.
 
@@ -66,6 +68,8 @@ def train_farm(
       checkpoint_seconds: least time between two checkpoints; 0 saves after every epoch.
       until: stop after this epoch, to be continued; the recipe's last by default.
       only: positions of the models to go on with, the others are finished; all by default.
+      mesh: how devices share the work. Several processes call with the same arguments, each keeps
+        the models of its devices and writes them to `directory`, which all can reach.
 
     Returns the final state and the history: one row for each validation and model that trained
     until then, with epoch, model, train_loss (mean of the epochs since the last row), the
@@ -76,8 +80,8 @@ def train_farm(
       OSError: a checkpoint that cannot be written; those before it are whole.
       Interrupted: after SIGTERM or SIGINT, when the state is saved.
     """
-    whole, data = share_out(init_state(data, farm=farm), data)
     config, num_models = farm.config, len(farm.specs)
+    whole, data = share_out(data, farm=farm, mesh=make_mesh(mesh, num_models, config.batch_size))
     last = config.num_epochs if until is None else min(until, config.num_epochs)
     log = Log([], [], list(range(num_models)))
 
@@ -91,13 +95,13 @@ def train_farm(
         del whole  # the team has it, and its buffers go with the first step
 
         def tell(rows: list[dict[str, Any]], seconds: float) -> None:
-            running = int(np.sum(team.state.active))
+            running = len(team.training())
             epochs = int(team.state.epoch), config.num_epochs
             report(Progress(*epochs, num_models, running, seconds, rows))
 
         tell([], 0.0)
-        started = time.perf_counter()
-        while int(team.state.epoch) < last and bool(np.any(team.state.active)):
+        started, stop = time.perf_counter(), 0
+        while int(team.state.epoch) < last and team.training():
             state, losses = train_epochs(team.state, team.data, farm=farm, num_epochs=1)
             team = team._replace(state=state)
             losses = team.spread(losses[0], num_models).tolist()
@@ -110,15 +114,18 @@ def train_farm(
                 rows = _history_rows(farm, team, log, scores)
                 log = Log([*log.rows, *rows], [], team.training())
                 team = shrink(team, data, log.training)
-            if stopped():
+            stop, due = anywhere(stopped(), checkpoints.due())
+            if stop:
                 break
-            if checkpoints.due():
+            if due:
                 checkpoints.save(epoch, reunite(team), log._asdict())
             if rows:
                 tell(rows, time.perf_counter() - started)
                 started = time.perf_counter()
         whole = reunite(team)
         checkpoints.save(int(whole.epoch), whole, log._asdict())
+        if stop:
+            raise Interrupted(stop)
     return whole, log.rows
 
 

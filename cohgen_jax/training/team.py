@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from cohgen_jax.training.farm import FarmData, FarmState, has_model_axis
+from cohgen_jax.training.mesh import num_parts, to_host
 
 
 class Team(NamedTuple):
@@ -28,18 +29,18 @@ class Team(NamedTuple):
     def spread(self, values: jax.Array, num_models: int) -> np.ndarray:
         """Values [K'] of the team as values of all models, NaN for those that are not in it."""
         spread = np.full(num_models, np.nan, np.float32)
-        spread[self.places] = np.asarray(values)
+        spread[self.places] = to_host(values)
         return spread
 
     def training(self) -> list[int]:
         """Positions in the whole of the models that still train."""
-        return self.places[np.asarray(self.state.active)].tolist()
+        return self.places[to_host(self.state.active)].tolist()
 
 
 def assemble(whole: FarmState, data: FarmData, training: Sequence[int]) -> Team:
     """The smallest farm that holds the models to train, given by their positions in the whole."""
     num_models = len(whole.active)
-    size = team_size(len(training), num_models, len(whole.active.devices()))
+    size = team_size(len(training), num_models, num_parts(whole.active))
     if size == num_models:
         return Team(whole, data, np.arange(num_models), None)
     others = np.setdiff1d(np.arange(num_models), training)
@@ -50,8 +51,8 @@ def assemble(whole: FarmState, data: FarmData, training: Sequence[int]) -> Team:
 
 def shrink(team: Team, data: FarmData, training: Sequence[int]) -> Team:
     """The same models in fewer places, where there are too many; `data` of all models."""
-    devices = len(team.state.active.devices())
-    if team_size(len(training), len(data.target), devices) == len(team.places):
+    parts = num_parts(team.state.active)
+    if team_size(len(training), len(data.target), parts) == len(team.places):
         return team
     return assemble(reunite(team), data, training)
 
@@ -64,17 +65,17 @@ def reunite(team: Team) -> FarmState:
     return jax.device_put(_put(team.whole, team.state, team.data, team.places), shardings)
 
 
-def team_size(wanted: int, num_models: int, devices: int = 1) -> int:
+def team_size(wanted: int, num_models: int, parts: int = 1) -> int:
     """The smallest of the few sizes that holds `wanted` models: 12, 9, 6, 5, 3, 2 or 1 of 12.
 
-    Every device keeps the same number of models.
+    Every part keeps the same number of models.
     """
-    share = num_models // devices
+    share = num_models // parts
     sizes = {share}
     while share > 1:
         sizes |= {-(-3 * share // 4), -(-share // 2)}
         share = -(-share // 2)
-    return min(devices * n for n in sizes if devices * n >= wanted)
+    return min(parts * n for n in sizes if parts * n >= wanted)
 
 
 @jax.jit

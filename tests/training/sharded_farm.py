@@ -1,42 +1,47 @@
-"""Trains a farm on all devices and on one, prints what test_sharding.py compares."""
+"""Trains a farm on meshes of all devices and on one, prints what test_sharding.py compares."""
 
 import json
 import re
+import sys
+from collections import Counter
 
 import jax
 import numpy as np
 
 from cohgen_jax.training import pair_specs
+from cohgen_jax.training.config import MeshConfig
 from cohgen_jax.training.farm import init_state, share_out, train_epochs, validate
-from tests.training.test_farm import MODALITIES, farm_of
+from cohgen_jax.training.mesh import make_mesh
+from tests.training.test_farm import CONFIG, MODALITIES, farm_of
 
-COLLECTIVES = r"all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
+COLLECTIVES = r"(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 
 
-def main() -> None:
+def main(config: MeshConfig) -> dict:
     farm, data = farm_of(pair_specs(MODALITIES))
     alone, _ = train_epochs(init_state(data, farm=farm), data, farm=farm, num_epochs=1)
     alone, alone_scores = validate(alone, data, farm=farm)
-    state, data = share_out(init_state(data, farm=farm), data)
-    programs = [
-        train_epochs.lower(state, data, farm=farm, num_epochs=1).compile(),
-        validate.lower(state, data, farm=farm).compile(),
-    ]
-    collectives = [name for p in programs for name in re.findall(COLLECTIVES, p.as_text())]
+    mesh = make_mesh(config, len(farm.specs), CONFIG.batch_size)
+    state, data = share_out(data, farm=farm, mesh=mesh)
+    train, judge = (
+        Counter(re.findall(COLLECTIVES, program.compile().as_text()))
+        for program in (
+            train_epochs.lower(state, data, farm=farm, num_epochs=1),
+            validate.lower(state, data, farm=farm),
+        )
+    )
     state, _ = train_epochs(state, data, farm=farm, num_epochs=1)
     state, scores = validate(state, data, farm=farm)
     pairs = zip(jax.tree.leaves(alone.best), jax.tree.leaves(state.best), strict=True)
-    print(
-        json.dumps(
-            {
-                "devices": len(state.active.devices()),
-                "collectives": collectives,
-                "weights": max(float(np.max(np.abs(a - np.asarray(b)))) for a, b in pairs),
-                "scores": max(float(np.max(np.abs(alone_scores[m] - scores[m]))) for m in scores),
-            }
-        )
-    )
+    return {
+        "mesh": dict(mesh.shape),
+        "train": train,
+        "validate": judge,
+        "weights": max(float(np.max(np.abs(a - np.asarray(b)))) for a, b in pairs),
+        "scores": max(float(np.max(np.abs(alone_scores[m] - scores[m]))) for m in scores),
+    }
 
 
 if __name__ == "__main__":
-    main()
+    meshes = [MeshConfig(**each) for each in json.loads(sys.argv[1])]
+    print(json.dumps([main(each) for each in meshes]))

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import gc
+import logging
 import os
 import resource
 import signal
@@ -186,6 +187,7 @@ def test_stopping_and_resuming_changes_nothing(stop, raised, saved, whole, tmp_p
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_loses_nothing(whole, tmp_path):
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # reports each write given up, at exit
     full = contextlib.ExitStack()
 
     def fill_up(progress):

@@ -34,15 +34,13 @@ def save_tree(
         arrays: nested dicts of arrays of at most 32 bits a number, none of them empty.
         about: anything that JSON can say.
     """
-    import orbax.checkpoint as ocp
-
     directory = Path(directory).resolve()
     (directory / ABOUT).unlink(missing_ok=True)  # first: without it nothing here counts as whole
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     arrays = jax.tree.map(np.asarray, dict(arrays))
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save(directory / "arrays", arrays)
     except Exception as error:
         reason = system_reason(error)
@@ -69,8 +67,6 @@ def load_tree(directory: str | Path, what: str) -> tuple[dict[str, Any], dict[st
       FileNotFoundError: no such directory.
       InputError: it does not hold a whole tree of this kind and schema version.
     """
-    import orbax.checkpoint as ocp
-
     directory = Path(directory).resolve()
     if not directory.is_dir():
         raise FileNotFoundError(f"no {what}: {directory} is not a directory")
@@ -89,7 +85,7 @@ def load_tree(directory: str | Path, what: str) -> tuple[dict[str, Any], dict[st
     if holds != what:
         raise InputError(f"{refused}: it holds {holds}; {mend}")
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             arrays = checkpointer.restore(directory / "arrays", _abstract(recorded))
         arrays = jax.tree.map(np.asarray, arrays)
     except Exception as error:  # whatever Orbax and TensorStore raise on a damaged directory
@@ -97,6 +93,22 @@ def load_tree(directory: str | Path, what: str) -> tuple[dict[str, Any], dict[st
     if _fingerprints(arrays) != recorded:
         raise InputError(f"{refused}: arrays/ is not what {ABOUT} recorded; {mend}")
     return arrays, about
+
+
+def _checkpointer():
+    import orbax.checkpoint as ocp
+
+    return ocp.StandardCheckpointer(multiprocessing_options=alone())
+
+
+def alone():
+    """Orbax's option for work of this process only, whether or not there are others."""
+    import orbax.checkpoint as ocp
+
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process_{me}"
+    )
 
 
 _SYSTEM_REASONS = (

@@ -7,13 +7,14 @@ name that becomes the checkpoint's when all of it is on disk.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cohgen_jax.checkpoint import system_reason
+from cohgen_jax.checkpoint import alone, system_reason
 from cohgen_jax.errors import InputError
 
 
@@ -23,9 +24,13 @@ class Checkpoints:
     Args:
       directory: without one nothing is kept and nothing found.
       every_seconds: time that has to pass before `due` asks for the next one.
+      shared: all processes save and restore together, each its parts of the arrays; otherwise the
+        computation is this process's own.
     """
 
-    def __init__(self, directory: str | Path | None, every_seconds: float = 0.0) -> None:
+    def __init__(
+        self, directory: str | Path | None, every_seconds: float = 0.0, *, shared: bool = True
+    ) -> None:
         import orbax.checkpoint as ocp
 
         self._manager = None
@@ -36,6 +41,10 @@ class Checkpoints:
         self._last = time.monotonic()
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True)
         with self._told():
+            if not shared:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                own = {"create": False, "multiprocessing_options": alone()}
+                options = dataclasses.replace(options, **own)
             self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def __enter__(self) -> Checkpoints:
@@ -50,7 +59,7 @@ class Checkpoints:
     def save(self, epoch: int, state: Any, log: dict[str, Any]) -> None:
         """Begin to write a pytree of arrays and what JSON can say beside it.
 
-        An error of the one before is raised here or by `close`.
+        An error of the one before is raised here or by `wait`.
         """
         import orbax.checkpoint as ocp
 
@@ -93,15 +102,19 @@ class Checkpoints:
                 "with --overwrite"
             ) from error
 
-    def close(self) -> None:
-        """Wait until the last one is on disk."""
-        if self._manager is None:
-            return
-        try:
+    def wait(self) -> None:
+        """Until the last one is on disk."""
+        if self._manager is not None:
             with self._told():
                 self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait, and end the thread."""
+        try:
+            self.wait()
         finally:
-            self._manager.close()
+            if self._manager is not None:
+                self._manager.close()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

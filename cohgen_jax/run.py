@@ -29,6 +29,7 @@ from cohgen_jax.codec import (
 )
 from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
 from cohgen_jax.config import ExperimentConfig
+from cohgen_jax.distributed import by_first, is_first, to_host
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import build
 from cohgen_jax.sampling.bank import Bank
@@ -43,8 +44,9 @@ from cohgen_jax.training import (
     train_farm,
 )
 from cohgen_jax.training.config import SolverConfig, TrainConfig
-from cohgen_jax.training.farm import FarmState, usable_rows, work
+from cohgen_jax.training.farm import usable_rows, work
 from cohgen_jax.training.loop import Progress
+from cohgen_jax.training.mesh import make_mesh
 from cohgen_jax.training.moments import measure_moments
 from cohgen_jax.training.validation import METRICS
 
@@ -196,26 +198,44 @@ def train_run(
 ) -> Run:
     """Load the cohort, fit the codecs, train every model; everything goes into `run_dir`.
 
-    Everything that can be refused is refused before the first fit.
+    Several processes (see `distributed`) call with the same arguments. Everything that can be
+    refused is refused before the first fit.
     """
     run_dir = Path(run_dir)
-    check = functools.partial(_check_models, config)
-    with prepared(config, run_dir, resume, overwrite, tell, check) as (cohort, latents):
+    if not is_first():
+        tell, report = (lambda line: None), (lambda kind, progress: None)
+
+    cohorts: list[Cohort] = []  # on process 0
+    with contextlib.ExitStack() as held:
+
+        def prepare() -> tuple[Latents, pd.DataFrame]:
+            check = functools.partial(_check_models, config)
+            cohort, latents = held.enter_context(
+                prepared(config, run_dir, resume, overwrite, tell, check)
+            )
+            cohorts.append(cohort)
+            return latents, cohort.samples
+
+        latents, samples = by_first(prepare) or read_latents(run_dir)
         farms = {
-            kind: _farm(kind, cohort, latents, config)
+            kind: _farm(kind, samples, latents, config)
             for kind in KINDS
             if not is_whole(run_dir / "models" / kind)
         }
         for kind, (farm, data) in sorted(farms.items(), key=lambda item: -work(item[1][0])):
             _train_kind(kind, farm, data, config, run_dir, tell, report)
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
-        if not is_whole(run_dir / "consensus"):
-            _measure_consensus(open_run(run_dir), run_dir / "consensus")
-        if not is_whole(run_dir / "calibration"):
-            solver = SolverConfig()
-            found = calibrate(open_run(run_dir), cohort, solver)
-            save_calibration(run_dir / "calibration", found, solver)
-        rundir.log(run_dir, "trained")
+
+        def finish() -> None:
+            shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+            if not is_whole(run_dir / "consensus"):
+                _measure_consensus(open_run(run_dir), run_dir / "consensus")
+            if not is_whole(run_dir / "calibration"):
+                solver = SolverConfig()
+                found = calibrate(open_run(run_dir), cohorts[0], solver)
+                save_calibration(run_dir / "calibration", found, solver)
+            rundir.log(run_dir, "trained")
+
+        by_first(finish)
     return open_run(run_dir)
 
 
@@ -367,19 +387,20 @@ def _check_models(config: ExperimentConfig, cohort: Cohort) -> None:
         train = train_config(config, kind)
         specs = model_specs(kind, cohort.modalities, train.members)
         usable_rows(specs, cohort.present, cohort.rows("train"), cohort.rows("val"), train)
+        make_mesh(config.compute.mesh, len(specs), train.batch_size)
 
 
 def _farm(
-    kind: str, cohort: Cohort, latents: Latents, config: ExperimentConfig
+    kind: str, samples: pd.DataFrame, latents: Latents, config: ExperimentConfig
 ) -> tuple[Farm, FarmData]:
-    train = train_config(config, kind)
+    train, split = train_config(config, kind), samples["split"].to_numpy()
     return make_farm(
         model_specs(kind, latents.modalities, train.members),
         latents.z,
         latents.present,
         latents.widths.tolist(),
-        cohort.rows("train"),
-        cohort.rows("val"),
+        np.flatnonzero(split == "train"),
+        np.flatnonzero(split == "val"),
         train,
         config.diffusion,
         config.seed,
@@ -399,10 +420,10 @@ def _train_kind(
     checkpoints = run_dir / "checkpoints" / kind
 
     def on_progress(progress: Progress) -> None:
-        if progress.rows:
+        if is_first():
             rundir.log(
                 run_dir,
-                "validated",
+                "validated" if progress.rows else "training",
                 kind=kind,
                 epoch=progress.epoch,
                 active=progress.active,
@@ -416,33 +437,39 @@ def _train_kind(
         checkpoints,
         on_progress,
         checkpoint_seconds=config.compute.checkpoint_seconds,
+        mesh=config.compute.mesh,
     )
-    table = pd.DataFrame(history)
-    for note in _diverged(farm, state, table, kind):
-        tell(note)
-        rundir.log(run_dir, "note", text=note)
-    metrics = run_dir / "metrics"
-    metrics.mkdir(exist_ok=True)
-    table.to_csv(metrics / f"history_{kind}.csv", index=False)
-    save_tree(
-        run_dir / "models" / kind,
-        "models",
-        {metric: state.best[metric] for metric in METRICS},
-        {
-            "specs": [[spec.name, spec.target, list(spec.sources)] for spec in farm.specs],
-            "scores": {m: np.asarray(v).tolist() for m, v in state.best_score.items()},
-            "epochs": {m: np.asarray(v).tolist() for m, v in state.best_epoch.items()},
-        },
-    )
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    best, scores, epochs = to_host((state.best, state.best_score, state.best_epoch))
+
+    def save() -> None:
+        table = pd.DataFrame(history)
+        for note in _diverged(farm, epochs["energy"], table, kind):
+            tell(note)
+            rundir.log(run_dir, "note", text=note)
+        metrics = run_dir / "metrics"
+        metrics.mkdir(exist_ok=True)
+        table.to_csv(metrics / f"history_{kind}.csv", index=False)
+        save_tree(
+            run_dir / "models" / kind,
+            "models",
+            {metric: best[metric] for metric in METRICS},
+            {
+                "specs": [[spec.name, spec.target, list(spec.sources)] for spec in farm.specs],
+                "scores": {metric: score.tolist() for metric, score in scores.items()},
+                "epochs": {metric: epoch.tolist() for metric, epoch in epochs.items()},
+            },
+        )
+        shutil.rmtree(checkpoints, ignore_errors=True)
+
+    by_first(save)
 
 
-def _diverged(farm: Farm, state: FarmState, history: pd.DataFrame, kind: str) -> list[str]:
+def _diverged(farm: Farm, best_epoch: np.ndarray, history: pd.DataFrame, kind: str) -> list[str]:
     """A sentence for each model whose loss or energy score ceased to be finite."""
     last = history.groupby("model").last()
     finite = np.isfinite(last[["train_loss", "val_energy"]]).all(axis=1)
     notes = []
-    for spec, epoch in zip(farm.specs, np.asarray(state.best_epoch["energy"]), strict=True):
+    for spec, epoch in zip(farm.specs, best_epoch, strict=True):
         if not finite[spec.name]:
             kept = f"kept as it was after epoch {epoch}" if epoch else "is as it began"
             notes.append(f"{spec.name} diverged and {kept}: lower {kind}.learning_rate")

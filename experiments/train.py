@@ -2,6 +2,7 @@
 
 python experiments/train.py --cohort my_tables/ --out runs/mine
 python experiments/train.py --cohort my_tables/ --out runs/mine --resume
+srun python experiments/train.py --distributed --cohort my_tables/ --out runs/mine --resume
 python experiments/train.py --config searches/mine/best.json --cohort my_tables/ --out runs/best
 python experiments/train.py --recipe published --cohort my_tables/ --out runs/published
 """
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tyro
 
+from cohgen_jax import distributed
 from cohgen_jax.config import ExperimentConfig, RecipeName
 from cohgen_jax.run import train_run
 from experiments.common import TrainingBars, parse, run_command, say
@@ -36,11 +38,19 @@ class Arguments:
     """Continue an interrupted run of the same configuration."""
     overwrite: bool = False
     """Replace the run in --out."""
+    distributed: bool = False
+    """One of several processes that train one run, started by srun or mpirun or on a TPU pod."""
+    coordinator: str | None = None
+    """host:port of process 0, with the next two where JAX does not find out by itself."""
+    num_processes: int | None = None
+    process_id: int | None = None
     config: Annotated[ExperimentConfig, tyro.conf.arg(name="")] = ExperimentConfig()
 
 
 def main() -> None:
     arguments = parse(Arguments, sys.argv[1:], __doc__)
+    if arguments.distributed:
+        distributed.start(arguments.coordinator, arguments.num_processes, arguments.process_id)
     bars = TrainingBars()
     run = train_run(
         arguments.config,
@@ -50,6 +60,8 @@ def main() -> None:
         tell=say,
         report=bars,
     )
+    if not distributed.is_first():
+        return
     count = sum(len(models.specs) for models in run.models.values())
     say(f"{count} models of {', '.join(run.modalities)} in {run.path}")
     say(f"next: python experiments/evaluate.py --run {run.path}")

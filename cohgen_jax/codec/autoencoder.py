@@ -114,7 +114,8 @@ def fit_autoencoder(
 
     best = jax.tree.map(jnp.copy, state.variables)
     log: dict[str, list[float]] = {"train": [], "val": []}
-    with Checkpoints(checkpoints, checkpoint_seconds) as kept, deferred() as stopped:
+    resumable = Checkpoints(checkpoints, checkpoint_seconds, shared=False)
+    with resumable as kept, deferred() as stopped:
         (state, best), log = kept.restore((state, best)) or ((state, best), log)
         while not _done(log["val"], config):
             number = len(log["val"])

@@ -67,12 +67,16 @@ class SolverConfig:
         if self.clip < 0:
             raise InputError(f"clip must not be negative, got {self.clip}")
 
-    def build(self, schedule: Schedule) -> Solver:
-        if self.num_steps > schedule.num_steps:
+    def check(self, num_levels: int) -> None:
+        """Refuse more steps than the diffusion has."""
+        if self.num_steps > num_levels:
             raise InputError(
                 f"a solver of {self.num_steps} steps needs as many in the diffusion, which has "
-                f"{schedule.num_steps}"
+                f"{num_levels}"
             )
+
+    def build(self, schedule: Schedule) -> Solver:
+        self.check(schedule.num_steps)
         if self.name == "ddpm":
             solver = ddpm(schedule, self.num_steps, grid=self.grid)
         else:

@@ -339,8 +339,8 @@ def train_epochs(
             average,
             new_variables,
         )
-        # A model whose loss is no longer finite keeps the weights it had and takes no more steps.
-        go_on = active & jnp.isfinite(loss)
+        # A model whose loss or gradient is no longer finite keeps the weights it had and stops.
+        go_on = active & jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(grads))
         new_model = jax.tree.map(
             lambda new, old: jnp.where(go_on, new, old),
             (new_variables, new_opt, new_average),

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from cohgen_jax.distributed import anywhere
 from cohgen_jax.interrupt import Interrupted, deferred
 from cohgen_jax.resumable import Checkpoints
 from cohgen_jax.training.config import MeshConfig
@@ -28,7 +29,7 @@ from cohgen_jax.training.farm import (
     train_epochs,
     validate,
 )
-from cohgen_jax.training.mesh import anywhere, make_mesh
+from cohgen_jax.training.mesh import make_mesh
 from cohgen_jax.training.team import Team, assemble, reunite, shrink
 
 

@@ -53,21 +53,3 @@ def place(leaf: Any, mesh: Mesh, *axes: str | None) -> jax.Array:
 def num_parts(leaf: jax.Array) -> int:
     """Into how many parts the first axis is split."""
     return len(leaf) // leaf.sharding.shard_shape(leaf.shape)[0]
-
-
-def to_host(tree: Any) -> Any:
-    """NumPy copies of arrays, whichever process's devices they lie on; every process has to ask."""
-    if jax.process_count() == 1:
-        return jax.tree.map(np.asarray, tree)
-    from jax.experimental import multihost_utils
-
-    return multihost_utils.process_allgather(tree, tiled=True)
-
-
-def anywhere(*numbers: int) -> list[int]:
-    """The largest of each number that any process gives; every process has to ask."""
-    if jax.process_count() == 1:
-        return list(numbers)
-    from jax.experimental import multihost_utils
-
-    return np.max(multihost_utils.process_allgather(np.array(numbers)), axis=0).tolist()

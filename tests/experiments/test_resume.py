@@ -163,13 +163,14 @@ def events(out: Path, event: str) -> int:
 
 
 def test_the_commands_in_processes_of_their_own(cohort_dir, run_dir, new_dir, tmp_path):
-    """Train, kill -9, resume, evaluate, impute."""
+    """Train, kill -9 three times, resume, evaluate, impute."""
     out = tmp_path / "run"
     args = (*DEBUG, "--cohort", cohort_dir, "--out", out)
-    process = start("train", *args)
-    while not events(out, "validated") and process.poll() is None:
-        time.sleep(0.02)
-    kill(process)
+    for event, count in (("start", 1), ("validated", 1), ("validated", 3)):
+        process = start("train", *args, "--resume", "--compute.checkpoint-seconds", 0)
+        while events(out, event) < count and process.poll() is None:
+            time.sleep(0.02)
+        kill(process)
     assert not (out / "models" / "multi").exists()
     _, err = finish(start("train", *args, "--resume"))
     assert f"9 models of cna, rnaseq, rppa in {out}" in err
@@ -193,16 +194,18 @@ def test_the_commands_in_processes_of_their_own(cohort_dir, run_dir, new_dir, tm
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("seed", range(4))
-def test_kills_at_random_moments(seed, cohort_dir, tmp_path):
-    rng = random.Random(seed)
+@pytest.mark.parametrize("codec", ["pca", "autoencoder"])
+def test_twenty_kills_at_random_moments(codec, cohort_dir, tmp_path):
+    """In codecs, farms, checkpoints that are being written and between them: bitwise the same."""
+    rng = random.Random(codec)
     epochs = [f"--{kind}.{name}" for kind in run.KINDS for name in ("num-epochs", "validate-every")]
     often = [x for pair in zip(epochs, ("24", "1", "24", "1"), strict=True) for x in pair]
-    args = (*DEBUG, *often, "--cohort", cohort_dir)
+    args = (*DEBUG, *often, "--codec.kind", codec, "--codec.max-epochs", 40, "--cohort", cohort_dir)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     finish(start("train", *args, "--out", whole))
-    for _ in range(8):
-        process = start("train", *args, "--out", cut, "--resume")
+    for _ in range(20):
+        every = ("--compute.checkpoint-seconds", rng.choice((0, 0.2)))
+        process = start("train", *args, *every, "--out", cut, "--resume")
         seen, wait = events(cut, "validated"), rng.randrange(6)
         while events(cut, "validated") < seen + wait and process.poll() is None:
             time.sleep(0.005)

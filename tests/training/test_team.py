@@ -34,7 +34,7 @@ def shrunk(tmp_path_factory):
 
 def test_sizes_are_few_and_hold_everybody():
     assert [team_size(n, 12) for n in range(13)] == [1, 1, 2, 3, 5, 5, 6, 9, 9, 9, 12, 12, 12]
-    assert [team_size(n, 12, devices=4) for n in (0, 4, 5, 8, 9)] == [4, 4, 8, 8, 12]
+    assert [team_size(n, 12, parts=4) for n in (0, 4, 5, 8, 9)] == [4, 4, 8, 8, 12]
     for num_models in (1, 16, 64, 1000):
         sizes = [team_size(n, num_models) for n in range(1, num_models + 1)]
         assert all(size >= n for n, size in enumerate(sizes, start=1))

@@ -6,14 +6,13 @@
 The table is simulated (factors and noise, a hundredth of the cells missing) and float32. Loading
 the cohort and fitting the codec with the table in each place run in processes of their own, whose
 peak resident memory the kernel reports; the places take turns, `--rounds` times. Writes
-autoencoder.json and the table in README.md between its markers.
+autoencoder.json and refreshes README.md.
 """
 
 import argparse
 import json
 import os
 import platform
-import re
 import resource
 import shutil
 import statistics
@@ -30,7 +29,6 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 RESULT = HERE / "autoencoder.json"
 PLACES = ("device", "host", "disk")
-MARKERS = ("<!-- autoencoder: begin -->", "<!-- autoencoder: end -->")
 
 
 def simulate(folder: Path, rows: int, features: int) -> None:
@@ -110,37 +108,6 @@ def stage(*args: object) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def table_of(result: dict) -> str:
-    size, fits = result["size"], result["fit"]
-    whole = size["table_mb"]
-    lines = [
-        f"{size['features']:,} features x {size['rows']:,} samples ({whole / 1024:.1f} GiB), "
-        f"{fits['device']['parameters'] / 1e6:.0f} million parameters, batches of 64; "
-        f"{result['machine']}, JAX {result['versions']['jax']}; medians of {result['rounds']}, the "
-        f"load average {result['load_average']:.0f} from other programs.",
-        "",
-        "| The training table lies | samples/s | peak memory, MB | peak / table |",
-        "|---|---|---|---|",
-    ]
-    names = {"device": "in the device's memory", "host": "in the host's, streamed"}
-    for place in PLACES:
-        own = fits[place]
-        lines.append(
-            f"| {names.get(place, 'in a memory-mapped file, streamed')} | "
-            f"{own['samples_per_s']:.0f} | {own['peak_mb']:.0f} | {own['peak_mb'] / whole:.1f} |"
-        )
-    loading, equal = result["load"], "bitwise equal" if result["equal"] else "NOT equal"
-    lines += [
-        "",
-        f"Loading the cohort took {loading['seconds']:.0f} s and at most "
-        f"{loading['peak_mb']:.0f} MB ({loading['peak_mb'] / whole:.1f} tables); reading the table "
-        f"alone {fits['host']['table_read_peak_mb']:.0f} MB. The losses of all places are {equal}. "
-        "On a CPU the device's memory is the host's, and pages of a file that the kernel keeps "
-        "count as resident.",
-    ]
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000)
@@ -164,6 +131,8 @@ def main() -> None:
         return
 
     import jax
+
+    from benchmarks import readme
 
     folder = Path(tempfile.mkdtemp())
     try:
@@ -199,10 +168,7 @@ def main() -> None:
         "equal": all(loss == losses[0] for loss in losses),
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    text = (HERE / "README.md").read_text()
-    begin, end = map(re.escape, MARKERS)
-    new = f"{MARKERS[0]}\n{table_of(result)}\n{MARKERS[1]}"
-    (HERE / "README.md").write_text(re.sub(f"{begin}.*?{end}", lambda _: new, text, flags=re.S))
+    readme.refresh()
 
 
 if __name__ == "__main__":

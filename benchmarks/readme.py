@@ -206,6 +206,75 @@ def precision_table() -> str:
     return "\n\n".join(parts)
 
 
+def autoencoder_table() -> str:
+    result = _load("autoencoder.json")
+    size, fits, loading = result["size"], result["fit"], result["load"]
+    whole, equal = size["table_mb"], "bitwise equal" if result["equal"] else "NOT equal"
+    places = {
+        "device": "in the device's memory",
+        "host": "in the host's, streamed",
+        "disk": "in a memory-mapped file, streamed",
+    }
+    return "\n\n".join(
+        [
+            f"{size['features']:,} features x {size['rows']:,} samples ({whole / 1024:.1f} GiB), "
+            f"{fits['device']['parameters'] / 1e6:.0f} million parameters, batches of 64; "
+            f"{result['machine']}, JAX {result['versions']['jax']}; medians of {result['rounds']}, "
+            f"load average {result['load_average']:.0f} from other programs.",
+            _table(
+                ["The training table lies", "samples/s", "peak memory, MiB", "peak / table"],
+                [
+                    [
+                        place,
+                        f"{fits[name]['samples_per_s']:.0f}",
+                        f"{fits[name]['peak_mb']:.0f}",
+                        f"{fits[name]['peak_mb'] / whole:.1f}",
+                    ]
+                    for name, place in places.items()
+                ],
+            ),
+            f"Loading the cohort took {loading['seconds']:.0f} s and at most "
+            f"{loading['peak_mb']:.0f} MiB ({loading['peak_mb'] / whole:.1f} tables); reading the "
+            f"table alone {fits['host']['table_read_peak_mb']:.0f} MiB. The losses of all places "
+            f"are {equal}.",
+        ]
+    )
+
+
+def resume_table() -> str:
+    result = _load("resume.json")
+    saved, stop, kill = result["checkpoint"], result["SIGTERM"], result["SIGKILL"]
+    rows = [
+        [
+            f"a checkpoint of {saved['models']} models ({saved['mb']:.0f} MiB): holds up training",
+            f"{saved['held_up_seconds']:.2f}",
+        ],
+        ["is on disk after", f"{saved['written_seconds']:.2f}"],
+        ["is read again in", f"{saved['read_seconds']:.2f}"],
+        [
+            f"SIGTERM: ended after (an epoch with validation: {stop['usual_epoch_seconds']:.1f})",
+            f"{stop['seconds_to_stop']:.1f}",
+        ],
+    ]
+    for name, how in (("SIGTERM", stop), ("`kill -9`", kill)):
+        rows += [
+            [
+                f"resumed after {name} in or after epoch {how['epoch_of_last_report'] + 1}, from "
+                f"epoch {how['resumed_at_epoch'] + 1}: process start to training",
+                f"{how['seconds_to_training']:.1f}",
+            ],
+            [
+                f"the first epoch then, instead of {how['usual_epoch_seconds']:.1f}",
+                f"{how['first_epoch_seconds']:.1f}",
+            ],
+        ]
+    where = (
+        f"{result['cohort']}; {result['machine']}, JAX {result['versions']['jax']}; load average "
+        f"{result['load_average']:.0f} from other programs."
+    )
+    return f"{where}\n\n" + _table(["", "seconds"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "equal steps": steps_table,
     "equal quality": quality_table,
@@ -214,6 +283,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "sweeps": sweep_table,
     "solver study": study_table,
     "precision": precision_table,
+    "autoencoder": autoencoder_table,
+    "resume": resume_table,
 }
 
 

@@ -6,7 +6,7 @@ Trains in processes of their own, validating after every epoch: one is told to s
 is killed, each is resumed. The cost of resuming is the time from the start of the process to the
 first training step, and what the first epoch takes longer than the median of those before the stop.
 A checkpoint is measured by itself: what it holds up training, and how long it takes to be on disk
-and to be read. Writes resume.json and the table in README.md between its markers.
+and to be read. Writes resume.json and refreshes README.md.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import datetime
 import json
 import os
 import platform
-import re
 import shutil
 import signal
 import statistics
@@ -27,7 +26,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 RESULT = HERE / "resume.json"
-MARKERS = ("<!-- resume: begin -->", "<!-- resume: end -->")
 EPOCHS = 4
 OFTEN = ("--single.validate-every", "1", "--multi.validate-every", "1")
 
@@ -131,38 +129,14 @@ def checkpoint(folder: Path) -> dict:
     }
 
 
-def table_of(result: dict) -> str:
-    saved, stop, kill = result["checkpoint"], result["SIGTERM"], result["SIGKILL"]
-    return "\n".join(
-        [
-            f"{result['machine']}, JAX {result['versions']['jax']}; load average "
-            f"{result['load_average']:.0f} from other programs.",
-            "",
-            "| | seconds |",
-            "|---|---|",
-            f"| a checkpoint of {saved['models']} models ({saved['mb']:.0f} MB): training is held "
-            f"up | {saved['held_up_seconds']:.2f} |",
-            f"| on disk after | {saved['written_seconds']:.2f} |",
-            f"| read again | {saved['read_seconds']:.2f} |",
-            f"| SIGTERM: ended after (an epoch with validation: {stop['usual_epoch_seconds']:.1f}) "
-            f"| {stop['seconds_to_stop']:.1f} |",
-            "| resumed after SIGTERM: process start to training "
-            f"| {stop['seconds_to_training']:.1f} |",
-            f"| and longer first epoch | {stop['first_epoch_seconds']:.1f} instead of "
-            f"{stop['usual_epoch_seconds']:.1f} |",
-            f"| resumed after `kill -9` at epoch {kill['epoch_of_last_report']}, from epoch "
-            f"{kill['resumed_at_epoch']}: process start to training | "
-            f"{kill['seconds_to_training']:.1f} |",
-        ]
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cohort", default="demo")
     args = parser.parse_args()
 
     import jax
+
+    from benchmarks import readme
 
     folder = Path(tempfile.mkdtemp())
     try:
@@ -179,10 +153,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    text = (HERE / "README.md").read_text()
-    begin, end = map(re.escape, MARKERS)
-    new = f"{MARKERS[0]}\n{table_of(result)}\n{MARKERS[1]}"
-    (HERE / "README.md").write_text(re.sub(f"{begin}.*?{end}", lambda _: new, text, flags=re.S))
+    readme.refresh()
 
 
 if __name__ == "__main__":

@@ -466,12 +466,12 @@ def _train_kind(
 
 def _diverged(farm: Farm, best_epoch: np.ndarray, history: pd.DataFrame, kind: str) -> list[str]:
     """A sentence for each model whose loss or energy score ceased to be finite."""
-    last = history.groupby("model").last()
+    last = history.drop_duplicates("model", keep="last").set_index("model")
     finite = np.isfinite(last[["train_loss", "val_energy"]]).all(axis=1)
     notes = []
     for spec, epoch in zip(farm.specs, best_epoch, strict=True):
         if not finite[spec.name]:
-            kept = f"kept as it was after epoch {epoch}" if epoch else "is as it began"
+            kept = f"is kept as it was after epoch {epoch}" if epoch else "is as it began"
             notes.append(f"{spec.name} diverged and {kept}: lower {kind}.learning_rate")
     return notes
 

@@ -204,4 +204,4 @@ def _filtered(
             f"many missing cells, {int(keep['constant'].sum())} constant): raise max_missing or "
             "leave it out"
         )
-    return table.loc[:, keep["keep"]]
+    return table if keep["keep"].all() else table.loc[:, keep["keep"]]

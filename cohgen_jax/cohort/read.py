@@ -92,7 +92,8 @@ def _read_folder(path: Path, modalities: Sequence[str] | None) -> RawTables:
             )
     return RawTables(
         name=about["name"] if about is not None else path.resolve().name,
-        tables={name: numeric(frame, files[name].name) for name, frame in frames.items()},
+        # One by one, each letting go of the frame that it was read into.
+        tables={name: numeric(frames.pop(name), files[name].name) for name in list(frames)},
         facts=read_table(facts_files[0]) if facts_files else None,
         facts_source=facts_files[0].name if facts_files else "",
         units=dict(about["units"]) if about is not None else {},
@@ -150,6 +151,7 @@ def _annotations(frames: dict[str, pd.DataFrame]) -> list[str]:
 
 def _without_empty_rows(modality: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     empty = table.isna().all(axis=1)
-    if empty.any():
-        notes.append(f"{modality}: {int(empty.sum())} rows without a value count as no assay.")
+    if not empty.any():
+        return table
+    notes.append(f"{modality}: {int(empty.sum())} rows without a value count as no assay.")
     return table.loc[~empty]

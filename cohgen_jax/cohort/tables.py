@@ -16,6 +16,7 @@ import pandas as pd
 from cohgen_jax.errors import InputError
 
 ID_COLUMNS = ("sample_id", "patient_id")
+_COLUMNS_AT_ONCE = 2048
 _SHOWN = 5
 """How many offending ids or columns a message spells out."""
 
@@ -66,7 +67,9 @@ def numeric(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     `name` is the file, for messages. Id columns beside the index are left out. Raises InputError
     for text, dates and infinite values.
     """
-    frame = frame.drop(columns=[c for c in ID_COLUMNS if c in frame.columns])
+    others = [c for c in ID_COLUMNS if c in frame.columns]
+    if others:
+        frame = frame.drop(columns=others)
     if frame.shape[1] == 0:
         raise InputError(f"{name} has ids but no feature columns")
     texts = [c for c, dtype in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
@@ -138,7 +141,9 @@ def _with_clean_ids(frame: pd.DataFrame, name: str) -> pd.DataFrame:
             f"{name}: {len(repeated)} columns occur more than once: {shown(repeated)}; "
             "merge or rename them"
         )
-    return frame.set_axis(pd.Index(ids, name="sample_id"), axis=0).set_axis(columns, axis=1)
+    frame = frame.copy(deep=False)
+    frame.index, frame.columns = pd.Index(ids, name="sample_id"), columns
+    return frame
 
 
 def _id_column(columns: Sequence[str]) -> str:
@@ -146,11 +151,26 @@ def _id_column(columns: Sequence[str]) -> str:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path)
+    frame = _read_wide(path)
     carries_index = not isinstance(frame.index, pd.RangeIndex) or frame.index.name is not None
     if carries_index or frame.shape[1] == 0:
         return frame
     return frame.set_index(_id_column(list(frame.columns)))
+
+
+def _read_wide(path: Path) -> pd.DataFrame:
+    """`pd.read_parquet` in parts: its buffers for each column take several times a wide table."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        parts = [
+            file.read(
+                names[i : i + _COLUMNS_AT_ONCE], use_threads=False, use_pandas_metadata=True
+            ).to_pandas(self_destruct=True)
+            for i in range(0, max(1, len(names)), _COLUMNS_AT_ONCE)
+        ]
+    return parts[0] if len(parts) == 1 else pd.concat(parts, axis=1)
 
 
 def _read_text(path: Path, sep: str) -> pd.DataFrame:

@@ -340,7 +340,7 @@ def train_epochs(
             new_variables,
         )
         # A model whose loss or gradient is no longer finite keeps the weights it had and stops.
-        go_on = active & jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(grads))
+        go_on = active & _all_finite((loss, grads))
         new_model = jax.tree.map(
             lambda new, old: jnp.where(go_on, new, old),
             (new_variables, new_opt, new_average),
@@ -376,6 +376,10 @@ def train_epochs(
         epoch=state.epoch + num_epochs,
     )
     return new_state, losses
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def _is_float(leaf: jax.Array) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cohgen_jax.cohort import tables
 from cohgen_jax.cohort.tables import numeric, read_table, table_name
 from cohgen_jax.errors import InputError
 
@@ -127,3 +128,19 @@ def test_missing_file_and_unknown_suffix(tmp_path):
 def test_table_names(tmp_path):
     names = ["rna.parquet", "rna.v2.csv.gz", "RNA.TSV", "notes.md", ".csv"]
     assert [table_name(tmp_path / n) for n in names] == ["rna", "rna.v2", "RNA", None, None]
+
+
+@pytest.mark.parametrize("index", [["b", "a", "c"], None])
+def test_a_wide_table_is_read_in_parts(index, tmp_path, monkeypatch):
+    """As a narrow one: ids wherever they are, columns in their order."""
+    values = np.arange(33, dtype=np.float32).reshape(3, 11)
+    frame = pd.DataFrame(values, index=index, columns=[f"g{i}" for i in range(11)])
+    if index is None:
+        frame.insert(5, "sample_id", ["x", "y", "z"])
+    frame.to_parquet(tmp_path / "wide.parquet")
+    whole = read_table(tmp_path / "wide.parquet")
+    monkeypatch.setattr(tables, "_COLUMNS_AT_ONCE", 4)
+    parts = read_table(tmp_path / "wide.parquet")
+    pd.testing.assert_frame_equal(parts, whole)
+    assert parts.index.tolist() == (index or ["x", "y", "z"])
+    assert parts.shape == (3, 11)

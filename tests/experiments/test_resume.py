@@ -76,7 +76,7 @@ CUTS = {
     "between latents and codecs": lambda p: kill_on(p, run, "save_codecs"),
     "codec arrays without about.json": lambda p: kill_on(p, checkpoint, "write_json"),
     "codecs just saved": lambda p: kill_on(p, run, "save_codecs", after=True),
-    "before the first checkpoint": lambda p: kill_on(p, run.rundir, "log", 3, log_of("validated")),
+    "before the first checkpoint": lambda p: kill_on(p, run.rundir, "log", 1, log_of("validated")),
     "models trained, not saved": lambda p: kill_on(p, run, "save_tree"),
     "model arrays without about.json": lambda p: kill_on(p, checkpoint, "write_json"),
     "second farm trained": lambda p: kill_on(p, run, "save_tree", 2),

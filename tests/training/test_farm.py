@@ -10,11 +10,13 @@ import signal
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.interrupt import SIGNALS, Interrupted
 from cohgen_jax.networks import NetworkConfig
+from cohgen_jax.run import _diverged
 from cohgen_jax.training import (
     DiffusionConfig,
     SolverConfig,
@@ -134,6 +136,27 @@ def test_a_model_that_stops_improving_stops_and_a_broken_one_keeps_its_weights()
     touched = np.array([2 in (spec.target, *spec.sources) for spec in broken.specs])
     assert np.array_equal(np.asarray(state.active), ~touched)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.variables))
+
+
+def test_a_model_that_breaks_on_the_way_keeps_its_last_good_weights(tmp_path):
+    """From epoch 3 on modality c is NaN: its four models end there, the other two go on."""
+    farm, data = farm_of(pair_specs(MODALITIES))
+    half, _ = train_farm(farm, data, tmp_path, until=2)
+    broken = data._replace(z=data.z.at[:, 2].set(np.nan))
+    state, history = train_farm(farm, broken, tmp_path)
+    touched = [2 in (spec.target, *spec.sources) for spec in farm.specs]
+    last = {row["model"]: row for row in history}
+    for k, (spec, was_touched) in enumerate(zip(farm.specs, touched, strict=True)):
+        ours, before = (jax.tree.map(lambda leaf, k=k: leaf[k], s.best) for s in (state, half))
+        assert leaves_equal(ours, before) == was_touched
+        assert np.isnan(last[spec.name]["train_loss"]) == was_touched
+        assert last[spec.name]["epoch"] == 4
+    notes = _diverged(farm, np.asarray(state.best_epoch["energy"]), pd.DataFrame(history), "single")
+    assert len(notes) == 4
+    kept = int(state.best_epoch["energy"][1])
+    assert notes[0] == (
+        f"a_from_c diverged and is kept as it was after epoch {kept}: lower single.learning_rate"
+    )
 
 
 def killed(progress):

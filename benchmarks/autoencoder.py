@@ -168,7 +168,7 @@ def main() -> None:
         "equal": all(loss == losses[0] for loss in losses),
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    readme.refresh()
+    readme.refresh("autoencoder")
 
 
 if __name__ == "__main__":

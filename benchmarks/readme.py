@@ -23,10 +23,11 @@ SHOWN = (
 """Solvers of the study that the README shows; all are in solver_study.json."""
 
 
-def refresh() -> None:
-    """Write every table into the README."""
+def refresh(*names: str) -> None:
+    """Write the tables of these names, all by default, into the README."""
     text = README.read_text()
-    for name, table in TABLES.items():
+    for name in names or TABLES:
+        table = TABLES[name]
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if text.count(start) != 1 or text.count(end) != 1:
             raise ValueError(f"{README} must have {start} and {end}, once each")
@@ -261,7 +262,8 @@ def resume_table() -> str:
             [
                 f"resumed after {name} in or after epoch {how['epoch_of_last_report'] + 1}, from "
                 f"epoch {how['resumed_at_epoch'] + 1}: process start to training",
-                f"{how['seconds_to_training']:.1f}",
+                f"{how['seconds_to_training']:.1f} "
+                f"({how['cpu_seconds_to_training']:.1f} of processor time)",
             ],
             [
                 f"the first epoch then, instead of {how['usual_epoch_seconds']:.1f}",

@@ -94,7 +94,7 @@ class Checkpoints:
                     log=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
                 ),
             )
-            return restored.state, restored.log
+            return restored["state"], restored["log"]
         except Exception as error:  # whatever Orbax and TensorStore raise on a damaged directory
             raise InputError(
                 f"the checkpoint {self.directory}/{latest} cannot be restored: it is damaged or of "

@@ -467,7 +467,7 @@ def _train_kind(
 def _diverged(farm: Farm, best_epoch: np.ndarray, history: pd.DataFrame, kind: str) -> list[str]:
     """A sentence for each model whose loss or energy score ceased to be finite."""
     last = history.drop_duplicates("model", keep="last").set_index("model")
-    finite = np.isfinite(last[["train_loss", "val_energy"]]).all(axis=1)
+    finite = last["train_loss"].abs().lt(np.inf) & last["val_energy"].abs().lt(np.inf)
     notes = []
     for spec, epoch in zip(farm.specs, best_epoch, strict=True):
         if not finite[spec.name]:

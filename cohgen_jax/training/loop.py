@@ -1,10 +1,10 @@
 """Train a farm to its end, surviving interruption.
 
 The farm advances by epochs and is validated every `validate_every`; models that are finished then
-leave it (team.py). Its whole state is saved
-after an epoch when the last checkpoint is old enough, when the process is asked to stop, and at
-the end. All randomness is a function of (seed, model, step), so a run that is killed and resumed
-goes through the same states as one that was not: bitwise on CPU.
+leave it (team.py). Its whole state is saved after an epoch or a validation when the last checkpoint
+is old enough, when the process is asked to stop, and at the end. All randomness is a function of
+(seed, model, step), so a run that is killed and resumed goes through the same states as one that
+was not: bitwise on CPU.
 """
 
 from __future__ import annotations
@@ -101,25 +101,32 @@ def train_farm(
             report(Progress(*epochs, num_models, running, seconds, rows))
 
         tell([], 0.0)
+
+        def unjudged() -> bool:
+            """Whether a validation is due: regularly, at the end, and when all have diverged."""
+            epoch = int(team.state.epoch)
+            due = epoch % config.validate_every == 0 or epoch == config.num_epochs
+            return bool(log.losses) and (due or not team.training())
+
         started, stop = time.perf_counter(), 0
-        while int(team.state.epoch) < last and team.training():
-            state, losses = train_epochs(team.state, team.data, farm=farm, num_epochs=1)
-            team = team._replace(state=state)
-            losses = team.spread(losses[0], num_models).tolist()
-            log = log._replace(losses=[*log.losses, losses])
-            epoch, rows = int(state.epoch), []
-            ended = epoch == config.num_epochs or not np.any(state.active)
-            if ended or epoch % config.validate_every == 0:
-                state, scores = validate(state, team.data, farm=farm)
+        while unjudged() or (int(team.state.epoch) < last and team.training()):
+            rows = []
+            if unjudged():
+                state, scores = validate(team.state, team.data, farm=farm)
                 team = team._replace(state=state)
                 rows = _history_rows(farm, team, log, scores)
                 log = Log([*log.rows, *rows], [], team.training())
                 team = shrink(team, data, log.training)
+            else:
+                state, losses = train_epochs(team.state, team.data, farm=farm, num_epochs=1)
+                team = team._replace(state=state)
+                losses = team.spread(losses[0], num_models).tolist()
+                log = log._replace(losses=[*log.losses, losses])
             stop, due = anywhere(stopped(), checkpoints.due())
             if stop:
                 break
-            if due:
-                checkpoints.save(epoch, reunite(team), log._asdict())
+            if due and not unjudged():
+                checkpoints.save(int(team.state.epoch), reunite(team), log._asdict())
             if rows:
                 tell(rows, time.perf_counter() - started)
                 started = time.perf_counter()

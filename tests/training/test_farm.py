@@ -21,6 +21,7 @@ from cohgen_jax.training import (
     DiffusionConfig,
     SolverConfig,
     TrainConfig,
+    loop,
     make_farm,
     multi_specs,
     pair_specs,
@@ -203,6 +204,26 @@ def test_stopping_and_resuming_changes_nothing(stop, raised, saved, whole, tmp_p
     assert [signal.getsignal(each) for each in SIGNALS] == handlers
     assert max(int(path.name) for path in tmp_path.iterdir()) == saved
     farm, data = farm_of(multi_specs(MODALITIES))
+    resumed = train_farm(farm, data, tmp_path)
+    assert leaves_equal(whole[0], resumed[0])
+    assert whole[1] == resumed[1]
+
+
+def test_stopping_before_a_validation_changes_nothing(whole, tmp_path, monkeypatch):
+    calls = []
+
+    def train_and_stop(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            send_sigterm()
+        return train_epochs(*args, **kwargs)
+
+    farm, data = farm_of(multi_specs(MODALITIES))
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_epochs", train_and_stop)
+        with pytest.raises(Interrupted):
+            train_farm(farm, data, tmp_path)
+    assert max(int(path.name) for path in tmp_path.iterdir()) == 2
     resumed = train_farm(farm, data, tmp_path)
     assert leaves_equal(whole[0], resumed[0])
     assert whole[1] == resumed[1]

@@ -262,8 +262,7 @@ def resume_table() -> str:
             [
                 f"resumed after {name} in or after epoch {how['epoch_of_last_report'] + 1}, from "
                 f"epoch {how['resumed_at_epoch'] + 1}: process start to training",
-                f"{how['seconds_to_training']:.1f} "
-                f"({how['cpu_seconds_to_training']:.1f} of processor time)",
+                f"{how['seconds_to_training']:.1f}",
             ],
             [
                 f"the first epoch then, instead of {how['usual_epoch_seconds']:.1f}",

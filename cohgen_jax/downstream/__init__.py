@@ -6,7 +6,7 @@ command. Needs the extra `downstream`.
 
 from cohgen_jax.downstream.analyses import ANALYSES, Analysis
 from cohgen_jax.downstream.classification import Classification
-from cohgen_jax.downstream.draws import Draws, cascades
+from cohgen_jax.downstream.draws import Draws, cascade_orders
 from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.outcome import Outcome
 from cohgen_jax.downstream.study import NotPossible, Study
@@ -24,5 +24,5 @@ __all__ = [
     "Study",
     "SurvivalOutcome",
     "Workers",
-    "cascades",
+    "cascade_orders",
 ]

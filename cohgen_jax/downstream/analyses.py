@@ -8,11 +8,20 @@ from collections.abc import Callable
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohgen_jax.downstream import reconstruction, rescue
+from cohgen_jax.downstream import (
+    cascades,
+    completion,
+    prioritise,
+    reconstruction,
+    rescue,
+    sets,
+    synthetic,
+)
 from cohgen_jax.downstream.classification import Classification
 from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
-from cohgen_jax.downstream.study import Study
+from cohgen_jax.downstream.outcome import Outcome
+from cohgen_jax.downstream.study import NotPossible, Study
 from cohgen_jax.downstream.survival import SurvivalOutcome
 
 
@@ -55,6 +64,19 @@ def _survival(study: Study, options: Options) -> SurvivalOutcome:
     return SurvivalOutcome.of_study(study, options.forest_size)
 
 
+def _completion(study: Study, draws: Draws, options: Options, workers: Workers) -> Result:
+    """Of the outcomes that the run has; told which it has not."""
+    outcomes: list[Outcome] = []
+    told = []
+    for make in (_stage, _survival):
+        try:
+            outcomes.append(make(study, options))
+            rescue.rows_of(study, outcomes[-1])
+        except NotPossible as reason:
+            told.append(f"completion: {reason}")
+    return completion.completion(study, draws, outcomes, options, workers, told)
+
+
 ANALYSES: tuple[Analysis, ...] = (
     Analysis(
         "reconstruction",
@@ -90,5 +112,65 @@ ANALYSES: tuple[Analysis, ...] = (
             "rescue_survival", study, draws, _survival(study, options), options, workers
         ),
         lambda table: rescue.figure(table, "c_index"),
+    ),
+    Analysis(
+        "prioritise_stage",
+        "Whom to test next, for stage",
+        "Every tested patient lacks one modality. Patients are given the real assay in the order "
+        "in which generated versions of it change their predicted stage most often; the sooner "
+        "balanced accuracy rises, the better the order. Uncertainty orders by the confidence of "
+        "the prediction without the assay; oracle by the change that the real assay makes. Claims "
+        "compare areas under the curves with the expectation over all random orders.",
+        lambda study, draws, options, workers: prioritise.prioritise(
+            "prioritise_stage", study, draws, _stage(study, options), options, workers
+        ),
+        lambda table: prioritise.figure(table, "balanced_accuracy"),
+    ),
+    Analysis(
+        "prioritise_survival",
+        "Whom to test next, for survival",
+        "As for stage: patients are ordered by the mean squared change that generated versions of "
+        "the assay make to their predicted risk; the curve is the concordance index.",
+        lambda study, draws, options, workers: prioritise.prioritise(
+            "prioritise_survival", study, draws, _survival(study, options), options, workers
+        ),
+        lambda table: prioritise.figure(table, "c_index"),
+    ),
+    Analysis(
+        "synthetic",
+        "Train on real, test on synthetic",
+        "Random forests, one a modality, learn cancer type and stage from real patients and are "
+        "tested on the real assay of held-out patients and on what was generated for them. Close "
+        "to real is best: generated data that are easier to classify than real ones exaggerate. "
+        "Below: the classes that patients are put into. The table also has stage within each "
+        "cancer type.",
+        synthetic.synthetic,
+        synthetic.figure,
+    ),
+    Analysis(
+        "completion",
+        "Completing the training set",
+        "Models of stage and survival trained on complete patients only, on everyone with holes "
+        "left open, and on everyone with holes filled by each method (one draw, another one for "
+        "each seed); all tested on the same real patients. Intervals are over patients.",
+        _completion,
+        completion.figure,
+    ),
+    Analysis(
+        "cascades",
+        "Two assays missing, in both orders",
+        "Two modalities are generated one after the other, in both orders, or apart from each "
+        "other. The energy score of both together (lower is better) sees whether they fit.",
+        cascades.cascades,
+        cascades.figure,
+    ),
+    Analysis(
+        "sets",
+        "Generated patients as a set",
+        "Energy distance between random subsets of generated and of real patients, beside what "
+        "real patients have among themselves, training patients, and patients generated from "
+        "nothing. The table has precision, recall, density, coverage and all distances.",
+        sets.sets,
+        sets.figure,
     ),
 )

@@ -87,6 +87,22 @@ class Classification:
             recalls.append(found / np.where(total > 0, total, np.nan))
         return np.nanmean(recalls, axis=0)
 
+    def curve_scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+        truth, guess = self.labels.codes[rows], predicted.argmax(axis=-1)
+        f1 = []
+        for code in range(len(self.labels.names)):
+            found, real = guess == code, truth == code
+            both, either = (found & real).sum(axis=-1), found.sum(axis=-1) + real.sum()
+            f1.append(np.where(either > 0, 2 * both / np.maximum(either, 1), np.nan))
+        balanced = self.score(predicted, rows, np.ones((1, len(rows))))[:, 0]
+        return {"balanced_accuracy": balanced, "macro_f1": np.nanmean(f1, axis=0)}
+
+    def random_area(
+        self, before: np.ndarray, real: np.ndarray, rows: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """Recalls are linear in who is recognised: halfway between both predictions."""
+        return self.score(np.stack([before, real]), rows, weights).mean(axis=0)
+
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Share of the draws that change the predicted class."""
         return np.mean(after.argmax(axis=-1) != before.argmax(axis=-1), axis=0)

@@ -36,7 +36,7 @@ def pair_orders(modalities: Sequence[str]) -> list[tuple[Order, Order]]:
     return [((a, b), (b, a)) for a, b in itertools.combinations(sorted(modalities), 2)]
 
 
-def cascades(
+def cascade_orders(
     generators: Mapping[str, Generator],
     modalities: Sequence[str],
     z: np.ndarray,
@@ -150,7 +150,7 @@ def generate_all(
         progress(done, total, method)
 
     progress(0, total, method)
-    drawn = cascades(own, names, z[rows], orders, num_draws, seed, advance)
+    drawn = cascade_orders(own, names, z[rows], orders, num_draws, seed, advance)
     nothing = np.zeros((len(rows), len(names)), bool)
     unconditional, holes = {}, {}
     for m, target in enumerate(names):

@@ -39,6 +39,17 @@ class Outcome(Protocol):
         """`metric` of predictions [P, n, K] under weights [B, n] of the samples -> [P, B]."""
         ...
 
+    def curve_scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Metrics of curves of predictions [P, n, K], `metric` first -> [P] each."""
+        ...
+
+    def random_area(
+        self, before: np.ndarray, real: np.ndarray, rows: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """Mean of `metric` over shares p from 0 to 1 when every patient has the prediction `real`
+        with probability p, else `before` (both [n, K]); under weights [B, n] -> [B]."""
+        ...
+
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """How much predictions [R, n, K] differ from `before` [n, K], over the draws -> [n]."""
         ...

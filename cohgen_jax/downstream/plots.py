@@ -61,7 +61,7 @@ def dots(
             unused.set_visible(False)
         for name, at in zip(names, axes.ravel(), strict=False):
             own = table if name is None else table[table[panel] == name]
-            _dots_panel(at, own, x, y, series, order, positions)
+            dots_panel(at, own, x, y, series, order, positions)
             for which, value in (lines or {}).items():
                 at.axhline(
                     value,
@@ -81,7 +81,7 @@ def dots(
     return figure
 
 
-def _dots_panel(
+def dots_panel(
     at: Axes,
     table: pd.DataFrame,
     x: str,

@@ -136,7 +136,7 @@ def rescue(
             if other in means
         }
     told = claims(name, outcome.metric, contrasts, len(np.unique(study.patients[rows.test])))
-    return Result(frame, told, _seed_tests(frame, outcome.metric), _notes(outcome))
+    return Result(frame, told, _seed_tests(frame, outcome.metric), notes(outcome))
 
 
 def _row(key: tuple[str, Order], seed: int) -> dict:
@@ -154,7 +154,7 @@ def _bounds(values: np.ndarray) -> dict[str, float]:
     return {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
 
 
-def _notes(outcome: Outcome) -> tuple[str, ...]:
+def notes(outcome: Outcome) -> tuple[str, ...]:
     return (f"{outcome.name}: left out {outcome.left_out}",) if outcome.left_out else ()
 
 

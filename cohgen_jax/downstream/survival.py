@@ -8,6 +8,7 @@ fitted forest is kept as one table of leaves a tree and predicts thousands of dr
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -109,18 +110,41 @@ class SurvivalOutcome:
 
     def score(self, predicted: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Harrell's C over pairs of samples, each pair as often as the product of its weights."""
+        risks = predicted[..., 0]
+        return self._concordance(zip(risks, risks, strict=True), rows, weights)
+
+    def _concordance(
+        self, risks: Iterable[tuple[np.ndarray, np.ndarray]], rows: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """Harrell's C when the risk [n] of who dies earlier is the first of two, of the other one
+        the second -> [P, B]."""
         days, event = self.survival.days[rows], self.survival.event[rows]
         earlier = days[:, None] < days[None, :]
         tied_alive = (days[:, None] == days[None, :]) & ~event[None, :]
-        comparable = (event[:, None] & (earlier | tied_alive)).astype(np.float32)
+        comparable = event[:, None] & (earlier | tied_alive)
         weights = weights.astype(np.float32)
-        pairs = np.einsum("bi,bi->b", weights @ comparable, weights)
-        result = np.empty((len(predicted), len(weights)))
-        for p, risk in enumerate(predicted[..., 0]):
-            higher = np.sign(risk[:, None] - risk[None, :]).astype(np.float32)
-            won = comparable * (1 + higher) / 2
-            result[p] = np.einsum("bi,bi->b", weights @ won, weights) / pairs
-        return result
+
+        def total(pairs: np.ndarray) -> np.ndarray:
+            return np.einsum("bi,bi->b", weights @ pairs, weights)
+
+        all_pairs, result = total(comparable.astype(np.float32)), []
+        for first, second in risks:
+            difference = np.subtract.outer(first, second)
+            won = comparable * np.float32(0.5) * (np.sign(difference) + 1).astype(np.float32)
+            result.append(total(won) / all_pairs)
+        return np.array(result)
+
+    def curve_scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {"c_index": self.score(predicted, rows, np.ones((1, len(rows))))[:, 0]}
+
+    def random_area(
+        self, before: np.ndarray, real: np.ndarray, rows: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """A pair has both real risks with probability p^2, one of the two mixtures with p (1 - p)
+        each, none with (1 - p)^2: integrals 1/3, 1/6, 1/6, 1/3."""
+        b, r = before[:, 0], real[:, 0]
+        pairs = [(r, r), (r, b), (b, r), (b, b)]
+        return np.array([1 / 3, 1 / 6, 1 / 6, 1 / 3]) @ self._concordance(pairs, rows, weights)
 
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Mean squared change of the risk over the draws."""

@@ -27,7 +27,7 @@ def test_all_orders_at_once_are_the_cascade_of_each():
     generators = {name: weighted_sum(t) for t, name in enumerate(NAMES)}
     orders = [*drawing.subsets_removed(NAMES), *(r for _, r in drawing.pair_orders(NAMES))]
     assert len(orders) == 14 + 6
-    together = drawing.cascades(generators, NAMES, z, orders, 3, 0)
+    together = drawing.cascade_orders(generators, NAMES, z, orders, 3, 0)
     for order in orders:
         alone = cascade(generators, NAMES, z, np.ones((5, 4), bool), order, 3, 0)
         assert list(together[order]) == list(order)
@@ -41,8 +41,8 @@ def test_hidden_values_are_not_seen():
     generators = {name: weighted_sum(t) for t, name in enumerate(NAMES)}
     changed = z.copy()
     changed[:, 1:3] += 7
-    before = drawing.cascades(generators, NAMES, z, [("c", "b")], 2, 0)
-    after = drawing.cascades(generators, NAMES, changed, [("c", "b")], 2, 0)
+    before = drawing.cascade_orders(generators, NAMES, z, [("c", "b")], 2, 0)
+    after = drawing.cascade_orders(generators, NAMES, changed, [("c", "b")], 2, 0)
     for target, values in before["c", "b"].items():
         np.testing.assert_array_equal(values, after["c", "b"][target])
 

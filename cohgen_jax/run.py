@@ -17,7 +17,7 @@ from pandas.util import hash_pandas_object
 
 from cohgen_jax import rundir
 from cohgen_jax.calibrate import Calibration, calibrate, load_calibration, save_calibration
-from cohgen_jax.checkpoint import is_whole, load_tree, save_tree
+from cohgen_jax.checkpoint import is_whole, load_tree, save_tree, write_json
 from cohgen_jax.codec import (
     Codec,
     Latents,
@@ -43,6 +43,7 @@ from cohgen_jax.training import (
     pair_specs,
     train_farm,
 )
+from cohgen_jax.training.accountant import spend, statement
 from cohgen_jax.training.config import SolverConfig, TrainConfig
 from cohgen_jax.training.farm import usable_rows, work
 from cohgen_jax.training.loop import Progress
@@ -233,6 +234,7 @@ def train_run(
                 solver = SolverConfig()
                 found = calibrate(open_run(run_dir), cohorts[0], solver)
                 save_calibration(run_dir / "calibration", found, solver)
+            _account(cohorts[0], config, run_dir, tell)
             rundir.log(run_dir, "trained")
 
         by_first(finish)
@@ -379,6 +381,27 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise InputError(
             f"{path} is missing or damaged: copy the run again from its source, or train again"
         ) from error
+
+
+def _account(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell) -> None:
+    """Write what training with differential privacy is worth, if there was any."""
+    train, spent = cohort.rows("train"), {}
+    for kind in KINDS:
+        own = train_config(config, kind)
+        if own.dp_noise_multiplier:
+            specs = model_specs(kind, cohort.modalities, own.members)
+            rows = usable_rows(specs, cohort.present, train, cohort.rows("val"), own)
+            counts = rows.sum(axis=1).tolist()
+            spent[kind] = spend(own, counts, max(1, len(train) // own.batch_size))
+    if not spent:
+        return
+    worth = statement(spent)
+    (run_dir / "metrics").mkdir(exist_ok=True)
+    write_json(run_dir / "metrics" / "privacy_training.json", worth)
+    epsilons = {kind: worth[kind]["epsilon"] for kind in (*spent, "together")}
+    rundir.log(run_dir, "private", delta=worth["delta"], **epsilons)
+    told = ", ".join(f"{kind} {value:.2f}" for kind, value in epsilons.items())
+    tell(f"differential privacy: epsilon {told} at delta {worth['delta']:g}")
 
 
 def _check_models(config: ExperimentConfig, cohort: Cohort) -> None:

@@ -7,6 +7,7 @@ run: they can be asked for one by one.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -167,7 +168,9 @@ def _privacy(of: _Material) -> list[str]:
         write_table(table, of.run.path / "metrics" / f"privacy_{name}")
     own = found.membership[found.membership["method"] != "nearest"]
     worst = own.loc[own["auc"].idxmax()]
+    trained = of.run.path / "metrics" / "privacy_training.json"
     verdict = {
+        "training": json.loads(trained.read_text()) if trained.exists() else None,
         "target_auc": TARGET_AUC,
         "worst_auc": float(worst["auc"]),
         "worst": f"{worst['attack']} on {worst['method']}, {worst['target']}",
@@ -181,8 +184,21 @@ def _privacy(of: _Material) -> list[str]:
         f"membership inference: worst AUC {worst['auc']:.3f} "
         f"({worst['auc_low']:.3f} to {worst['auc_high']:.3f}; {verdict['worst']}; "
         f"{verdict['members']} members and as many others); aim: at most {TARGET_AUC}",
+        _told(verdict["training"]),
         STATEMENT,
     ]
+
+
+def _told(training: dict[str, Any] | None) -> str:
+    """What differential privacy there is, in words."""
+    if training is None:
+        return "training: without differential privacy, so nothing bounds other attacks"
+    own = training["together"]
+    return (
+        f"training: differentially private at delta {training['delta']:g} with epsilon "
+        f"{own['epsilon']:.2f} ({own['epsilon_shuffled']:.1f} without gain from sampling). "
+        f"{training['meaning']}"
+    )
 
 
 def _shift(of: _Material) -> list[str]:

@@ -88,21 +88,31 @@ def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def structure(x: np.ndarray) -> np.ndarray:
     """Correlations between all pairs of features: [N, F] -> [F (F - 1) / 2], unknown cells at
     their feature's mean, constant features uncorrelated."""
-    x = np.where(np.isnan(x), np.nanmean(x, axis=0), x)
-    x = x - x.mean(axis=0)
+    mean, _, _ = _moments(x)
+    x = np.where(np.isnan(x), 0.0, x - mean)
     norm = np.linalg.norm(x, axis=0)
     x = x / np.where(norm > 0, norm, 1)
     return (x.T @ x)[np.triu_indices(x.shape[1], 1)]
 
 
 def effect_sizes(x: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Cohen's d of each feature between patients inside [N] and the others: [N, F] -> [F]."""
-    one, other = x[inside], x[~inside]
-    weights = np.sum(~np.isnan(one), axis=0) - 1, np.sum(~np.isnan(other), axis=0) - 1
-    pooled = weights[0] * np.nanvar(one, axis=0, ddof=1)
-    pooled = (pooled + weights[1] * np.nanvar(other, axis=0, ddof=1)) / (weights[0] + weights[1])
-    difference = np.nanmean(one, axis=0) - np.nanmean(other, axis=0)
-    return np.where(pooled > 0, difference / np.sqrt(np.where(pooled > 0, pooled, 1)), 0.0)
+    """Cohen's d of each feature between patients inside [N] and the others: [N, F] -> [F], NaN
+    where one side has no value or nothing varies."""
+    (mean, squares, count), (other, other_squares, other_count) = map(
+        _moments, (x[inside], x[~inside])
+    )
+    degrees = count + other_count - 2
+    variance = (squares + other_squares) / np.maximum(degrees, 1)
+    usable = (count > 0) & (other_count > 0) & (variance > 0)
+    return np.where(usable, (mean - other) / np.sqrt(np.where(usable, variance, 1)), np.nan)
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, sum of squared deviations and number of the known cells of each column."""
+    known = ~np.isnan(x)
+    count = known.sum(axis=0)
+    mean = np.where(known, x, 0.0).sum(axis=0) / np.maximum(count, 1)
+    return mean, np.sum(np.where(known, x - mean, 0.0) ** 2, axis=0), count
 
 
 def effects_kept(
@@ -263,10 +273,16 @@ def _as_a_set(
     chosen = np.sort(np.random.default_rng(seed).permutation(width)[:MOST_FEATURES])
     ours, true = structure(x[:, chosen]), structure(real[:, chosen])
     return {
-        "sd_ratio": float(np.median(np.nanstd(x, axis=0) / np.nanstd(real, axis=0))),
+        "sd_ratio": float(np.nanmedian(_sd(x) / _sd(real))),
         "structure": float(correlation(ours[:, None], true[:, None])[0]),
         **effects_kept(x, labels, real, real_labels),
     }
+
+
+def _sd(x: np.ndarray) -> np.ndarray:
+    """Of each column, NaN where nothing is known or varies."""
+    _, squares, count = _moments(x)
+    return np.sqrt(np.where(squares > 0, squares / np.maximum(count, 1), np.nan))
 
 
 def _about_label(x: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Literal, get_args
 from cohgen_jax.errors import InputError
 
 Architecture = Literal["adaln_mlp", "mlp", "norm_mlp", "norm_mlp_v2", "unet", "unet_v2"]
+BATCH_NORM: tuple[Architecture, ...] = ("norm_mlp", "norm_mlp_v2")
+"""Architectures in which the examples of a batch see each other."""
 Fusion = Literal["concat", "sum"]
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.networks.config import NetworkConfig
+from cohgen_jax.networks.config import BATCH_NORM, NetworkConfig
 from cohgen_jax.schedule import PREDICTIONS, Prediction, Schedule, cosine_schedule, linear_schedule
 from cohgen_jax.solvers import GRIDS, Grid, Solver, clipped, ddim, ddpm, dpmpp_2m
 
@@ -139,6 +139,11 @@ class TrainConfig:
     """How often a noise level is seen; log_normal: Karras et al. 2022, table 1."""
     stratified: bool = True
     """One level from each of batch_size equal shares of the density, instead of any."""
+    dp_noise_multiplier: float = 0.0
+    """DP-SGD: noise on the summed gradient of a batch, in units of dp_l2_clip; 0 trains without
+    differential privacy. Not for networks with BatchNorm, which mixes the examples of a batch."""
+    dp_l2_clip: float = 1.0
+    """DP-SGD: largest L2 norm of one example's gradient."""
     keep: Literal["energy", "mse", "cosine", "timestep"] = "energy"
     """Which of the best weights are used afterwards (all four are kept)."""
 
@@ -151,6 +156,16 @@ class TrainConfig:
         for name in ("cond_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
-        for name in ("learning_rate", "weight_decay", "grad_clip", "cond_noise", "patience"):
+        not_negative = ("learning_rate", "weight_decay", "grad_clip", "cond_noise", "patience")
+        for name in (*not_negative, "dp_noise_multiplier"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.dp_noise_multiplier:
+            if not self.dp_l2_clip > 0:
+                raise InputError(f"dp_l2_clip must be positive, got {self.dp_l2_clip}")
+            if self.network.architecture in BATCH_NORM:
+                raise InputError(
+                    f"{self.network.architecture} normalises over the batch, where every example "
+                    "changes the gradient of the others: differential privacy (dp_noise_multiplier)"
+                    " needs another network.architecture, such as adaln_mlp"
+                )

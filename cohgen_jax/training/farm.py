@@ -29,6 +29,7 @@ from cohgen_jax.training.config import DiffusionConfig, TrainConfig
 from cohgen_jax.training.hyper import Hyper, common_shape, optimizer
 from cohgen_jax.training.mesh import place
 from cohgen_jax.training.objective import denoising_loss
+from cohgen_jax.training.private import private_gradients
 from cohgen_jax.training.validation import METRICS, ValidationData, validation_scores
 
 
@@ -311,9 +312,9 @@ def train_epochs(
         key = jax.random.fold_in(jax.random.fold_in(view.key, 1), step)
         place = step_in_epoch * config.batch_size + data.slots
         row = order[place % view.num_rows]
-        z, present = data.z[row], data.present[row]
 
-        def loss_of(params):
+        def loss_of(params, key, rows):
+            z, present = data.z[rows], data.present[rows]
             return denoising_loss(
                 farm.module,
                 {**variables, "params": params},
@@ -328,9 +329,13 @@ def train_epochs(
                 config=config,
             )
 
-        (loss, updates), grads = jax.value_and_grad(loss_of, has_aux=True)(variables["params"])
-        change, new_opt = _optimizer(farm, view.hyper).update(grads, opt_state, variables["params"])
-        params = optax.apply_updates(variables["params"], change)
+        params = variables["params"]
+        if config.dp_noise_multiplier:
+            (loss, updates), grads = private_gradients(loss_of, params, key, row, config)
+        else:
+            (loss, updates), grads = jax.value_and_grad(loss_of, has_aux=True)(params, key, row)
+        change, new_opt = _optimizer(farm, view.hyper).update(grads, opt_state, params)
+        params = optax.apply_updates(params, change)
         new_variables = {**variables, **updates, "params": params}
         # The horizon grows with training, so that the first steps are forgotten (as in TF's EMA).
         decay = jnp.minimum(view.hyper.ema_decay, (1.0 + step) / (10.0 + step)).astype(jnp.float32)

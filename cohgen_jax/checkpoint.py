@@ -131,8 +131,13 @@ def system_reason(error: Exception) -> str | None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file (UTF-8) whole or not at all."""
     half = path.with_suffix(path.suffix + ".part")
-    half.write_text(json.dumps(content, indent=1) + "\n")
+    half.write_text(content, encoding="utf-8")
     os.replace(half, path)
 
 

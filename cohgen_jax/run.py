@@ -263,7 +263,13 @@ def prepared(
     resolved[rundir.DATA] = data_checksum(cohort)
     with rundir.locked(run_dir):
         rundir.prepare(run_dir, resolved, resume=resume, overwrite=overwrite)
-        rundir.log(run_dir, "start", modalities=cohort.modalities, samples=len(cohort.samples))
+        rundir.log(
+            run_dir,
+            "start",
+            modalities=cohort.modalities,
+            samples=len(cohort.samples),
+            **rundir.environment(),
+        )
         for note in cohort.notes:
             tell(note)
             rundir.log(run_dir, "note", text=note)

@@ -160,15 +160,38 @@ def log(run_dir: Path, event: str, **facts: Any) -> None:
         file.write(json.dumps({"time": now, "event": event, **facts}) + "\n")
 
 
-def notes(run_dir: Path) -> list[str]:
-    """What was told about the data when the run began, from log.jsonl."""
+def environment() -> dict[str, Any]:
+    """Versions and device of this process, for the log."""
+    import platform
+
+    import flax
+    import jax
+    import numpy as np
+    import optax
+
+    from cohgen_jax import __version__
+
+    versions = {module.__name__: module.__version__ for module in (jax, flax, optax, np)}
+    device = jax.devices()[0]
+    return {
+        "versions": {"cohgen_jax": __version__, "python": platform.python_version(), **versions},
+        "device": f"{len(jax.devices())} x {device.device_kind}, {platform.platform()}",
+    }
+
+
+def events(run_dir: Path) -> list[dict[str, Any]]:
+    """Everything in log.jsonl, in order: `time`, `event` and its facts."""
     found = []
     for line in (run_dir / "log.jsonl").read_text().splitlines():
         with contextlib.suppress(ValueError):  # a line cut short by a full disk
-            event = json.loads(line)
-            if event["event"] == "note":
-                found.append(event["text"])
-    return list(dict.fromkeys(found))
+            found.append(json.loads(line))
+    return found
+
+
+def notes(run_dir: Path) -> list[str]:
+    """What was told about the data when the run began, from log.jsonl."""
+    texts = (event["text"] for event in events(run_dir) if event["event"] == "note")
+    return list(dict.fromkeys(texts))
 
 
 def from_dict(kind: type, values: Mapping[str, Any]) -> Any:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
+import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import jax
 import numpy as np
 import pandas as pd
 
@@ -19,11 +17,11 @@ from cohgen_jax.evaluation import distances
 from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
 from cohgen_jax.evaluation.generator import Generated, Generator
-from cohgen_jax.evaluation.honesty import Honesty, honesty_of, temperature_rows, write_honesty
+from cohgen_jax.evaluation.honesty import honesty_of, temperature_rows, write_honesty
+from cohgen_jax.evaluation.report import write_run_report
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
-from cohgen_jax.schedule import Schedule
-from cohgen_jax.solvers import Solver, ddim
+from cohgen_jax.solvers import ddim
 from cohgen_jax.training.config import SolverConfig
 
 if TYPE_CHECKING:
@@ -37,13 +35,6 @@ OTHER_RULES: dict[str, Consensus] = {
 }
 """The same single-condition models under other rules of consensus than the evaluation's own."""
 KNOWN = (*MODELS, *OTHER_RULES, *BASELINES)
-REPORTED = {
-    "consensus_verdicts": "Consensus against its best member, counted",
-    "consensus_against_members": "Consensus against its best member",
-    "uncertainty": "Does spread or disagreement predict the error?",
-    "temperature": "Between draws and the posterior mean",
-}
-"""Tables of honesty.py that the report shows, and their headings."""
 REPEATS = 200
 """Pairs of random subsets in a null distribution."""
 
@@ -116,6 +107,7 @@ def evaluate_run(
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
+    began = time.perf_counter()
     with rundir.locked(run.path):
         generators = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         generators |= fit_baselines(run.latents, run.rows("train"), run.rows("val"))
@@ -161,8 +153,18 @@ def evaluate_run(
         nulls = _null_distributions(run, run.rows(config.split), shown, targets)
         write_table(nulls, run.path / "metrics" / "null_distributions")
         write_json(run.path / "metrics" / "evaluation.json", dataclasses.asdict(config))
-        rundir.log(run.path, "evaluated", split=config.split, conditions=len(result.conditions))
-        _report(run, config, result, honesty, nulls, shown, targets)
+        if "coherent" in config.methods:
+            disagreement = _disagreement(run, config, targets)
+            write_table(disagreement, run.path / "metrics" / "disagreement")
+        rundir.log(
+            run.path,
+            "evaluated",
+            split=config.split,
+            conditions=len(result.conditions),
+            seconds=round(time.perf_counter() - began, 1),
+            **rundir.environment(),
+        )
+        write_run_report(run.path)
     return result
 
 
@@ -283,15 +285,14 @@ def _null_distributions(
     return pd.DataFrame(table)
 
 
-def _trajectories(
-    run: Run,
-    config: EvaluationConfig,
-    targets: Sequence[str],
-    schedule: Schedule,
-    solver: Solver,
-) -> dict[str, dict[str, np.ndarray]]:
-    """Disagreement over time of Coherent Denoising from every source, one draw a patient."""
-    rows, trajectories = run.rows(config.split), {}
+def _disagreement(run: Run, config: EvaluationConfig, targets: Sequence[str]) -> pd.DataFrame:
+    """Disagreement along the chain of Coherent Denoising from every source, one draw a patient.
+
+    One row a target and step: diffusion time t, mean over patients and the middle 80 % of them.
+    """
+    schedule = run.config.diffusion.build()
+    solver = config.solver.build(schedule)
+    rows, table = run.rows(config.split), []
     for target in targets:
         bank = run.coherent_bank(target)
         columns = [run.index(source) for source in bank.sources]
@@ -308,105 +309,12 @@ def _trajectories(
             consensus=config.consensus,
             keep_trajectory=True,
         )
-        trajectories[target] = {"all sources": np.asarray(samples.trajectory).squeeze(0)}
-    return trajectories
-
-
-def _report(
-    run: Run,
-    config: EvaluationConfig,
-    result: Evaluation,
-    honesty: Honesty,
-    nulls: pd.DataFrame,
-    shown: dict[tuple[str, str], np.ndarray],
-    targets: Sequence[str],
-) -> Path:
-    """Figures and report.html."""
-    from cohgen_jax.evaluation import figures
-    from cohgen_jax.evaluation.report import write_report
-    from cohgen_jax.evaluation.style import save
-
-    rows = run.rows(config.split)
-    folder = run.path / "figures"
-    captioned = []
-
-    def add(figure, name: str, caption: str) -> None:
-        captioned.append((save(figure, folder / name), caption))
-
-    present = [m for m in config.methods if m in set(result.conditions["method"])]
-    baselines = [m for m in present if m in BASELINES]
-    for score, caption in (
-        ("r2_inf", "R2 of the posterior mean for every target and subset of sources."),
-        ("energy_score", "Energy score of the draws (lower is better), proper for distributions."),
-        ("spread_error", "Spread over error: 1 is calibrated, below 1 is overconfident."),
-    ):
-        figure = figures.score_bars(result.conditions, run.modalities, score, baselines=baselines)
-        add(figure, score, caption)
-    for name, figure, caption in honesty.figures():
-        add(figure, name, caption)
-    for kind in run.models:
-        history = pd.read_csv(run.path / "metrics" / f"history_{kind}.csv")
-        models = [
-            (
-                spec.name,
-                run.modalities[spec.target],
-                run.modalities[spec.sources[0]] if len(spec.sources) == 1 else "multi",
+        trajectory = np.asarray(samples.trajectory).squeeze(0)  # [P, S]
+        low, high = np.quantile(trajectory, [0.1, 0.9], axis=0)
+        table.append(
+            pd.DataFrame(
+                {"target": target, "t": np.asarray(solver.timesteps)[: len(low)]}
+                | {"mean": trajectory.mean(axis=0), "low": low, "high": high}
             )
-            for spec in run.models[kind].specs
-            if "." not in spec.name  # one member stands for its ensemble
-        ]
-        add(
-            figures.loss_curves(history, models),
-            f"loss_{kind}",
-            f"Training loss and validation energy score of the {kind}-condition models.",
         )
-    if shown:
-        real = {}
-        for target in targets:
-            t = run.index(target)
-            has_all = run.latents.present[rows].all(axis=1)
-            real[target] = run.latents.z[rows[has_all], t, : run.latents.widths[t]]
-        drawn = {
-            (method, target): draw[:, : run.latents.widths[run.index(target)]]
-            for (method, target), draw in shown.items()
-        }
-        add(
-            figures.pca_panels(real, drawn),
-            "pca",
-            "Held-out patients, real and generated from all other modalities.",
-        )
-    if "coherent" in present:
-        schedule = run.config.diffusion.build()
-        solver = config.solver.build(schedule)
-        trajectories = _trajectories(run, config, targets, schedule, solver)
-        add(
-            figures.disagreement_curves(trajectories, solver.timesteps),
-            "disagreement",
-            "How far the single-condition models disagree along the reverse chain.",
-        )
-    tables = {"Every condition": result.conditions}
-    if len(result.by_label):
-        tables["By cancer type"] = result.by_label
-    for name, heading in REPORTED.items():
-        if len(honesty.tables[name]):
-            tables[heading] = honesty.tables[name]
-    tables["Distances between sets, beside what chance gives"] = nulls
-    splits = run.samples["split"].value_counts()
-    return write_report(
-        run.path,
-        title=f"Generating {', '.join(targets)}: {run.config.cohort}",
-        tables=tables,
-        figures=captioned,
-        metadata={
-            "patients": ", ".join(f"{splits[s]} {s}" for s in ("train", "val", "test")),
-            "evaluated on": f"{config.split}, {config.draws} draws a patient",
-            "sampler": dataclasses.asdict(config.solver),
-            "predicts": run.config.diffusion.predicts,
-            "consensus": config.consensus,
-            "seed": run.config.seed,
-            "jax": jax.__version__,
-            "device": jax.devices()[0].device_kind,
-            "python": platform.python_version(),
-        },
-        notes=rundir.notes(run.path),
-    )
+    return pd.concat(table, ignore_index=True)

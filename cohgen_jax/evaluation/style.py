@@ -34,7 +34,7 @@ METHODS = {
     "coherent_loss": Look(INDIGO, "^", "Coherent, loss-weighted"),
     "multi": Look(VERMILLION, "s", "Multi-condition"),
     "single": Look(TEAL, "P", "Single-condition"),
-    "poe": Look(PURPLE, "X", "Product of experts"),
+    "coherent_product": Look(PURPLE, "X", "Coherent, product"),
     "ridge": Look(ORANGE, "D", "Ridge"),
     "kernel_ridge": Look(BLACK, "d", "Kernel ridge"),
     "nearest": Look(GREEN, "*", "Nearest patients"),
@@ -43,9 +43,9 @@ METHODS = {
     "knn": Look(FOREST, ">", "KNN imputation"),
     "mean": Look(BROWN, "<", "Mean imputation"),
     "ablated": Look(ROSE, "x", "Missing (ablated)"),
-    "retrained": Look(FOREST, "P", "Retrained without"),
-    "full": Look(SLATE, "+", "Full data"),
-    "cancer_type": Look(SILVER, "_", "Cancer type only"),
+    "full": Look(SLATE, "H", "Full data"),
+    "retrained": Look(OLIVE, "+", "Retrained without"),
+    "label_only": Look(SILVER, "_", "Cancer type only"),
     "random": Look(GREY, ".", "Random order"),
     "unconditional": Look(SILVER, "1", "Unconditional"),
     "train": Look(SILVER, "2", "Training patients"),
@@ -69,6 +69,13 @@ def method_marker(method: str) -> str:
 
 def method_label(method: str) -> str:
     return METHODS[method].label if method in METHODS else method.replace("_", " ")
+
+
+def group_look(index: int) -> tuple[str, str]:
+    """Colour and plotly symbol of the index-th of many groups (cancer types)."""
+    colours = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK, WINE, OLIVE, TEAL)
+    symbols = ("circle", "triangle-up", "square", "diamond", "x")
+    return colours[index % len(colours)], symbols[index // len(colours) % len(symbols)]
 
 
 def modality_colour(index: int) -> str:

@@ -16,7 +16,7 @@ VISIONS = {
     "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
 }
 COMPARED = (
-    *("coherent", "coherent_mean", "coherent_loss", "multi", "poe"),
+    *("coherent", "coherent_mean", "coherent_loss", "multi", "coherent_product"),
     *("ridge", "kernel_ridge", "nearest", "gaussian", "multimodal_vae"),
 )
 RESCUED = ("coherent", "multi", "knn", "mean", "ablated", "full", "ridge", "kernel_ridge")

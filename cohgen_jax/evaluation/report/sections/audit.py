@@ -1,0 +1,69 @@
+"""The audit: raw units, privacy, patients unlike those of training."""
+
+from __future__ import annotations
+
+from cohgen_jax.evaluation.report.files import RunFiles
+from cohgen_jax.evaluation.report.page import Block, Picture, Table, Text
+
+
+def raw_space(run: RunFiles) -> list[Block]:
+    figures = {
+        "raw_scores": "Decoded draws beside measured values, in the units of the tables: "
+        "correlation of features over patients and what is kept of their structure, with the "
+        "baselines decoded the same way.",
+        "raw_links": "Known biology: does a gene's expression follow its own copy number in "
+        "generated data as it does in measured data?",
+    }
+    tables = {
+        "raw_scores": "Scores by target and method",
+        "raw_dosage": "Gene dosage",
+        "raw_links": "Links between measurements of the same gene",
+        "raw_features": "Every feature",
+        "intervals": "Coverage of the conformal intervals of decoded features",
+    }
+    return _shown(run, figures, tables)
+
+
+def privacy(run: RunFiles) -> list[Block]:
+    verdict = run.json("metrics/privacy.json")
+    if verdict is None:
+        return []
+    held = verdict["worst_auc"] <= verdict["target_auc"]
+    words = (
+        f"The strongest attack tells training patients from others with an AUC of "
+        f"{verdict['worst_auc']:.3f} ({verdict['worst']}; {verdict['members']} training patients "
+        f"and as many others): {'within' if held else 'above'} the aim of at most "
+        f"{verdict['target_auc']}. 0.5 is guessing."
+    )
+    figures = {
+        "privacy_membership": "Membership inference: AUC of each attack, with its interval.",
+        "privacy_distances": "Distance from generated records to the closest training record, "
+        "beside the same for held-out patients: no closer is no memory.",
+    }
+    tables = {
+        "privacy_membership": "Membership inference",
+        "privacy_distances": "Distances to the closest record",
+        "privacy_attributes": "Attribute inference",
+    }
+    return [Text((words, verdict["statement"])), *_shown(run, figures, tables)]
+
+
+def shift(run: RunFiles) -> list[Block]:
+    figures = {
+        "shift": "Patients unlike those of training, and assays that went wrong: error, spread, "
+        "disagreement and share of patients flagged, beside untouched test patients."
+    }
+    return _shown(run, figures, {"shift": "Shifted patients and assays"})
+
+
+def _shown(run: RunFiles, figures: dict[str, str], tables: dict[str, str]) -> list[Block]:
+    found: list[Block] = [
+        Picture(path, caption, caption)
+        for name, caption in figures.items()
+        if (path := run.figure(name)) is not None
+    ]
+    for name, title in tables.items():
+        table = run.table(name)
+        if table is not None:
+            found.append(Table(table, title, file=f"metrics/{name}.csv"))
+    return found

@@ -1,0 +1,65 @@
+"""What the generated assays are good for: the analyses of `cohgen_jax.downstream`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cohgen_jax.evaluation.report.files import RunFiles
+from cohgen_jax.evaluation.report.page import Block, Heading, Picture, Table, Text
+
+if TYPE_CHECKING:
+    from cohgen_jax.downstream.analyses import Analysis
+
+
+def blocks(run: RunFiles) -> list[Block]:
+    if not (run.path / "metrics" / "downstream").is_dir():
+        return []  # and no need for the packages that the analyses need
+    from cohgen_jax.downstream.analyses import ANALYSES
+
+    found: list[Block] = []
+    for analysis in ANALYSES:
+        found += _analysis(run, analysis)
+    summary = run.table("downstream_summary")
+    if found and summary is not None:
+        found.insert(0, Text(verdicts(summary)))
+        found.append(Table(summary, "Every claim", file="metrics/downstream_summary.csv"))
+    return found
+
+
+def verdicts(summary: pd.DataFrame) -> list[str]:
+    """Every analysis: how many of its claims survive correction, and which way."""
+    lines = []
+    for name, own in summary.groupby("analysis", sort=False):
+        sure = own[own["p_holm"] < 0.05]
+        up, down = int((sure["estimate"] > 0).sum()), int((sure["estimate"] < 0).sum())
+        lines.append(
+            f"{str(name).replace('_', ' ')} ({own['metric'].iloc[0].replace('_', ' ')}): of "
+            f"{len(own)} contrasts, {up} above and {down} below zero after Holm's correction, "
+            f"{len(own) - up - down} undecided ({int(own['n'].max())} patients)."
+        )
+    return lines
+
+
+def _analysis(run: RunFiles, analysis: Analysis) -> list[Block]:
+    about = run.json(analysis.table_file.removesuffix(".csv") + ".json")
+    if about is None:
+        return []
+    head = Heading(analysis.title)
+    if "skipped" in about:
+        return [head, Text.of(f"Skipped: {about['skipped']}")]
+    found: list[Block] = [head, Text.of(analysis.explanation)]
+    figure = run.figure(analysis.figure_stem.removeprefix("figures/"))
+    if figure is not None:
+        found.append(Picture(figure, f"{analysis.title}.", f"{analysis.title}: see its table."))
+    found += [Text(tuple(about["notes"]))] if about.get("notes") else []
+    for file, title in (
+        (analysis.claims_file, "Claims, with intervals over patients"),
+        (analysis.tests_file, "Tests over repeats"),
+        (analysis.table_file, "Every measurement"),
+    ):
+        table = run.table(file.removeprefix("metrics/").removesuffix(".csv"))
+        if table is not None:
+            found.append(Table(table, f"{analysis.title}: {title.lower()}", file=file))
+    return found

@@ -1,0 +1,157 @@
+"""Every target from every subset of sources, by every method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cohgen_jax.evaluation.dots import IDEALS, SCORE_LABELS, score_dots, subsets_in_order
+from cohgen_jax.evaluation.report.files import RunFiles
+from cohgen_jax.evaluation.report.interactive import dots, layout
+from cohgen_jax.evaluation.report.page import Block, Heading, Picture, Plot, Table, Text
+from cohgen_jax.evaluation.style import save
+
+SCORES = ("r2_inf", "energy_score", "spread_error", "coverage80", "r2", "mse", "cosine_distance")
+
+
+def blocks(run: RunFiles) -> list[Block]:
+    conditions = run.table("fidelity")
+    if conditions is None:
+        return []
+    used = conditions.query("num_sources > 0")
+    num = len(used.groupby(["target", "sources"]))
+    methods = list(dict.fromkeys(used["method"]))
+    found: list[Block] = [
+        Text.of(
+            f"{num} conditions: each of {used['target'].nunique()} targets from every subset of "
+            f"the other modalities, by {len(methods)} methods on the same held-out patients. "
+            "A good model lies to the right of every baseline in R², to the left in energy score, "
+            "and on the line in the calibration scores. Click a method in the legend to hide it."
+        ),
+        Plot(*_by_subset(run, used, methods)),
+        _energy_picture(run, used),
+        *_by_label(run, methods),
+        Heading("Every number"),
+        Table(conditions, "Every condition", file="metrics/fidelity.csv"),
+    ]
+    by_label = run.table("fidelity_by_cancer_type")
+    if by_label is not None:
+        everything = by_label["num_sources"] == by_label["num_sources"].max()
+        found.append(
+            Table(
+                by_label[everything].reset_index(drop=True),
+                "By cancer type, from all other modalities",
+                file="metrics/fidelity_by_cancer_type.csv",
+            )
+        )
+    return found
+
+
+def _by_subset(run: RunFiles, table: pd.DataFrame, methods: list[str]):
+    """Arguments of a Plot: score against subset, a selector each for target and score."""
+    picture = Picture(
+        save(score_dots(table, run.modalities, "r2_inf"), run.path / "figures" / "r2_inf"),
+        "Scores of every subset of sources (rows) on held-out patients.",
+        "R² of the posterior mean of every method, for every target and subset of sources; the "
+        "numbers are in the table 'Every condition'.",
+    )
+    scores = [score for score in SCORES if score in table and table[score].notna().any()]
+    traces = []
+    for target in dict.fromkeys(table["target"]):
+        own = table[table["target"] == target]
+        for score in scores:
+            for method in methods:
+                rows = own[own["method"] == method].set_index("sources")
+                rows = rows.reindex([s for s in subsets_in_order(own) if s in rows.index])
+                if rows.empty:
+                    continue
+                trace = dots(
+                    method,
+                    methods,
+                    rows[score],
+                    rows.index,
+                    meta={"target": target, "score": SCORE_LABELS[score]},
+                    hovertemplate="%{x:.3f}<br>from %{y}",
+                )
+                if score == "energy_score" and "energy_score_se" in rows:
+                    trace["error_x"] = {
+                        "array": rows["energy_score_se"].tolist(),
+                        "thickness": 1,
+                        "width": 0,
+                        "color": trace["marker"]["color"],
+                    }
+                traces.append(trace)
+    num = table.groupby("target")["sources"].nunique().max()
+    axes = layout(
+        height=150 + 30 * int(num), x="", y="", yaxis={"autorange": "reversed", "type": "category"}
+    )
+    changes = {}
+    for score in scores:
+        change: dict[str, Any] = {"xaxis": {**axes["xaxis"], "title": {"text": SCORE_LABELS[score]}}}
+        if score in IDEALS:
+            change["shapes"] = [_line(IDEALS[score])]
+        changes["score", SCORE_LABELS[score]] = change
+    return traces, axes, picture, changes
+
+
+def _line(x: float) -> dict:
+    return {
+        **{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1},
+        **{"line": {"color": "#444444", "width": 1}, "layer": "below"},
+    }
+
+
+def _energy_picture(run: RunFiles, table: pd.DataFrame) -> Picture:
+    return Picture(
+        save(score_dots(table, run.modalities, "energy_score"), run.path / "figures/energy_score"),
+        "Energy score of the draws: accuracy and spread together, lower is better.",
+        "Energy score of every method, for every target and subset of sources.",
+        print_only=True,
+    )
+
+
+def _by_label(run: RunFiles, methods: list[str]) -> list[Block]:
+    """R2 within cancer types from all other modalities."""
+    table = run.table("fidelity_by_cancer_type")
+    if table is None:
+        return []
+    table = table[table["num_sources"] == table["num_sources"].max()]
+    if table.empty:
+        return []
+    from cohgen_jax.evaluation.figures import label_dots
+
+    still = Picture(
+        save(label_dots(table, run.modalities), run.path / "figures" / "by_cancer_type"),
+        "R² of the posterior mean within each cancer type, about the mean of all patients, from "
+        "all other modalities; in brackets the number of held-out patients. Small groups are "
+        "uncertain.",
+        "R² of the posterior mean by cancer type for every target and method.",
+    )
+    sizes = table.drop_duplicates("label").set_index("label")["n"].sort_values(ascending=False)
+    traces = []
+    for target in dict.fromkeys(table["target"]):
+        own = table[table["target"] == target]
+        for method in methods:
+            rows = own[own["method"] == method].set_index("label").reindex(sizes.index)
+            names = [f"{label} ({n})" for label, n in sizes.items()]
+            keep = rows["r2_inf"].notna().to_numpy()
+            if keep.any():
+                traces.append(
+                    dots(
+                        method,
+                        methods,
+                        rows["r2_inf"][keep],
+                        np.array(names)[keep],
+                        meta={"target": target},
+                        hovertemplate="R² %{x:.3f}<br>%{y}",
+                    )
+                )
+    axes = layout(
+        height=150 + 26 * len(sizes),
+        x=SCORE_LABELS["r2_inf"],
+        y="",
+        yaxis={"autorange": "reversed", "type": "category"},
+    )
+    return [Heading("By cancer type"), Plot(traces, axes, still)]

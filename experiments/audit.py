@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tyro
 
 from cohgen_jax.evaluation.audit import AuditConfig, audit_run
+from cohgen_jax.evaluation.report import write_run_report
 from cohgen_jax.run import open_run
 from experiments.common import CountBar, run_command
 
@@ -45,6 +46,7 @@ def main() -> None:
     with CountBar("audit", "step") as bar:
         found = audit_run(run, arguments.config, bar)
     print("\n".join(found))
+    print(f"report: {write_run_report(run.path)}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import pandas as pd
 import tyro
 
 from cohgen_jax.downstream.of_run import DownstreamConfig, analyse_run
+from cohgen_jax.evaluation.report import write_run_report
 from cohgen_jax.run import open_run
 from experiments.common import CountBar, run_command, say
 
@@ -78,6 +79,7 @@ def main() -> None:
         bars.close()
     print(summary_text(summary))
     print(f"claims: {run.path / 'metrics' / 'downstream_summary.csv'}")
+    print(f"report: {write_run_report(run.path)}")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ def score_dots(
     row_height = max(0.26, 0.055 * len(methods))
     with house_style():
         figure = Figure(
-            figsize=((3.4 if by_size else 4.6) * columns, lines * (row_height * rows + 0.75) + 0.5), layout="constrained"
+            figsize=((3.4 if by_size else 4.6) * columns, lines * (row_height * rows + 0.75) + 0.5),
+            layout="constrained",
         )
         grid = figure.add_gridspec(lines, columns)
         shared = None

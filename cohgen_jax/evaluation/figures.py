@@ -5,9 +5,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -87,7 +85,9 @@ def disagreement_curves(table: pd.DataFrame) -> Figure:
         for panel, target in zip(axes.ravel(), targets, strict=False):
             own = table[table["target"] == target]
             panel.grid(axis="y")
-            panel.fill_between(own["t"], own["low"], own["high"], color=BLUE, alpha=0.2, linewidth=0)
+            panel.fill_between(
+                own["t"], own["low"], own["high"], color=BLUE, alpha=0.2, linewidth=0
+            )
             panel.plot(own["t"], own["mean"], color=BLUE, linewidth=1.4)
             panel.set_title(target)
             panel.set_xlim(own["t"].max(), own["t"].min())

@@ -1,7 +1,7 @@
 """Real and generated samples on two axes: principal components of the real ones, and UMAP.
 
-Both maps are made from real samples alone; generated ones are placed into them, so that they
-cannot bend the map to their own shape.
+Maps are made from real samples alone; generated ones are placed into them, so that they cannot
+bend the map to their own shape.
 """
 
 from __future__ import annotations
@@ -36,17 +36,20 @@ def pca_map(real: np.ndarray, generated: Mapping[str, np.ndarray]) -> Map:
     return Map(points, (f"PC1 ({share[0]:.0%})", f"PC2 ({share[1]:.0%})"))
 
 
-def umap_map(real: np.ndarray, generated: Mapping[str, np.ndarray], seed: int = 0) -> Map:
-    """As `pca_map`, by UMAP (McInnes et al. 2018, arXiv:1802.03426); needs umap-learn."""
+def umap_map(train: np.ndarray, sets: Mapping[str, np.ndarray], seed: int = 0) -> Map:
+    """UMAP (McInnes et al. 2018, arXiv:1802.03426) of training samples [N, D]; needs umap-learn.
+
+    Real and generated samples alike are placed into it: UMAP pulls those it was fitted on to other
+    places than those that come later. sets: "real" and the methods -> [n, D].
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of umap and numba, about their own settings
         from umap import UMAP
 
-        fitted = UMAP(
-            n_neighbors=min(NEIGHBOURS, len(real) - 1), random_state=seed, n_jobs=1
-        ).fit(real)
-        placed = {method: np.asarray(fitted.transform(v)) for method, v in generated.items()}
-    return Map({"real": np.asarray(fitted.embedding_), **placed}, ("UMAP 1", "UMAP 2"))
+        umap = UMAP(n_neighbors=min(NEIGHBOURS, len(train) - 1), random_state=seed, n_jobs=1)
+        umap.fit(train)
+        placed = {method: np.asarray(umap.transform(values)) for method, values in sets.items()}
+    return Map(placed, ("UMAP 1", "UMAP 2"))
 
 
 def as_table(maps: Mapping[str, Map], samples: Mapping[str, pd.Index]) -> pd.DataFrame:

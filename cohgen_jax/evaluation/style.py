@@ -133,6 +133,6 @@ def save(figure: Figure, stem: Path) -> Path:
     stem.parent.mkdir(parents=True, exist_ok=True)
     svg = stem.with_name(stem.name + ".svg")
     with house_style():
-        figure.savefig(svg, metadata={"Date": None}, dpi=200)
+        figure.savefig(svg, metadata={"Date": None}, dpi=120)  # of rasterised clouds
         figure.savefig(stem.with_name(stem.name + ".png"), dpi=200)
     return svg

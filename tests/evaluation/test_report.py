@@ -1,19 +1,35 @@
-"""Figures and the report: everything asked for is drawn, and the page stands alone."""
+"""Figures show the numbers they are given; the page holds what the run holds and stands alone."""
 
+import dataclasses
+import html.parser
+import itertools
+import json
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text as MplText
 
-from cohgen_jax.evaluation import figures, style
+from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation import dots, figures, maps, missing, style
 from cohgen_jax.evaluation.fidelity import conditions
-from cohgen_jax.evaluation.report import write_report
+from cohgen_jax.evaluation.report import page, write_run_report
+from cohgen_jax.evaluation.report.sections import CHAPTERS
+from cohgen_jax.evaluation.report.sections.overview import honesty, verdict
+from cohgen_jax.evaluation.summary import summarise
+
+METHODS = ("coherent", "coherent_mean", "coherent_loss", "multi", "ridge", "kernel_ridge",
+           "nearest", "gaussian", "multimodal_vae")  # fmt: skip
+CHROMIUM = shutil.which("chromium")
 
 
 def table_of(num_modalities: int) -> tuple[list[str], pd.DataFrame]:
-    names = [f"m{i}" for i in range(num_modalities)]
+    names = ["cna", "rnaseq", "rppa", "wsi", "methylation", "mirna", "radiology"][:num_modalities]
     rng = np.random.default_rng(0)
     rows = [
         {
@@ -28,31 +44,72 @@ def table_of(num_modalities: int) -> tuple[list[str], pd.DataFrame]:
             "spread_error": rng.uniform(0.8, 1.2),
             "coverage80": 0.8,
         }
-        for method in ("coherent", "multi", "ridge", "kernel_ridge", "nearest")
+        for method in METHODS
         for c in conditions(names)
     ]
     return names, pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("num_modalities", [2, 4, 6])
-@pytest.mark.parametrize("score", ["r2_inf", "energy_score", "spread_error"])
-def test_bars_have_a_panel_a_target(num_modalities, score):
+def overlapping(figure) -> list[tuple[str, str]]:
+    """Pairs of texts of the drawn figure that cover each other."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    unused = [axes for axes in figure.axes if not axes.get_visible()]
+    hidden = {text for axes in unused for text in axes.findobj(MplText)}
+    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
+        low, high = sorted(axis.get_view_interval())
+        out_of_view = [t for t in axis.get_major_ticks() if not low <= t.get_loc() <= high]
+        hidden |= {text for tick in out_of_view for text in (tick.label1, tick.label2)}
+    boxes = [
+        (text.get_text(), text.get_window_extent(canvas.get_renderer()))
+        for text in figure.findobj(MplText)
+        if text.get_visible() and text.get_text().strip() and text not in hidden
+    ]
+    return [
+        (one, other)
+        for (one, a), (other, b) in itertools.combinations(boxes, 2)
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
+    ]
+
+
+def test_overlaps_are_seen():
+    figure = style.panels(1, 1, width=2, height=2)[0]
+    figure.axes[0].set_xticks([0.5, 0.51], ["one label", "another"])
+    assert ("one label", "another") in overlapping(figure)
+
+
+@pytest.mark.parametrize("num_modalities", [2, 4, 7])
+def test_dots_have_a_panel_a_target_and_labels_do_not_overlap(num_modalities):
     names, table = table_of(num_modalities)
-    figure = figures.score_bars(table, names, score)
-    titles = {axes.get_title(loc="left") for axes in figure.axes} - {""}
-    assert titles == set(names)
+    figure = dots.score_dots(table, names)
+    assert {axes.get_title(loc="left") for axes in figure.axes} - {""} == set(names)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == [
-        "Coherent Denoising", "Multi-condition", "Ridge", "Kernel ridge", "Nearest patients"
-    ]  # fmt: skip
+    assert legend == [style.method_label(m) for m in METHODS]
+    assert overlapping(figure) == []
 
 
-def test_bars_are_as_high_as_the_scores():
+def test_dots_lie_at_the_scores():
     names, table = table_of(3)
-    panel = figures.score_bars(table, names).axes[0]
-    chosen = table.query("target == 'm0' and method == 'coherent'")
-    heights = [bar.get_height() for bar in panel.containers[0]]
-    np.testing.assert_allclose(heights, chosen["r2_inf"])
+    panel = dots.score_dots(table, names).axes[0]
+    line = next(x for x in panel.lines if x.get_label() == style.method_label("multi"))
+    chosen = table.query("target == 'cna' and method == 'multi'")
+    np.testing.assert_allclose(line.get_xdata(), chosen["r2_inf"])
+
+
+def test_with_many_subsets_dots_are_means_by_number_of_sources():
+    names, table = table_of(6)
+    panel = dots.score_dots(table, names).axes[0]
+    line = next(x for x in panel.lines if x.get_label() == style.method_label("multi"))
+    own = table.query("target == 'cna' and method == 'multi'")
+    np.testing.assert_allclose(line.get_xdata(), own.groupby("num_sources")["r2_inf"].mean())
+
+
+def test_presence_patterns_count_everybody_once():
+    present = pd.DataFrame({"a": [1, 1, 0, 1], "b": [1, 0, 1, 1]}).astype(bool)
+    patterns = missing.presence_patterns(present)
+    assert patterns.to_dict("records")[0] == {"a": True, "b": True, "samples": 2}
+    assert patterns["samples"].sum() == 4
+    assert overlapping(missing.upset(present)) == []
 
 
 def test_a_method_has_one_colour_everywhere():
@@ -61,7 +118,15 @@ def test_a_method_has_one_colour_everywhere():
     assert len({style.method_colour(m, [*style.METHODS, *mine]) for m in mine}) == 2
 
 
-def test_other_figures_and_files(tmp_path):
+def test_principal_axes_of_a_line_hold_all_variation():
+    line = np.outer(np.arange(9.0), [3.0, 4.0])
+    found = maps.pca_map(line, {"multi": line[:2]})
+    assert found.labels[0] == "PC1 (100%)"
+    np.testing.assert_allclose(np.abs(np.diff(found.points["real"][:, 0])), 5)
+    np.testing.assert_allclose(found.points["multi"], found.points["real"][:2], atol=1e-9)
+
+
+def test_figures_become_the_same_files(tmp_path):
     rng = np.random.default_rng(0)
     history = pd.DataFrame(
         {
@@ -75,44 +140,197 @@ def test_other_figures_and_files(tmp_path):
     loss = figures.loss_curves(history, models)
     best = [line for line in loss.axes[2].lines if line.get_marker() == "o"]
     assert [list(line.get_xydata()[0]) for line in best] == [[2, 1]]
-    real = {"p": rng.normal(size=(30, 4)), "q": rng.normal(size=(30, 2))}
-    pca = figures.pca_panels(real, {("multi", "p"): real["p"], ("multi", "q"): real["q"]})
-    assert len(pca.axes) == 4
-    chains = {
-        "p": {"q+r": rng.random((9, 5)), "q": rng.random((9, 5))},
-        "q": {"p": rng.random((9, 5))},
-    }
-    curves = figures.disagreement_curves(chains, np.linspace(999, 0, 5))
-    for name, figure in {"loss": loss, "pca": pca, "curves": curves}.items():
-        path = style.save(figure, tmp_path / "figures" / name)
-        assert ET.parse(path).getroot().tag.endswith("svg")
-        assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    again = style.save(curves, tmp_path / "again")
-    assert again.read_bytes() == (tmp_path / "figures" / "curves.svg").read_bytes()
+    path = style.save(loss, tmp_path / "figures" / "loss")
+    assert ET.parse(path).getroot().tag.endswith("svg")
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    again = figures.loss_curves(history, models)
+    assert style.save(again, tmp_path / "again").read_bytes() == path.read_bytes()
 
 
-def test_the_report_stands_alone_and_escapes(tmp_path):
+# ---- the page --------------------------------------------------------------------------------
+
+
+class Outline(html.parser.HTMLParser):
+    """Ids of sections, pictures without words, and whatever would be loaded from elsewhere."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.sections, self.mute, self.loads, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag == "section":
+            self.sections.append(given["id"])
+        if tag == "img" and not given.get("alt"):
+            self.mute.append(given["src"][:40])
+        links = [given.get(name, "") for name in ("src", "href", "srcset", "data")]
+        self.loads += [link for link in links if link and not re.match("#|data:", link)]
+        if tag not in ("meta", "link", "img", "input", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """The files of a run with three modalities, evaluated, without downstream or audit."""
+    path = tmp_path_factory.mktemp("report") / "run"
     names, table = table_of(3)
-    figure = style.save(figures.score_bars(table, names), tmp_path / "figures" / "bars")
-    page = write_report(
-        tmp_path / "run",
-        title="A <b>cohort</b>",
-        tables={"Conditions": table, "Types": pd.DataFrame({"label": ["x & y"], "r2": [0.12345]})},
-        figures=[(figure, 'Bars "of" R2'), (figure.with_suffix(".png"), "again")],
-        metadata={"seed": 3, "config": {"widths": [1, 2]}},
-        notes=["dropped <3 columns"],
-    ).read_text()
-    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", page)
-    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
-    assert page.count("<img") == 2
-    for text in ("A &lt;b&gt;cohort", "x &amp; y", "dropped &lt;3 columns", "0.1235"):
-        assert text in page
-    best = table.query("num_sources == 2 and target == 'm0'").sort_values("r2_inf").iloc[-1]
-    assert f'<span class="r2 best">{best.r2_inf:.3f}</span>' in page
+    rng = np.random.default_rng(1)
+    ids = pd.Index([f"P{i:02d}" for i in range(40)], name="sample_id")
+    about = {"codecs": {name: {} for name in names}}
+    config = {"cohort": "folder/<b>mine", "data_checksum": "abc", "seed": 1, "split_seed": 2,
+              "diffusion": {"predicts": "v"}}  # fmt: skip
+    for folder in ("codec", "latents", "metrics", "generated/multi", "models/single"):
+        (path / folder).mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "codec" / "about.json").write_text(json.dumps(about))
+    note = {"time": "2026-01-01T00:00:00+00:00", "event": "note", "text": "dropped <3 columns"}
+    (path / "log.jsonl").write_text(json.dumps(note) + "\n")
+    pd.DataFrame(
+        {"split": ["train"] * 25 + ["val"] * 5 + ["test"] * 10, "cancer_type": ["x & y", "z"] * 20},
+        index=ids,
+    ).to_parquet(path / "samples.parquet")
+    for m, name in enumerate(names):
+        values = pd.DataFrame(rng.normal(size=(40, 3)), ids, [f"latent_{d}" for d in range(3)])
+        (values.iloc[:-9] if m == 2 else values).to_parquet(path / "latents" / f"{name}.parquet")
+        others = "+".join(other for other in names if other != name)
+        values.iloc[25:].assign(draw=0).to_parquet(
+            path / "generated" / "multi" / f"{name}_from_{others}.parquet"
+        ) if m < 2 else None
+    table.to_csv(path / "metrics" / "fidelity.csv", index=False)
+    return path
 
 
-def test_a_report_without_scores_has_no_summary(tmp_path):
-    page = write_report(tmp_path, title="Empty", tables={}).read_text()
-    assert "Summary" not in page
-    with pytest.raises(ValueError, match="embeds"):
-        write_report(tmp_path, title="x", tables={}, figures=[(tmp_path / "a.pdf", "")])
+def test_the_page_stands_alone_and_names_what_is_absent(small_run):
+    text = write_run_report(small_run).read_text()
+    outline = Outline(text)
+    assert outline.loads == []
+    assert outline.open == []
+    assert outline.mute == []
+    for anchor in ("overview", "cohort", "fidelity", "calibration", "embedding", "run"):
+        assert anchor in outline.sections
+    for anchor in ("downstream", "privacy", "raw", "shift", "training"):
+        chapter = next(c for c in CHAPTERS if c.anchor == anchor)
+        assert anchor not in outline.sections
+        assert chapter.made_by.format(run=small_run) in text
+    for escaped in ("&lt;b&gt;mine", "dropped &lt;3 columns", "x &amp; y"):
+        assert escaped in text
+    assert "<b>mine" not in text
+    best = pd.read_csv(small_run / "metrics" / "fidelity.csv").query(
+        "num_sources == 2 and target == 'cna'"
+    )
+    assert f'<span class="big best">{best["r2_inf"].max():.3f}</span>' in text
+
+
+def test_the_plots_hold_the_numbers(small_run):
+    text = write_run_report(small_run).read_text()
+    specs = re.findall(r'<script type="application/json">(.*?)</script>', text, re.S)
+    fidelity = next(s for s in map(json.loads, specs) if "score" in s["traces"][0].get("meta", {}))
+    table = pd.read_csv(small_run / "metrics" / "fidelity.csv")
+    own = table.query("target == 'rppa' and method == 'gaussian'").set_index("sources")
+    trace = next(
+        t for t in fidelity["traces"]
+        if t["meta"] == {"target": "rppa", "score": "R² of the posterior mean"}
+        and t["name"] == "Gaussian"
+    )  # fmt: skip
+    np.testing.assert_allclose(trace["x"], own.loc[trace["y"], "r2_inf"], rtol=1e-3)
+
+
+def test_numbers_that_json_has_not_and_text_that_ends_a_script():
+    spec = json.loads(
+        page.Plot([{"x": [float("nan"), np.float32(1.5)], "name": "</script>"}], {}, None).json  # pyright: ignore
+    )
+    assert spec["traces"][0] == {"x": [None, 1.5], "name": "</script>"}
+    raw = page.Plot([{"name": "</script>"}], {}, None).json  # pyright: ignore
+    assert "<" not in raw
+
+
+def test_the_verdict_says_what_is_bad():
+    _, table = table_of(3)
+    table["r2_inf"], table["energy_score"], table["coverage80"] = 0.2, 3.0, 0.6
+    table.loc[table["method"] == "ridge", "energy_score"] = 2.5
+    headline, first, *_ = verdict(summarise(table), ["coherent", "multi"])
+    assert "on 0 of 3 targets" in headline
+    assert "too sure of itself" in first
+    assert "0.50 worse" in first
+    table["coverage80"], table["spread_error"] = 0.8, [0.7, 1.0, 1.4] * (len(table) // 3)
+    words = honesty(table.iloc[0]), honesty(table.iloc[1]), honesty(table.iloc[2])
+    assert [text.split(" (")[0] for text in words] == [
+        "too sure of itself", "calibrated", "less sure than it could be"
+    ]  # fmt: skip
+
+
+def test_a_damaged_table_is_named(small_run, tmp_path):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    (run / "codec" / "about.json").write_text("{")
+    with pytest.raises(InputError, match=r"about\.json is damaged"):
+        write_run_report(run)
+    with pytest.raises(InputError, match="not a run directory"):
+        write_run_report(tmp_path)
+
+
+def test_without_plotly_pictures_stand_for_plots(small_run, monkeypatch, tmp_path):
+    monkeypatch.setattr(page, "plotly_js", lambda: "")
+    text = write_run_report(small_run, tmp_path / "out.html").read_text()
+    assert len(text) < 3e6
+    assert text.count('<div class="still"><img') == text.count('<figure class="plot">') > 3
+
+
+def test_blocks_are_told_apart():
+    kinds = [kind.kind for kind in page.Block.__args__]
+    assert len(set(kinds)) == len(kinds)
+    assert all(dataclasses.is_dataclass(kind) for kind in page.Block.__args__)
+
+
+def chromium(page_file, folder, *flags) -> subprocess.CompletedProcess:
+    quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             "--enable-logging=stderr", "--v=0", "--virtual-time-budget=20000",
+             f"--user-data-dir={folder / 'profile'}", "--window-size=1280,7000")  # fmt: skip
+    command = [str(CHROMIUM), *quiet, *flags, page_file.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+def test_a_browser_draws_the_plots_and_the_selectors_work(small_run, tmp_path):
+    from PIL import Image
+
+    written = write_run_report(small_run)
+    # A script at the end chooses another target and tells what is then drawn, and what was loaded.
+    probe = """<script>setTimeout(() => {
+      const figure = document.querySelector('#fidelity figure.plot');
+      const s = figure.querySelector('select'), old = figure.querySelector('.canvas').data;
+      const before = old.length + ':' + old[0].y[0];
+      s.value = 'rppa'; s.dispatchEvent(new Event('change'));
+      const now = figure.querySelector('.canvas').data;
+      console.log('PROBE ' + before + ' ' + now.length + ':' + now[0].y[0] + ' ' +
+        document.querySelectorAll('.js-plotly-plot').length + '/' +
+        document.querySelectorAll('figure.plot').length + ' ' +
+        performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length);
+    }, 6000)</script>"""
+    probed = tmp_path / "probed.html"
+    probed.write_text(written.read_text().replace("</body>", probe + "</body>"))
+    said = chromium(probed, tmp_path, "--dump-dom").stderr
+    found = re.search(r"PROBE (\d+):(\S+) (\d+):(\S+) (\d+)/(\d+) (\d+)", said)
+    assert found, said
+    before, first, now, then, drawn, plots, loaded = found.groups()
+    assert (before, now) == (str(len(METHODS)), str(len(METHODS)))
+    assert (first, then) == ("rnaseq", "cna")
+    assert drawn == plots
+    assert loaded == "0"
+    errors = [line for line in said.splitlines() if "CONSOLE" in line and "PROBE" not in line]
+    assert errors == []
+
+    picture = tmp_path / "screen.png"
+    chromium(written, tmp_path, f"--screenshot={picture}")
+    shades = np.asarray(Image.open(picture).convert("L"))
+    for band in np.array_split(shades[:4000], 8):
+        assert (band < 200).mean() > 0.002  # ink everywhere: nothing is blank
+    pdf = tmp_path / "print.pdf"
+    chromium(written, tmp_path, f"--print-to-pdf={pdf}")
+    assert pdf.read_bytes().startswith(b"%PDF")
+    assert pdf.stat().st_size > 50_000

@@ -40,7 +40,7 @@ def write_run_report(run_dir: str | Path, out: str | Path | None = None) -> Path
         else:
             absent.append((chapter.title, f"python {chapter.made_by.format(run=run.path)}"))
     page = render(
-        f"Generating {', '.join(run.modalities)}: {run.config['cohort']}",
+        f"Generating {', '.join(run.modalities)}: {Path(run.config['cohort']).name}",
         sections,
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         absent=absent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,11 @@ def layout(
     }
 
 
+def uid(*names: str) -> str:
+    """Tells plotly which traces are the same before and after a selector; a CSS class."""
+    return re.sub(r"\W", "_", "-".join(("trace", *names)))
+
+
 def dots(
     method: str, others: Sequence[str], x: Sequence, y: Sequence, **changes: Any
 ) -> dict[str, Any]:
@@ -48,7 +54,7 @@ def dots(
         "type": "scatter",
         "mode": "markers",
         "name": method_label(method),
-        "uid": f"{method} {changes.get('meta', '')}",
+        "uid": uid(method),
         "legendgroup": method,
         "x": list(x),
         "y": list(y),

@@ -194,6 +194,10 @@ def plotly_js() -> str:
     return get_plotlyjs()
 
 
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def data_uri(path: Path) -> str:
     """The file inside the page; an image of its own, so that ids of two SVGs never collide."""
     if path.suffix not in MEDIA_TYPES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cohgen_jax.evaluation.dots import score_dots
 from cohgen_jax.evaluation.report.files import RunFiles
 from cohgen_jax.evaluation.report.interactive import dots, layout
-from cohgen_jax.evaluation.report.page import Block, Picture, Plot, Text
+from cohgen_jax.evaluation.report.page import Block, Picture, Plot, Text, percent
 from cohgen_jax.evaluation.style import method_label, save
 
 
@@ -54,8 +54,9 @@ def blocks(run: RunFiles) -> list[Block]:
     )
     worst = [
         f"{method_label(str(method))}: spread over error {own['spread_error'].min():.2f} to "
-        f"{own['spread_error'].max():.2f}, 80 % intervals cover {own['coverage80'].min():.0%} to "
-        f"{own['coverage80'].max():.0%} of the values, over {len(own)} conditions."
+        f"{own['spread_error'].max():.2f}, 80 % intervals cover "
+        f"{percent(own['coverage80'].min())} to {percent(own['coverage80'].max())} of "
+        f"the values, over {len(own)} conditions."
         for method, own in table.groupby("method", sort=False)
     ]
     return [Text(worst), Plot(traces, axes, still)]

@@ -7,7 +7,7 @@ import pandas as pd
 from cohgen_jax.evaluation.missing import MAX_PATTERNS, presence_patterns, upset
 from cohgen_jax.evaluation.report.files import RunFiles
 from cohgen_jax.evaluation.report.interactive import layout
-from cohgen_jax.evaluation.report.page import Block, Picture, Plot, Table, Text
+from cohgen_jax.evaluation.report.page import Block, Picture, Plot, Table, Text, percent
 from cohgen_jax.evaluation.style import BLUE, save
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -18,8 +18,8 @@ def blocks(run: RunFiles) -> list[Block]:
     complete = present.all(axis=1).mean()
     rarest = present.sum().idxmin()
     facts = [
-        f"{len(samples)} samples; {complete:.0%} have all {len(run.modalities)} modalities.",
-        f"{rarest} is the modality most often missing ({1 - present[rarest].mean():.0%}).",
+        f"{len(samples)} samples; {percent(complete)} have all {len(run.modalities)} modalities.",
+        f"{rarest} is the modality most often missing ({percent(1 - present[rarest].mean())}).",
         *_events(samples),
         *(event["text"] for event in run.events if event["event"] == "note"),
     ]
@@ -116,6 +116,7 @@ def _upset_traces(present: pd.DataFrame, split: str) -> list[dict]:
         "y": patterns["samples"].tolist(),
         "text": patterns["samples"].tolist(),
         "textposition": "outside",
+        "cliponaxis": False,
         "customdata": said,
         "marker": {"color": BLUE},
         "hovertemplate": "%{customdata}: %{y} samples<extra></extra>",

@@ -11,20 +11,22 @@ import pandas as pd
 from cohgen_jax.checkpoint import write_json
 from cohgen_jax.evaluation.maps import Map, as_table, map_panels, pca_map, umap_map
 from cohgen_jax.evaluation.report.files import RunFiles
-from cohgen_jax.evaluation.report.interactive import layout
+from cohgen_jax.evaluation.report.interactive import layout, uid
 from cohgen_jax.evaluation.report.page import Block, Picture, Plot, Text
 from cohgen_jax.evaluation.style import group_look, method_colour, method_label, save
 
 METHODS = ("coherent", "multi")
 MAX_POINTS = 700
 """Patients shown a target: enough to see the cloud, few enough for a page that opens at once."""
+MAX_TRAIN = 2000
+"""Training patients that a UMAP is made of."""
 PCA_CAPTION = (
     "Principal components of the measured patients; the axes name the share of variation they "
     "hold. Generated patients should fill the same cloud: one that is too narrow hedges."
 )
 UMAP_CAPTION = (
-    "UMAP of the measured patients (umap-learn, 15 neighbours), generated patients placed into "
-    "it. Who lies beside whom can be read; distances and areas cannot."
+    "UMAP of training patients (umap-learn, 15 neighbours), held-out patients placed into it, "
+    "measured and generated. Who lies beside whom can be read; distances and areas cannot."
 )
 
 
@@ -70,6 +72,15 @@ def clouds(own: dict[str, pd.DataFrame]) -> tuple[np.ndarray, dict[str, np.ndarr
     return values.pop("real"), values
 
 
+def training(run: RunFiles, target: str) -> np.ndarray:
+    """Latents of training patients, a sample of them where they are many."""
+    table = run.latents(target)
+    split = run.samples["split"].loc[table.index]
+    values = table[(split == "train").to_numpy()].to_numpy(np.float32)
+    rng = np.random.default_rng(0)
+    return values if len(values) <= MAX_TRAIN else values[rng.permutation(len(values))[:MAX_TRAIN]]
+
+
 def compute_umap(run: RunFiles, progress: Callable[[int, int, str], None]) -> None:
     """Write metrics/umap.csv and metrics/umap.json, unless they are there for these data."""
     sets = real_and_generated(run)
@@ -78,7 +89,8 @@ def compute_umap(run: RunFiles, progress: Callable[[int, int, str], None]) -> No
     maps = {}
     for done, (target, own) in enumerate(sets.items()):
         progress(done, len(sets), target)
-        maps[target] = umap_map(*clouds(own))
+        values = {method: table.to_numpy(np.float32) for method, table in own.items()}
+        maps[target] = umap_map(training(run, target), values)
     progress(len(sets), len(sets), "done")
     table = as_table(maps, {target: own["real"].index for target, own in sets.items()})
     folder = run.path / "metrics"
@@ -152,7 +164,7 @@ def _cloud(method: str, xy: np.ndarray, ids: pd.Index, target: str) -> dict:
         "type": "scatter",
         "mode": "markers",
         "name": method_label(method),
-        "uid": f"{method} {target}",
+        "uid": uid(method),
         "legendgroup": method,
         "x": xy[:, 0].round(2).tolist(),
         "y": xy[:, 1].round(2).tolist(),
@@ -172,7 +184,7 @@ def _by_type(method: str, xy: np.ndarray, types: np.ndarray, target: str) -> lis
                 "type": "scatter",
                 "mode": "markers",
                 "name": str(kind),
-                "uid": f"{method} {target} {kind}",
+                "uid": uid(method, str(kind)),
                 "legendgroup": str(kind),
                 "x": xy[rows, 0].round(2).tolist(),
                 "y": xy[rows, 1].round(2).tolist(),

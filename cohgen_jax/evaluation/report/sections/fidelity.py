@@ -89,7 +89,9 @@ def _by_subset(run: RunFiles, table: pd.DataFrame, methods: list[str]):
     )
     changes = {}
     for score in scores:
-        change: dict[str, Any] = {"xaxis": {**axes["xaxis"], "title": {"text": SCORE_LABELS[score]}}}
+        change: dict[str, Any] = {
+            "xaxis": {**axes["xaxis"], "title": {"text": SCORE_LABELS[score]}}
+        }
         if score in IDEALS:
             change["shapes"] = [_line(IDEALS[score])]
         changes["score", SCORE_LABELS[score]] = change

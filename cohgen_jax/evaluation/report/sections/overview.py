@@ -6,7 +6,7 @@ import pandas as pd
 
 from cohgen_jax.evaluation.baselines import BASELINES
 from cohgen_jax.evaluation.report.files import RunFiles
-from cohgen_jax.evaluation.report.page import Block, Cell, Grid, Text
+from cohgen_jax.evaluation.report.page import Block, Cell, Grid, Text, percent
 from cohgen_jax.evaluation.style import method_label
 from cohgen_jax.evaluation.summary import summarise
 
@@ -20,11 +20,12 @@ def blocks(run: RunFiles) -> list[Block]:
         return []
     summary = summarise(conditions)
     models = [m for m in dict.fromkeys(summary["method"]) if m not in REFERENCES]
-    found: list[Block] = [Text(verdict(summary, models))]
+    headline, *by_target = verdict(summary, models)
+    found: list[Block] = [Text.of(headline)]
     if models:
         found.append(from_which(conditions, run.modalities, best_model(summary, models)))
     found.append(against_baselines(summary))
-    return found
+    return [*found, Text(by_target)] if by_target else found
 
 
 def best_model(summary: pd.DataFrame, models: list[str]) -> str:
@@ -34,7 +35,7 @@ def best_model(summary: pd.DataFrame, models: list[str]) -> str:
 
 
 def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
-    """What the numbers say, target by target, good or bad."""
+    """What the numbers say, good or bad: in one sentence, then target by target."""
     lines, ahead, compared = [], 0, 0
     for target, own in summary.groupby("target", sort=False):
         is_model = own["method"].isin(models)
@@ -42,8 +43,9 @@ def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
             continue
         best = own[is_model].nsmallest(1, "energy_score").iloc[0]
         line = (
-            f"{target}: {method_label(best['method'])} explains {max(best['r2_inf'], 0):.0%} of "
-            f"the variation between held-out patients (R² {best['r2_inf']:.3f}), energy score "
+            f"{target}: {method_label(best['method'])} explains "
+            f"{percent(max(best['r2_inf'], 0))} of the variation between held-out "
+            f"patients (R² {best['r2_inf']:.3f}), energy score "
             f"{best['energy_score']:.2f}; {honesty(best)}."
         )
         if (~is_model).any():
@@ -57,22 +59,24 @@ def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
                 f"model is {abs(gap):.2f} {'better' if gap > 0 else 'worse'}."
             )
         lines.append(line)
-    if compared:
-        lines.insert(
-            0,
-            f"From all other modalities, the best model has a better energy score than every "
-            f"baseline on {ahead} of {compared} targets.",
-        )
-    return lines
+    headline = (
+        f"From all other modalities, the best model has a better energy score than every baseline "
+        f"on {ahead} of {compared} targets."
+        if compared
+        else "No model was evaluated beside a baseline."
+    )
+    return [headline, *lines]
 
 
 def honesty(row: pd.Series) -> str:
     """Spread and coverage in words; within 10 % and 3 points counts as calibrated."""
     covers, spread = row["coverage80"], row["spread_error"]
-    facts = f"80 % intervals cover {covers:.0%}, spread over error is {spread:.2f}"
-    if abs(covers - 0.8) <= 0.03 and abs(spread - 1) <= 0.1:
-        return f"calibrated ({facts})"
-    return f"{'too sure of itself' if covers < 0.8 else 'less sure than it could be'} ({facts})"
+    facts = f"80 % intervals cover {percent(covers)}, spread over error is {spread:.2f}"
+    if covers < 0.77 or spread < 0.9:
+        return f"too sure of itself ({facts})"
+    if covers > 0.83 or spread > 1.1:
+        return f"less sure than it could be ({facts})"
+    return f"calibrated ({facts})"
 
 
 def from_which(conditions: pd.DataFrame, modalities: tuple[str, ...], model: str) -> Grid:
@@ -118,7 +122,7 @@ def against_baselines(summary: pd.DataFrame) -> Grid:
                     f"{row['r2_inf']:.3f}",
                     (
                         f"ES {row['energy_score']:.2f} ± {row['energy_score_se']:.2f}{best}",
-                        f"covers {row['coverage80']:.0%}",
+                        f"covers {percent(row['coverage80'])}",
                         f"spread/error {row['spread_error']:.2f}",
                     ),
                     best=bool(row["best_r2"]),

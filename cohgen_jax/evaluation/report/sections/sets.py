@@ -29,20 +29,18 @@ def blocks(run: RunFiles) -> list[Block]:
 
 
 def verdict(table: pd.DataFrame) -> list[str]:
-    """For each method, on which targets its sets lie no further away than real ones."""
+    """For each set and distance, on which targets it lies no further away than real ones."""
     lines = []
-    energy = table[table["distance"] == "energy"]
-    real = energy[energy["real against"] == "real"].set_index("target")["high"]
-    for method, own in energy.groupby("real against", sort=False):
-        if method == "real":
-            continue
-        means = own.set_index("target")["mean"]
-        within = [str(t) for t in means.index if means[t] <= real[t]]
-        further = [str(t) for t in means.index if means[t] > real[t]]
-        text = f"{method_label(str(method))}, energy distance: "
-        if within:
-            text += f"cannot be told from held-out patients on {', '.join(within)}"
-        if further:
-            text += f"{'; ' if within else ''}further away than chance on {', '.join(further)}"
-        lines.append(text + ".")
+    for kind, distances in table.groupby("distance", sort=False):
+        chance = distances[distances["real against"] == "real"].set_index("target")["high"]
+        for other, own in distances.groupby("real against", sort=False):
+            if other == "real":
+                continue
+            means = own.set_index("target")["mean"]
+            further = [str(t) for t in means.index if means[t] > chance[t]]
+            lines.append(
+                f"{method_label(str(other))}, {kind} distance: "
+                + (f"further away than chance on {', '.join(further)}" if further else "as chance")
+                + f" ({len(means) - len(further)} of {len(means)} targets within it)."
+            )
     return lines

@@ -40,7 +40,9 @@ def blocks(run: RunFiles) -> list[Block]:
             f"Training loss and validation energy score over epochs, {kind}-condition models.",
         )
         axes = layout(height=420, x="epoch", y="")
-        changes = {("score", label): {"yaxis": {"title": {"text": label}}} for label in SHOWN.values()}
+        changes = {
+            ("score", label): {"yaxis": {"title": {"text": label}}} for label in SHOWN.values()
+        }
         found += [
             Heading(f"{kind.capitalize()}-condition models"),
             Plot(_curves(history, models, names), axes, still, changes),

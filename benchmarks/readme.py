@@ -32,7 +32,13 @@ def refresh(*names: str) -> None:
         if text.count(start) != 1 or text.count(end) != 1:
             raise ValueError(f"{README} must have {start} and {end}, once each")
         before, rest = text.split(start)
-        text = f"{before}{start}\n{table()}\n{end}{rest.split(end)[1]}"
+        try:
+            made = table()
+        except FileNotFoundError:
+            if names:
+                raise
+            continue  # not measured yet
+        text = f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}"
     README.write_text(text)
 
 
@@ -276,6 +282,64 @@ def resume_table() -> str:
     return f"{where}\n\n" + _table(["", "seconds"], rows)
 
 
+def recipe_table() -> str:
+    """What each variant reached, and in what time relative to the base of the same kind."""
+    study = _load("recipe_study.json")
+    rows = []
+    for name, row in study.items():
+        kind, variant, _ = name.split(" | ")
+        base = study[f"{kind} | base | seed 0"]
+        energy = [f"{min(curve):.3f}" for curve in row["energy"].values()]
+        if kind == "multi":
+            time = row["seconds_per_model_epoch"] / base["seconds_per_model_epoch"]
+            rows.append([variant, row["epochs"][-1], f"{time:.2f}", *energy])
+    models = [model for model in study["multi | base | seed 0"]["energy"]]
+    return _table(["variant", "epochs", "time of an epoch / base", *models], rows)
+
+
+def training_table() -> str:
+    parts = _load("training.json")
+    texts = []
+    for name, part in parts.items():
+        about, found = part["about"], part["results"]
+        where = (
+            f"{about['cpu_count']} CPU cores ({about['machine']}), JAX {about['jax']}, PyTorch "
+            f"{about['torch']}, {about['time']}; load average before: "
+            f"{about['load_average_before']:.1f}."
+        )
+        texts.append(f"**{name}** ({where})\n\n" + _TRAINING[name](found))
+    return "\n\n".join(texts)
+
+
+def _flat(rows: list[dict[str, Any]]) -> str:
+    """Rows of numbers as they are, three digits."""
+
+    def cell(value: object) -> object:
+        return f"{value:.3g}" if isinstance(value, float) else "" if value is None else value
+
+    header = [name.replace("_", " ") for name in rows[0]]
+    return _table(header, [list(map(cell, row.values())) for row in rows])
+
+
+def _score_text(found: dict[str, Any]) -> str:
+    text, sums = _flat(found["models"]), found["totals"]
+    if not sums["reached"]:
+        return f"{text}\n\nNot every model reached the baseline's best within the epochs given."
+    return (
+        f"{text}\n\nAll 16 models, seconds an epoch of each kind times these epochs: PyTorch "
+        f"{sums['torch_s']:.0f} s and {sums['torch_validation_s']:.0f} s of validations (in full, "
+        f"every 200 epochs), library {sums['ours_s']:.0f} s and {sums['compile_s']:.0f} s of "
+        f"compilation: {sums['speedup']:.1f} times faster, "
+        f"{sums['speedup_without_compilation']:.1f} with a filled compilation cache."
+    )
+
+
+_TRAINING: dict[str, Callable[[Any], str]] = {
+    "score": _score_text,
+    "models": _flat,
+    "overhead": _flat,
+    "scaling": _flat,
+}
 TABLES: dict[str, Callable[[], str]] = {
     "equal steps": steps_table,
     "equal quality": quality_table,
@@ -286,6 +350,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "precision": precision_table,
     "autoencoder": autoencoder_table,
     "resume": resume_table,
+    "training": training_table,
+    "recipe": recipe_table,
 }
 
 

@@ -1,4 +1,4 @@
-"""The published sampling loop in plain eager PyTorch, to time the library against.
+"""The published sampling loop and trainer in plain eager PyTorch, to time the library against.
 
 Written for this benchmark from the description of the method: 1000 steps in Python, every model
 called in turn at every step, disagreement of all pairs, ancestral update (Ho et al. 2020, alg. 2).
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from cohgen_jax.networks import NetworkConfig
-from cohgen_jax.schedule import Schedule
+from cohgen_jax.schedule import Schedule, linear_schedule
 
 
 class NormMLP(torch.nn.Module):
@@ -41,7 +41,13 @@ class NormMLP(torch.nn.Module):
         layers.append(torch.nn.Linear(width, x_dim))
         self.layers, self.norms = torch.nn.ModuleList(layers), torch.nn.ModuleList(norms)
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, conds: Sequence[torch.Tensor]):
+    def forward(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        conds: Sequence[torch.Tensor],
+        mask: torch.Tensor | None = None,
+    ):
         half = self.time_dim // 2
         frequency = torch.exp(
             torch.arange(half, device=x.device) * (-math.log(10000.0) / (half - 1))
@@ -49,6 +55,8 @@ class NormMLP(torch.nn.Module):
         angle = t[:, None].float() * frequency[None]
         time = F.relu(self.time(torch.cat([angle.sin(), angle.cos()], dim=-1)))
         embedded = [F.relu(layer(cond)) for layer, cond in zip(self.conds, conds, strict=True)]
+        if mask is not None:
+            embedded = [h * mask[:, i, None] for i, h in enumerate(embedded)]
         h = torch.cat([x, time, *embedded], dim=-1)
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
             h = torch.cat([F.relu(norm(layer(h))), time], dim=-1)
@@ -80,6 +88,86 @@ def from_variables(module, variables: Mapping) -> NormMLP:
             ):
                 ours.copy_(torch.tensor(np.array(theirs)))
     return model.eval()
+
+
+class Trainer:
+    """The published training of one model: norm_mlp, Adam, noise prediction, batches in Python.
+
+    A multi-condition model hides 0 .. C-1 of its C conditions, the number drawn first.
+    """
+
+    def __init__(self, latents, train_rows: np.ndarray, spec, config):
+        self.spec, self.config = spec, config
+        usable = latents.present[train_rows, spec.target] & latents.present[train_rows][
+            :, list(spec.sources)
+        ].any(axis=1)
+        z = torch.tensor(latents.z[train_rows[usable]])
+        self.x_0 = z[:, spec.target]
+        self.conds = [z[:, s] for s in spec.sources]
+        self.mask = torch.tensor(
+            latents.present[train_rows[usable]][:, list(spec.sources)], dtype=torch.float32
+        )
+        dim = z.shape[2]
+        self.model = NormMLP(config.network, dim, [dim] * len(spec.sources))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
+        self.schedule = linear_schedule()
+        self.alpha_bar = torch.tensor(self.schedule.alpha_bar, dtype=torch.float32)
+        self.order = torch.randperm(len(self.x_0))
+        self.place = 0
+
+    def steps(self, num: int) -> None:
+        """Train on the next batches; the patients are shuffled when all have been seen."""
+        self.model.train()
+        for _ in range(num):
+            if self.place + self.config.batch_size > len(self.order):
+                self.order, self.place = torch.randperm(len(self.x_0)), 0
+            row = self.order[self.place : self.place + self.config.batch_size]
+            self.place += self.config.batch_size
+            x_0, mask = self.x_0[row], self.mask[row]
+            if len(self.conds) > 1:
+                rank = torch.rand_like(mask).argsort(dim=1).argsort(dim=1)
+                mask = mask * (rank >= torch.randint(len(self.conds), (len(row), 1)))
+            t = torch.randint(self.schedule.num_steps, (len(row),))
+            eps = torch.randn_like(x_0)
+            alpha_bar = self.alpha_bar[t][:, None]
+            x_t = alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * eps
+            conds = [cond[row] for cond in self.conds]
+            loss = F.mse_loss(self.model(x_t, t, conds, mask), eps)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+
+    def generate(self, latents, val_rows: np.ndarray, num_steps: int) -> None:
+        """The first steps of generating the validation patients; a validation takes all."""
+        self.model.eval()
+        conds = [torch.tensor(latents.z[val_rows, s]) for s in self.spec.sources]
+        levels = list(reversed(range(self.schedule.num_steps)))[:num_steps]
+        published_loop(
+            [self.model], [conds], self.schedule, torch.randn_like(conds[0]), timesteps=levels
+        )
+
+    def variables(self, module) -> dict:
+        """The weights as variables of the library's norm_mlp; inverse of `from_variables`."""
+        model = self.model
+
+        def linear(layer: torch.nn.Linear) -> dict:
+            weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+            return {"kernel": weight.T.copy(), "bias": bias.copy()}
+
+        params = {"time_embedding_dense": linear(model.time)}
+        stats = {}
+        for i, layer in enumerate(model.conds):
+            params[f"cond_embeddings_{i}"] = linear(layer)
+        for i, layer in enumerate(model.layers):
+            params[f"mlp_layers_{i}"] = linear(layer)
+        for i, norm in enumerate(model.norms):
+            scale, bias = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+            params[f"bn_layers_{i}"] = {"scale": scale.copy(), "bias": bias.copy()}
+            mean, var = norm.running_mean, norm.running_var
+            assert mean is not None
+            assert var is not None
+            stats[f"bn_layers_{i}"] = {"mean": mean.numpy().copy(), "var": var.numpy().copy()}
+        return {"params": params, "batch_stats": stats}
 
 
 @torch.no_grad()
@@ -121,7 +209,6 @@ def check() -> float:
 
     from cohgen_jax.networks import build, init
     from cohgen_jax.sampling import Bank, RecordedNoise, coherent_sample
-    from cohgen_jax.schedule import linear_schedule
     from cohgen_jax.solvers import ddpm
 
     schedule = linear_schedule(50)

@@ -457,6 +457,7 @@ def _train_kind(
                 epoch=progress.epoch,
                 active=progress.active,
                 seconds=round(progress.seconds, 2),
+                samples_per_second=round(progress.rate),
             )
         report(kind, progress)
 

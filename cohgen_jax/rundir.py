@@ -40,6 +40,7 @@ CONTENTS = (
     "report.html",
     "search.csv",
     "best.json",
+    "tensorboard",
     "log.jsonl",
 )
 """In the order in which they come to be: a run is removed from its end, so that what is left of it

@@ -86,7 +86,7 @@ def _config_from(file: Path) -> ExperimentConfig:
 
 
 class TrainingBars:
-    """One bar for each farm: epochs, models still running, mean validation energy score."""
+    """One bar for each farm: epochs, time left, models running and finished, examples a second."""
 
     def __init__(self) -> None:
         self.bars: dict[str, tqdm] = {}
@@ -102,7 +102,14 @@ class TrainingBars:
             return
         bar = self.bars[kind]
         energy = sum(row["val_energy"] for row in progress.rows) / len(progress.rows)
-        bar.set_postfix(energy=f"{energy:.3f}", running=progress.active, refresh=False)
+        finished = progress.models - progress.active
+        bar.set_postfix(
+            energy=f"{energy:.3f}",
+            running=progress.active,
+            finished=finished,
+            samples=f"{progress.rate:,.0f}/s",
+            refresh=False,
+        )
         bar.update(progress.epoch - bar.n)
         if progress.epoch == progress.num_epochs or progress.active == 0:
             bar.close()

@@ -20,8 +20,10 @@ import tyro
 
 from cohgen_jax import distributed
 from cohgen_jax.config import ExperimentConfig, RecipeName
-from cohgen_jax.run import train_run
+from cohgen_jax.run import Report, train_run
+from cohgen_jax.training import Progress
 from experiments.common import TrainingBars, parse, run_command, say
+from experiments.tensorboard import TensorBoard
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class Arguments:
     """Continue an interrupted run of the same configuration."""
     overwrite: bool = False
     """Replace the run in --out."""
+    tensorboard: bool = False
+    """Also write the curves as TensorBoard events into OUT/tensorboard."""
     distributed: bool = False
     """One of several processes that train one run, started by srun or mpirun or on a TPU pod."""
     coordinator: str | None = None
@@ -51,14 +55,21 @@ def main() -> None:
     arguments = parse(Arguments, sys.argv[1:], __doc__)
     if arguments.distributed:
         distributed.start(arguments.coordinator, arguments.num_processes, arguments.process_id)
-    bars = TrainingBars()
+    reports: list[Report] = [TrainingBars()]
+    if arguments.tensorboard:
+        reports.append(TensorBoard(arguments.out / "tensorboard"))
+
+    def report(kind: str, progress: Progress) -> None:
+        for each in reports:
+            each(kind, progress)
+
     run = train_run(
         arguments.config,
         arguments.out,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         tell=say,
-        report=bars,
+        report=report,
     )
     if not distributed.is_first():
         return

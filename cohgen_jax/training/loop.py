@@ -42,6 +42,12 @@ class Progress(NamedTuple):
     active: int  # models still training
     seconds: float  # since the last report
     rows: list[dict[str, Any]]  # history of this validation, one row a model; none at the start
+    samples: int = 0  # training examples that models took in since the last report
+
+    @property
+    def rate(self) -> float:
+        """Training examples a second, of all models together, validation included."""
+        return self.samples / self.seconds if self.seconds else 0.0
 
 
 class Log(NamedTuple):
@@ -95,12 +101,12 @@ def train_farm(
         team = assemble(whole, data, log.training)
         del whole  # the team has it, and its buffers go with the first step
 
-        def tell(rows: list[dict[str, Any]], seconds: float) -> None:
+        def tell(rows: list[dict[str, Any]], seconds: float, samples: int) -> None:
             running = len(team.training())
             epochs = int(team.state.epoch), config.num_epochs
-            report(Progress(*epochs, num_models, running, seconds, rows))
+            report(Progress(*epochs, num_models, running, seconds, rows, samples))
 
-        tell([], 0.0)
+        tell([], 0.0, 0)
 
         def unjudged() -> bool:
             """Whether a validation is due: regularly, at the end, and when all have diverged."""
@@ -108,7 +114,7 @@ def train_farm(
             due = epoch % config.validate_every == 0 or epoch == config.num_epochs
             return bool(log.losses) and (due or not team.training())
 
-        started, stop = time.perf_counter(), 0
+        started, samples, stop = time.perf_counter(), 0, 0
         while unjudged() or (int(team.state.epoch) < last and team.training()):
             rows = []
             if unjudged():
@@ -118,6 +124,7 @@ def train_farm(
                 log = Log([*log.rows, *rows], [], team.training())
                 team = shrink(team, data, log.training)
             else:
+                samples += len(team.training()) * farm.steps_per_epoch * config.batch_size
                 state, losses = train_epochs(team.state, team.data, farm=farm, num_epochs=1)
                 team = team._replace(state=state)
                 losses = team.spread(losses[0], num_models).tolist()
@@ -128,8 +135,8 @@ def train_farm(
             if due and not unjudged():
                 checkpoints.save(int(team.state.epoch), reunite(team), log._asdict())
             if rows:
-                tell(rows, time.perf_counter() - started)
-                started = time.perf_counter()
+                tell(rows, time.perf_counter() - started, samples)
+                started, samples = time.perf_counter(), 0
         whole = reunite(team)
         checkpoints.save(int(whole.epoch), whole, log._asdict())
         if stop:

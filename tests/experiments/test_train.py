@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from cohgen_jax import rundir
 from cohgen_jax.run import open_run
@@ -33,6 +34,33 @@ def test_a_run_holds_what_the_next_command_needs(run_dir, cohort_dir):
     assert any("The split was drawn by patient" in note for note in rundir.notes(run_dir))
     splits = run.samples["split"].value_counts()
     assert splits["train"] > splits["test"] > splits["val"] > 0
+
+
+def test_event_files_say_what_the_history_says(run_dir, cohort_dir, command, tmp_path):
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    args = ("--cohort", cohort_dir, "--out", tmp_path / "run", "--tensorboard")
+    assert command("train", *DEBUG, *args).status == 0
+    (file,) = (tmp_path / "run" / "tensorboard" / "single").glob("events.*")
+    content, seen = file.read_bytes(), {}
+    while content:  # length, its checksum, the event, its checksum
+        size = int.from_bytes(content[:8], "little")
+        event = event_pb2.Event.FromString(content[12 : 12 + size])
+        content = content[16 + size :]
+        for value in event.summary.value:
+            seen[value.tag, event.step] = value.simple_value
+    history = pd.read_csv(run_dir / "metrics" / "history_single.csv")  # of the same configuration
+    for row in history.itertuples():
+        for name in ("train_loss", "val_energy"):
+            assert seen[f"{name}/{row.model}", row.epoch] == pytest.approx(getattr(row, name))
+    assert seen["farm/models_running", 4] == 6
+    assert seen["farm/samples_per_second", 4] > 0
+
+
+def test_event_files_need_their_package(cohort_dir, command, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    args = ("--cohort", cohort_dir, "--out", tmp_path / "run", "--tensorboard")
+    assert "pip install 'cohgen-jax[tensorboard]'" in command("train", *DEBUG, *args).refused()
+    assert not (tmp_path / "run").exists()
 
 
 def test_models_that_diverge_are_named(command, tmp_path):

@@ -64,8 +64,8 @@ DEFAULT = RECIPE.single.network
 NAMES = ("cna", "rna", "rppa", "wsi")
 TIMED_STEPS = 10
 """Steps timed of the published chain of 1000, spread over it."""
-CHOSEN = SolverConfig().build(SCHEDULE)
-"""The default solver: holds the energy score and the spread of 1000 steps (solver_study.json)."""
+CHOSEN = {kind: SolverConfig().build(SCHEDULE, kind) for kind in ("eps", "v")}
+"""The default of each kind of network: holds score and spread of 1000 steps (solver_study.json)."""
 FAST = dpmpp_2m(SCHEDULE, 8, grid="log_snr")
 """The shortest chain that the study knows to be as good on v-networks."""
 GPU = jax.default_backend() != "cpu"
@@ -252,14 +252,14 @@ def equal_quality(sizes: Sizes, device: str) -> list[dict]:
     published, ours, results = bank_of(PUBLISHED, 3), bank_of(DEFAULT, 3, predicts="v"), []
     tasks = {
         "torch": torch_loop(published, 300, TIMED_STEPS, device),
-        "eps": lambda: draw(published, 300, CHOSEN, 10),
-        "v": lambda: draw(ours, 300, CHOSEN, 10),
+        "eps": lambda: draw(published, 300, CHOSEN["eps"], 10),
+        "v": lambda: draw(ours, 300, CHOSEN["v"], 10),
         "v, fast": lambda: draw(ours, 300, FAST, 10),
     }
     compile_s = {name: timed(task) for name, task in tasks.items()}
     seconds, best = interleaved(tasks, sizes.repeats)
     loop, best_loop = (10_000 / TIMED_STEPS * s["torch"] for s in (seconds, best))
-    for name, solver in (("eps", CHOSEN), ("v", CHOSEN), ("v, fast", FAST)):
+    for name, solver in (("eps", CHOSEN["eps"]), ("v", CHOSEN["v"]), ("v, fast", FAST)):
         row = {"networks": name, "steps": solver.num_steps, "nfe": 3 * solver.num_steps}
         row |= {"torch_s": loop, "ours_s": seconds[name], "speedup": loop / seconds[name]}
         row |= {"speedup_best": best_loop / best[name]}
@@ -288,8 +288,8 @@ def whole_evaluation(sizes: Sizes, device: str) -> list[dict]:
     patterns = [[name in c.sources for name in NAMES] for c in conditions(NAMES, targets=["wsi"])]
     present = np.repeat(np.array(patterns), num, axis=0)
     for name, config, members, predicts, solver in (
-        ("published networks", PUBLISHED, 1, "eps", CHOSEN),
-        ("default recipe", DEFAULT, RECIPE.multi.members, "v", CHOSEN),
+        ("published networks", PUBLISHED, 1, "eps", CHOSEN["eps"]),
+        ("default recipe", DEFAULT, RECIPE.multi.members, "v", CHOSEN["v"]),
         ("default recipe, fast", DEFAULT, RECIPE.multi.members, "v", FAST),
     ):
         banks = [
@@ -317,7 +317,7 @@ def sweeps(sizes: Sizes, device: str) -> dict[str, list[dict]]:
     """Each size in a new call; where one call takes long, compilation is a small part of it."""
     results: dict[str, list[dict]] = {}
 
-    def measure(sweep: str, value: int, bank: Bank, num: int, solver: Solver = CHOSEN) -> None:
+    def measure(sweep: str, value: int, bank: Bank, num: int, solver: Solver = CHOSEN["v"]) -> None:
         first = timed(lambda: draw(bank, num, solver))
         repeats = 3 if first < 5 else 1 if first < 60 else 0
         again = [timed(lambda: draw(bank, num, solver)) for _ in range(repeats)]
@@ -353,7 +353,7 @@ from benchmarks.sampling import DEFAULT, CHOSEN, bank_of, draw
 bank = bank_of(DEFAULT, 3, predicts="v")
 jax.block_until_ready(bank.losses)
 ready = time.perf_counter()
-draw(bank, 1, CHOSEN, 10)
+draw(bank, 1, CHOSEN["v"], 10)
 print(imported - began, time.perf_counter() - ready, time.perf_counter() - began)
 """
 

@@ -97,7 +97,7 @@ def _calibrate(
         draws = np.asarray(samples.draws)[..., : codec.width]
         return Generated(draws, np.asarray(samples.disagreement))
 
-    draws, disagreement = sample(DRAWS, solver.build(schedule), 1.0)
+    draws, disagreement = sample(DRAWS, solver.build(schedule, run.config.diffusion.predicts), 1.0)
     scale = 1.0
     if bank.predicts != "eps":  # which does not tell the posterior mean
         mean = sample(1, ddim(schedule, 1), 0.0).draws[0]

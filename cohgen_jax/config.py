@@ -49,7 +49,7 @@ class ExperimentConfig:
     published_codecs: bool = False
     """The published autoencoder sizes for cna, rnaseq and rppa, PCA for the rest."""
     diffusion: DiffusionConfig = DiffusionConfig()
-    single: TrainConfig = TrainConfig()
+    single: TrainConfig = TrainConfig(members=2)
     """The single-condition models, one for each ordered pair of modalities."""
     multi: TrainConfig = TrainConfig(members=3, cond_dropout=0.3)
     """The multi-condition models, one for each target."""
@@ -80,9 +80,10 @@ def recipe(name: RecipeName) -> ExperimentConfig:
         return ExperimentConfig()
     if name == "demo":
         return _resized(
-            ExperimentConfig(codec=CodecConfig(latent_dim=16)),
+            ExperimentConfig(codec=CodecConfig(latent_dim=16), single=TrainConfig()),
             network=NetworkConfig(width=96, num_layers=3, dropout=0.4),
             batch_size=32,
+            learning_rate=1e-3,
             num_epochs=150,
         )
     if name == "debug":
@@ -91,6 +92,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             network=NetworkConfig(width=32, num_layers=1, time_embedding=16),
             members=1,
             batch_size=32,
+            learning_rate=1e-3,
             num_epochs=4,
             validate_every=2,
             val_draws=2,
@@ -101,6 +103,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             ExperimentConfig(published_codecs=True, diffusion=DiffusionConfig(predicts="eps")),
             network=NetworkConfig(architecture="norm_mlp", width=512, num_layers=4),
             members=1,
+            batch_size=64,
             learning_rate=1e-3,
             lr_schedule="constant",
             weight_decay=0.0,
@@ -112,7 +115,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             num_epochs=20_000,
             validate_every=200,
             val_draws=2,
-            val_solver=SolverConfig(name="ddpm", num_steps=1000, grid="uniform"),
+            val_solver=SolverConfig(name="ddpm", num_steps=1000),
             patience=0,
             keep="mse",
         )

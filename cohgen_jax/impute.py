@@ -72,7 +72,7 @@ def impute_tables(
             raise InputError(f"unknown {name} {value!r}; one of {', '.join(get_args(known))}")
     check_seed(seed)
     schedule = run.config.diffusion.build()
-    chain = solver.build(schedule)
+    chain = solver.build(schedule, run.config.diffusion.predicts)
     for target in targets:
         run.index(target)
     if out_dir.exists() and any(out_dir.iterdir()):

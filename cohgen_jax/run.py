@@ -179,7 +179,7 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
             val_fraction=config.val_fraction,
             test_fraction=config.test_fraction,
             max_missing=config.max_missing,
-            min_train=max(config.single.batch_size, config.multi.batch_size),
+            min_train=max(config.single.least_patients, config.multi.least_patients),
         )
     if config.modalities and set(config.modalities) != set(cohort.modalities):
         raise InputError(

@@ -27,7 +27,7 @@ def load_cohort(
     val_fraction: float = 0.07,
     test_fraction: float = 0.15,
     max_missing: float = 0.10,
-    min_train: int = 64,
+    min_train: int = 32,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
 
@@ -40,7 +40,7 @@ def load_cohort(
         val_fraction, test_fraction: shares of the patients of each cancer type, drawn from those
             with every modality.
         max_missing: features missing in this share of the train samples, or more, are dropped.
-        min_train: fewest train patients that a modality may have; a batch.
+        min_train: fewest train patients that a modality may have.
 
     Raises:
         InputError: naming the file, column or value and the mend.
@@ -81,9 +81,9 @@ def load_cohort(
         num_patients = len(set(patients[ids.isin(table.index[in_train])]))
         if num_patients < min_train:
             raise InputError(
-                f"{modality} is present for {num_patients} patients in train, fewer than a batch "
-                f"of {min_train}: leave it out of the modalities, add patients, or use smaller "
-                "batches (min_train)"
+                f"{modality} is present for {num_patients} patients in train, fewer than "
+                f"{min_train}: leave it out of the modalities, add patients, or use a smaller "
+                "batch_size"
             )
         keep = usable_features(table.loc[in_train], max_missing)
         filtered[modality] = _filtered(modality, table, keep, notes)

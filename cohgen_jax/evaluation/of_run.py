@@ -76,7 +76,10 @@ def run_generators(
 ) -> dict[tuple[str, str], Generator]:
     """Coherent Denoising by every rule and the multi-condition model, keyed (method, target)."""
     schedule = run.config.diffusion.build()
-    common: dict[str, Any] = {"schedule": schedule, "solver": solver.build(schedule)}
+    common: dict[str, Any] = {
+        "schedule": schedule,
+        "solver": solver.build(schedule, run.config.diffusion.predicts),
+    }
     generators = {}
     for target in targets:
         multi = run.multi_bank(target)
@@ -291,7 +294,7 @@ def _disagreement(run: Run, config: EvaluationConfig, targets: Sequence[str]) ->
     One row a target and step: diffusion time t, mean over patients and the middle 80 % of them.
     """
     schedule = run.config.diffusion.build()
-    solver = config.solver.build(schedule)
+    solver = config.solver.build(schedule, run.config.diffusion.predicts)
     rows, table = run.rows(config.split), []
     for target in targets:
         bank = run.coherent_bank(target)

@@ -23,6 +23,9 @@ PER_MODEL = (
 """What may differ between the models of one farm: numbers that shape no program."""
 
 
+LEAST_PATIENTS = 32
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiffusionConfig:
     """The forward process and what the networks predict."""
@@ -46,23 +49,25 @@ class DiffusionConfig:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SolverConfig:
     """How samples are drawn. The default holds the energy score and the spread of the 1000-step
-    ancestral sampler on v- and epsilon-networks alike (benchmarks/solver_study.py)."""
+    ancestral sampler, on v- and on epsilon-networks (benchmarks/solver_study.py)."""
 
     name: Literal["ddim", "ddpm", "dpmpp_2m"] = "dpmpp_2m"
-    num_steps: int = 15
-    eta: float = 1.0
-    """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver."""
-    grid: Grid = "uniform"
-    """Levels visited: evenly spaced in t, in log SNR, or as Karras et al. 2022 space them."""
+    num_steps: int = 10
+    eta: float | None = None
+    """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver. None
+    is 1 for epsilon-networks, whose errors a deterministic chain carries to its end, and else 0."""
+    grid: Grid | None = None
+    """Levels visited: evenly spaced in t, in log SNR, or as Karras et al. 2022 space them. None is
+    log SNR for a deterministic dpmpp_2m, and else t."""
     clip: float = 0.0
     """Bound on |x_0| where noise prevails, for epsilon-networks with few steps; 0 for none."""
 
     def __post_init__(self):
         if self.num_steps < 1:
             raise InputError(f"num_steps must be at least 1, got {self.num_steps}")
-        if not 0 <= self.eta <= 1:
+        if self.eta is not None and not 0 <= self.eta <= 1:
             raise InputError(f"eta must lie in [0, 1], got {self.eta}")
-        if self.grid not in GRIDS:
+        if self.grid is not None and self.grid not in GRIDS:
             raise InputError(f"grid must be one of {', '.join(GRIDS)}, not {self.grid!r}")
         if self.clip < 0:
             raise InputError(f"clip must not be negative, got {self.clip}")
@@ -75,13 +80,16 @@ class SolverConfig:
                 f"{num_levels}"
             )
 
-    def build(self, schedule: Schedule) -> Solver:
+    def build(self, schedule: Schedule, predicts: Prediction) -> Solver:
         self.check(schedule.num_steps)
+        eta = float(predicts == "eps") if self.eta is None else self.eta
+        smooth = self.name == "dpmpp_2m" and eta == 0
+        grid = self.grid or ("log_snr" if smooth else "uniform")
         if self.name == "ddpm":
-            solver = ddpm(schedule, self.num_steps, grid=self.grid)
+            solver = ddpm(schedule, self.num_steps, grid=grid)
         else:
             make = {"ddim": ddim, "dpmpp_2m": dpmpp_2m}[self.name]
-            solver = make(schedule, self.num_steps, eta=self.eta, grid=self.grid)
+            solver = make(schedule, self.num_steps, eta=eta, grid=grid)
         return clipped(solver, schedule, self.clip) if self.clip else solver
 
 
@@ -112,8 +120,9 @@ class TrainConfig:
     when sampling (deep ensemble, Lakshminarayanan et al. 2017)."""
     num_epochs: int = 120
     """An epoch is train patients / batch_size steps, for every model alike."""
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    batch_size: int = 128
+    """A model of fewer patients, though at least LEAST_PATIENTS, meets some twice in a batch."""
+    learning_rate: float = 2e-3
     lr_schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: float = 1.0
     """AdamW, on matrices only. Strong: it is what keeps few patients from being learnt by heart."""
@@ -146,6 +155,11 @@ class TrainConfig:
     """DP-SGD: largest L2 norm of one example's gradient."""
     keep: Literal["energy", "mse", "cosine", "timestep"] = "energy"
     """Which of the best weights are used afterwards (all four are kept)."""
+
+    @property
+    def least_patients(self) -> int:
+        """Fewest training patients that a model may have."""
+        return min(self.batch_size, LEAST_PATIENTS)
 
     def __post_init__(self):
         for name in ("members", "num_epochs", "batch_size", "validate_every"):

@@ -131,7 +131,7 @@ def make_farm(
       config: of all models, or one for each; these may differ in `config.PER_MODEL` only.
 
     Raises:
-      InputError: a model with fewer patients than a batch, or without validation patients.
+      InputError: a model with too few patients, or without validation patients.
     """
     configs = [config] * len(specs) if isinstance(config, TrainConfig) else list(config)
     config = common_shape(configs)
@@ -146,7 +146,7 @@ def make_farm(
         config=config,
         schedule=schedule,
         predicts=diffusion.predicts,
-        val_solver=config.val_solver.build(schedule),
+        val_solver=config.val_solver.build(schedule, diffusion.predicts),
         steps_per_epoch=steps_per_epoch,
         seed=seed,
     )
@@ -177,7 +177,7 @@ def usable_rows(
     """Which of the `train_rows` each model can train on: [K, N] bool.
 
     Raises:
-      InputError: a model with fewer patients than a batch, or without validation patients.
+      InputError: a model with too few patients, or without validation patients.
     """
     if len({len(spec.sources) for spec in specs}) != 1:
         raise InputError("models of one farm must have the same number of conditions")
@@ -187,10 +187,10 @@ def usable_rows(
 
     for spec in specs:
         patients = int(usable(spec, train_rows).sum())
-        if patients < config.batch_size:
+        if patients < config.least_patients:
             raise InputError(
                 f"model {spec.name}: only {patients} training patients have its target "
-                f"and a source, fewer than a batch ({config.batch_size}); use a smaller "
+                f"and a source, fewer than {config.least_patients}; use a smaller "
                 "batch_size, or leave the modality out"
             )
         if not usable(spec, val_rows).any():

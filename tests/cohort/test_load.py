@@ -245,8 +245,10 @@ def test_a_table_full_of_holes_is_left_out_unless_named(tables, write):
 
 
 def test_too_few_train_patients(tables, write):
-    tables["rppa"] = tables["rppa"].iloc[:70]
-    with pytest.raises(InputError, match=r"rppa is present for .. patients in train, fewer than a"):
+    tables["rppa"] = tables["rppa"].iloc[:35]
+    with pytest.raises(
+        InputError, match=r"rppa is present for .. patients in train, fewer than 32"
+    ):
         load_cohort(write(tables))
     load_cohort(write(tables), min_train=10)
 

@@ -219,11 +219,11 @@ def test_bad_tables(refused, damaged, change, message):
     assert message in refused(cohort=damaged(change))
 
 
-def test_fewer_patients_than_a_batch(refused, damaged):
+def test_too_few_patients(refused, damaged):
     few = damaged(lambda tables, facts: tables.update(rppa=tables["rppa"].iloc[:45]), "few")
     message = refused(cohort=few)
     assert message.startswith("rppa is present for ")
-    assert "patients in train, fewer than a batch of 32" in message
+    assert "patients in train, fewer than 32" in message
 
     def apart(tables, facts):
         """Enough of each, but few have both."""
@@ -232,7 +232,7 @@ def test_fewer_patients_than_a_batch(refused, damaged):
 
     message = refused(cohort=damaged(apart, "apart"))
     assert "model cna_from_rppa: only " in message
-    assert "training patients have its target and a source, fewer than a batch (32)" in message
+    assert "training patients have its target and a source, fewer than 32" in message
 
 
 def test_cohorts_that_are_not_there(refused, tmp_path):

@@ -59,7 +59,7 @@ def score_dots(
         grid = figure.add_gridspec(lines, columns)
         shared = None
         for index, target in enumerate(targets):
-            own = table[table["target"] == target]
+            own = table.query("target == @target")
             cell = grid[index // columns, index % columns]
             if by_size:
                 axes = figure.add_subplot(cell, sharex=shared)

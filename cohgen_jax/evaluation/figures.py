@@ -106,7 +106,7 @@ def label_dots(table: pd.DataFrame, modalities: Sequence[str], score: str = "r2_
     """
     targets = [m for m in modalities if m in set(table["target"])]
     methods = list(dict.fromkeys(table["method"]))
-    sizes = table.drop_duplicates("label").set_index("label")["n"].sort_values(ascending=False)
+    sizes = table.drop_duplicates("label").sort_values("n", ascending=False).set_index("label")["n"]
     columns = min(len(targets), 4)
     lines = -(-len(targets) // columns)
     with house_style():

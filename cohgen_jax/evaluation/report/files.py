@@ -58,7 +58,7 @@ class RunFiles:
         if not (self.path / name).exists():
             return None
         table = self._parquet(name)
-        return table[table["draw"] == draw].drop(columns="draw")
+        return table.query("draw == @draw").drop(columns="draw")
 
     def table(self, name: str) -> pd.DataFrame | None:
         """metrics/<name>.csv; None where it is not there or has no rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cohgen_jax.evaluation.style import method_colour, method_label, method_marker
@@ -47,7 +47,7 @@ def uid(*names: str) -> str:
 
 
 def dots(
-    method: str, others: Sequence[str], x: Sequence, y: Sequence, **changes: Any
+    method: str, others: Sequence[str], x: Iterable, y: Iterable, **changes: Any
 ) -> dict[str, Any]:
     """A scatter trace of one method; `changes` are added to the trace."""
     return {

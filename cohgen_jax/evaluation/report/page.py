@@ -194,7 +194,7 @@ def plotly_js() -> str:
     return get_plotlyjs()
 
 
-def percent(share: float) -> str:
+def percent(share: Any) -> str:
     return f"{100 * share:.0f} %"
 
 

@@ -17,7 +17,7 @@ def blocks(run: RunFiles) -> list[Block]:
     methods = list(dict.fromkeys(table["method"]))
     traces = [
         dots(
-            method,
+            str(method),
             methods,
             own["spread_error"],
             own["coverage80"],

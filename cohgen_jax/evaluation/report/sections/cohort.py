@@ -15,7 +15,7 @@ SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 def blocks(run: RunFiles) -> list[Block]:
     present, samples = run.present, run.samples
-    complete = present.all(axis=1).mean()
+    complete = present.to_numpy(bool).all(axis=1).mean()
     rarest = present.sum().idxmin()
     facts = [
         f"{len(samples)} samples; {percent(complete)} have all {len(run.modalities)} modalities.",
@@ -36,7 +36,7 @@ def blocks(run: RunFiles) -> list[Block]:
     traces = [
         trace
         for label, rows in {"all": slice(None), **_split_rows(samples)}.items()
-        for trace in _upset_traces(present[rows], label)
+        for trace in _upset_traces(present.loc[rows], label)
     ]
     axes = layout(height=160 + 190 + 26 * len(run.modalities), x="", y="samples")
     axes["yaxis"] |= {"domain": [0.42, 1]}
@@ -64,16 +64,19 @@ def blocks(run: RunFiles) -> list[Block]:
 
 
 def counts(run: RunFiles) -> pd.DataFrame:
-    """Samples of each split: all, with everything, with each modality."""
-    split = run.samples["split"].map(lambda s: SPLITS.get(s, s))
-    table = run.present.groupby(split.to_numpy(), sort=False).sum()
-    table.insert(0, "samples", split.value_counts())
-    everything = run.present.all(axis=1)
-    table.insert(1, "with all", everything.groupby(split.to_numpy(), sort=False).sum())
-    if "patient_id" in run.samples:
-        patients = run.samples.groupby(split.to_numpy(), sort=False)["patient_id"].nunique()
-        table.insert(0, "patients", patients)
-    return table.rename_axis("split")
+    """Patients and samples of each split: all, with everything, with each modality."""
+    rows = []
+    for split, label in SPLITS.items():
+        chosen = run.rows(split)
+        if not len(chosen):
+            continue
+        has = run.present.to_numpy(bool)[chosen]
+        row = {"split": label}
+        if "patient_id" in run.samples:
+            row["patients"] = run.samples["patient_id"].iloc[chosen].nunique()
+        row |= {"samples": len(chosen), "with all": int(has.all(axis=1).sum())}
+        rows.append(row | dict(zip(run.modalities, has.sum(axis=0).tolist(), strict=True)))
+    return pd.DataFrame(rows)
 
 
 def _events(samples: pd.DataFrame) -> list[str]:
@@ -89,10 +92,11 @@ def _events(samples: pd.DataFrame) -> list[str]:
 
 
 def _by_type(run: RunFiles) -> pd.DataFrame:
-    types = run.samples["cancer_type"].fillna("unknown").to_numpy()
-    table = run.present.groupby(types).sum()
-    table.insert(0, "samples", pd.Series(types).value_counts())
-    return table.sort_values("samples", ascending=False).rename_axis("cancer type")
+    table = run.present.astype(int).assign(samples=1)
+    table["cancer type"] = run.samples["cancer_type"].fillna("unknown")
+    table = pd.DataFrame(table.groupby("cancer type").sum())
+    table = table.sort_values("samples", ascending=False)
+    return table.reindex(columns=["samples", *run.modalities])
 
 
 def _split_rows(samples: pd.DataFrame) -> dict[str, pd.Series]:

@@ -38,10 +38,10 @@ def blocks(run: RunFiles) -> list[Block]:
     ]
     by_label = run.table("fidelity_by_cancer_type")
     if by_label is not None:
-        everything = by_label["num_sources"] == by_label["num_sources"].max()
+        full = by_label.query("num_sources == num_sources.max()").reset_index(drop=True)
         found.append(
             Table(
-                by_label[everything].reset_index(drop=True),
+                full,
                 "By cancer type, from all other modalities",
                 file="metrics/fidelity_by_cancer_type.csv",
             )
@@ -57,10 +57,10 @@ def _by_subset(run: RunFiles, table: pd.DataFrame, methods: list[str]):
         "R² of the posterior mean of every method, for every target and subset of sources; the "
         "numbers are in the table 'Every condition'.",
     )
-    scores = [score for score in SCORES if score in table and table[score].notna().any()]
+    scores = [score for score in SCORES if score in table and table[score].count()]
     traces = []
     for target in dict.fromkeys(table["target"]):
-        own = table[table["target"] == target]
+        own = table.query("target == @target")
         for score in scores:
             for method in methods:
                 rows = own[own["method"] == method].set_index("sources")
@@ -119,7 +119,7 @@ def _by_label(run: RunFiles, methods: list[str]) -> list[Block]:
     table = run.table("fidelity_by_cancer_type")
     if table is None:
         return []
-    table = table[table["num_sources"] == table["num_sources"].max()]
+    table = table.query("num_sources == num_sources.max()")
     if table.empty:
         return []
     from cohgen_jax.evaluation.figures import label_dots
@@ -131,10 +131,10 @@ def _by_label(run: RunFiles, methods: list[str]) -> list[Block]:
         "uncertain.",
         "R² of the posterior mean by cancer type for every target and method.",
     )
-    sizes = table.drop_duplicates("label").set_index("label")["n"].sort_values(ascending=False)
+    sizes = table.drop_duplicates("label").sort_values("n", ascending=False).set_index("label")["n"]
     traces = []
     for target in dict.fromkeys(table["target"]):
-        own = table[table["target"] == target]
+        own = table.query("target == @target")
         for method in methods:
             rows = own[own["method"] == method].set_index("label").reindex(sizes.index)
             names = [f"{label} ({n})" for label, n in sizes.items()]

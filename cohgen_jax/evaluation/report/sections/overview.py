@@ -38,10 +38,10 @@ def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
     """What the numbers say, good or bad: in one sentence, then target by target."""
     lines, ahead, compared = [], 0, 0
     for target, own in summary.groupby("target", sort=False):
-        is_model = own["method"].isin(models)
+        is_model = own["method"].isin(models).to_numpy()
         if not is_model.any():
             continue
-        best = own[is_model].nsmallest(1, "energy_score").iloc[0]
+        best = own.loc[own["energy_score"].where(is_model).idxmin()]
         line = (
             f"{target}: {method_label(best['method'])} explains "
             f"{percent(max(best['r2_inf'], 0))} of the variation between held-out "
@@ -49,7 +49,7 @@ def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
             f"{best['energy_score']:.2f}; {honesty(best)}."
         )
         if (~is_model).any():
-            baseline = own[~is_model].nsmallest(1, "energy_score").iloc[0]
+            baseline = own.loc[own["energy_score"].where(~is_model).idxmin()]
             compared += 1
             gap = baseline["energy_score"] - best["energy_score"]
             ahead += gap > 0

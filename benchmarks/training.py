@@ -145,7 +145,9 @@ def overhead_part(cohort: Cohort, quick: bool) -> list[dict]:
             config = dataclasses.replace(base, network=network, batch_size=batch, members=1)
             steps = Steps(cohort, cohort.specs("single")[:4], config, 4)
             kernels = [
-                leaf for leaf in jax.tree.leaves(steps.state.variables["params"]) if leaf.ndim == 3
+                jnp.array(leaf)  # the state's own go with its next step
+                for leaf in jax.tree.leaves(steps.state.variables["params"])
+                if leaf.ndim == 3
             ]
             rng = np.random.default_rng(0)
 

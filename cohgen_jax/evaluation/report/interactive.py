@@ -29,7 +29,7 @@ def layout(
     """x, y: titles of the axes."""
     return {
         "height": height,
-        "margin": {"l": 60, "r": 20, "t": 70, "b": 50},
+        "margin": {"l": 60, "r": 20, "t": 100, "b": 50},
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1f"},
         "plot_bgcolor": "#ffffff",
         "paper_bgcolor": "#ffffff",

@@ -69,12 +69,16 @@ def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
 
 
 def honesty(row: pd.Series) -> str:
-    """Spread and coverage in words; within 10 % and 3 points counts as calibrated."""
+    """Spread and coverage in words; within 10 % and 3 points counts as calibrated.
+
+    Of fewer than 9 draws no interval can cover 80 %: then the spread alone counts.
+    """
     covers, spread = row["coverage80"], row["spread_error"]
     facts = f"80 % intervals cover {percent(covers)}, spread over error is {spread:.2f}"
-    if covers < 0.77 or spread < 0.9:
+    gap = covers - 0.8 if row.get("draws", 10) >= 9 else 0.0
+    if gap < -0.03 or spread < 0.9:
         return f"too sure of itself ({facts})"
-    if covers > 0.83 or spread > 1.1:
+    if gap > 0.03 or spread > 1.1:
         return f"less sure than it could be ({facts})"
     return f"calibrated ({facts})"
 
@@ -116,7 +120,7 @@ def against_baselines(summary: pd.DataFrame) -> Grid:
             if row is None:
                 cells.append(None)
                 continue
-            best = " (best)" if row["best_energy"] else ""
+            best = " ★" if row["best_energy"] else ""
             cells.append(
                 Cell(
                     f"{row['r2_inf']:.3f}",
@@ -135,7 +139,7 @@ def against_baselines(summary: pd.DataFrame) -> Grid:
         [method_label(method) for method in methods],
         rows,
         "Large: R² of the posterior mean, the best starred. ES: energy score ± its standard error "
-        "over patients, lower is better, the best shaded; all methods see the same patients, so "
-        "small differences can be real: paired tests are under the downstream analyses. Covers: "
-        "how often the truth lies in the middle 80 % of the draws.",
+        "over patients, lower is better, the best starred and shaded; all methods see the same "
+        "patients, so small differences can be real: paired tests are under the downstream "
+        "analyses. Covers: how often the truth lies in the middle 80 % of the draws.",
     )

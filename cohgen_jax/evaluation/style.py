@@ -45,7 +45,7 @@ METHODS = {
     "ablated": Look(ROSE, "x", "Missing (ablated)"),
     "full": Look(SLATE, "H", "Full data"),
     "retrained": Look(OLIVE, "+", "Retrained without"),
-    "label_only": Look(SILVER, "_", "Cancer type only"),
+    "cancer_type": Look(SILVER, "_", "Cancer type only"),
     "random": Look(GREY, ".", "Random order"),
     "unconditional": Look(SILVER, "1", "Unconditional"),
     "train": Look(SILVER, "2", "Training patients"),

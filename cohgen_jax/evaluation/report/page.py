@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-MAX_ROWS = 500
+MAX_ROWS = 150
 """Longer tables are cut in the page; their files are complete."""
 
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}

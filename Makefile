@@ -10,6 +10,7 @@ DEMO := runs/demo
 demo: $(VENV)/installed
 	$(RUN) experiments/train.py --recipe demo --cohort demo --out $(DEMO) --overwrite
 	$(RUN) experiments/evaluate.py --run $(DEMO)
+	$(RUN) experiments/downstream.py --run $(DEMO) --quick
 	$(RUN) experiments/report.py --run $(DEMO)
 
 test: $(VENV)/installed

@@ -73,7 +73,7 @@ def dots(
             if zero:
                 at.axhline(0, color="#555555", linewidth=0.8)
             if name is not None:
-                at.set_title(str(name))
+                at.set_title(method_label(str(name)))
             at.set_xlabel(xlabel)
         for first in axes[:, 0]:
             first.set_ylabel(label(y))

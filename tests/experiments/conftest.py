@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cohgen_jax.cohort import demo_cohort
-from experiments import audit, evaluate, impute, search, train
+from experiments import audit, downstream, evaluate, impute, search, train
 from experiments.common import run_command
 from tests.conftest import CACHE
 
@@ -18,6 +18,7 @@ DEBUG = ("--recipe", "debug", "--codec.latent-dim", "4")
 COMMANDS = {
     "audit": audit.main,
     "train": train.main,
+    "downstream": downstream.main,
     "evaluate": evaluate.main,
     "impute": impute.main,
     "search": search.main,

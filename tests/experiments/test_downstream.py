@@ -1,0 +1,62 @@
+"""experiments/downstream.py: what it leaves, what it does not do twice, what it says it cannot."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from cohgen_jax.downstream import ANALYSES
+
+SMALL = ("--quick", "--methods", "mean", "nearest", "multi", "--jobs", "1", "--bootstrap", "50")
+
+
+@pytest.fixture
+def own_run(run_dir, tmp_path):
+    return shutil.copytree(run_dir, tmp_path / "run")
+
+
+def test_analyses_are_kept_and_not_computed_twice(command, own_run):
+    wanted = ("reconstruction", "rescue_stage", "cascades")
+    args = ("--run", own_run, *SMALL, "--analyses", *wanted)
+    outcome = command("downstream", *args)
+    assert outcome.status == 0, outcome.err
+    chosen = [a for a in ANALYSES if a.name in wanted]
+    summary = pd.read_csv(own_run / "metrics" / "downstream_summary.csv")
+    assert list(summary["analysis"].unique()) == list(wanted)
+    assert (summary["ci_low"] <= summary["ci_high"]).all()
+    for analysis in chosen:
+        assert len(pd.read_csv(own_run / analysis.table_file))
+        assert (own_run / f"{analysis.figure_stem}.png").exists()
+    first, second = (own_run / a.table_file for a in chosen[:2])
+    second.write_text("not computed again\n")
+    first.with_suffix(".json").unlink()  # as after an interruption
+    again = command("downstream", *args)
+    assert "rescue_stage: as computed before" in again.err
+    assert "reconstruction: as computed before" not in again.err
+    assert second.read_text() == "not computed again\n"
+
+
+def test_what_a_run_cannot_have_is_named_and_the_rest_done(command, own_run):
+    samples = pd.read_parquet(own_run / "samples.parquet")
+    samples.drop(columns="stage").to_parquet(own_run / "samples.parquet")
+    wanted = ("rescue_stage", "sets")
+    outcome = command("downstream", "--run", own_run, *SMALL, "--analyses", *wanted)
+    assert outcome.status == 0, outcome.err
+    assert "rescue_stage: skipped: this run has no 'stage'" in outcome.err
+    about = json.loads((own_run / "metrics" / "downstream" / "rescue_stage.json").read_text())
+    assert "no 'stage'" in about["skipped"]
+    assert not (own_run / "metrics" / "downstream" / "rescue_stage.csv").exists()
+    assert len(pd.read_csv(own_run / "metrics" / "downstream" / "sets.csv"))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--analyses", "fortune"), "unknown analysis 'fortune'"),
+        (("--methods", "guess"), "unknown method 'guess'"),
+        (("--draws", "1"), "--draws must be at least 2"),
+    ],
+)
+def test_bad_options_are_refused(command, run_dir, args, message):
+    assert message in command("downstream", "--run", run_dir, *args).refused()

@@ -36,7 +36,7 @@ CONFIG = TrainConfig(
     num_epochs=4,
     validate_every=2,
     val_draws=2,
-    val_solver=SolverConfig(num_steps=5),
+    val_solver=SolverConfig(num_steps=5, eta=1.0, grid="uniform"),
 )
 MODALITIES = ["a", "b", "c"]
 

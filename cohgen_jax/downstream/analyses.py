@@ -64,6 +64,15 @@ def _survival(study: Study, options: Options) -> SurvivalOutcome:
     return SurvivalOutcome.of_study(study, options.forest_size)
 
 
+def _of_outcome(analyse: Callable[..., Result], name: str, outcome: Callable[..., Outcome]):
+    """One of the analyses that ask the same of every outcome."""
+
+    def compute(study: Study, draws: Draws, options: Options, workers: Workers) -> Result:
+        return analyse(name, study, draws, outcome(study, options), options, workers)
+
+    return compute
+
+
 def _completion(study: Study, draws: Draws, options: Options, workers: Workers) -> Result:
     """Of the outcomes that the run has; told which it has not."""
     outcomes: list[Outcome] = []
@@ -96,9 +105,7 @@ ANALYSES: tuple[Analysis, ...] = (
         "draws (the prediction is averaged over them), by the mean, or by nothing (ablated). "
         "Retrained: a forest of what is left, trained on every patient who has it. Full: nothing "
         "taken away. Cancer type only: a forest of nothing else. Intervals are over patients.",
-        lambda study, draws, options, workers: rescue.rescue(
-            "rescue_stage", study, draws, _stage(study, options), options, workers
-        ),
+        _of_outcome(rescue.rescue, "rescue_stage", _stage),
         lambda table: rescue.figure(table, "balanced_accuracy"),
     ),
     Analysis(
@@ -108,9 +115,7 @@ ANALYSES: tuple[Analysis, ...] = (
         "type. Modalities are taken away and replaced as for stage. Concordance index (Harrell): "
         "the share of pairs of patients whose order of death is predicted right; the table also "
         "has the index with inverse censoring weights and the integrated Brier score.",
-        lambda study, draws, options, workers: rescue.rescue(
-            "rescue_survival", study, draws, _survival(study, options), options, workers
-        ),
+        _of_outcome(rescue.rescue, "rescue_survival", _survival),
         lambda table: rescue.figure(table, "c_index"),
     ),
     Analysis(
@@ -121,9 +126,7 @@ ANALYSES: tuple[Analysis, ...] = (
         "balanced accuracy rises, the better the order. Uncertainty orders by the confidence of "
         "the prediction without the assay; oracle by the change that the real assay makes. Claims "
         "compare areas under the curves with the expectation over all random orders.",
-        lambda study, draws, options, workers: prioritise.prioritise(
-            "prioritise_stage", study, draws, _stage(study, options), options, workers
-        ),
+        _of_outcome(prioritise.prioritise, "prioritise_stage", _stage),
         lambda table: prioritise.figure(table, "balanced_accuracy"),
     ),
     Analysis(
@@ -131,9 +134,7 @@ ANALYSES: tuple[Analysis, ...] = (
         "Whom to test next, for survival",
         "As for stage: patients are ordered by the mean squared change that generated versions of "
         "the assay make to their predicted risk; the curve is the concordance index.",
-        lambda study, draws, options, workers: prioritise.prioritise(
-            "prioritise_survival", study, draws, _survival(study, options), options, workers
-        ),
+        _of_outcome(prioritise.prioritise, "prioritise_survival", _survival),
         lambda table: prioritise.figure(table, "c_index"),
     ),
     Analysis(

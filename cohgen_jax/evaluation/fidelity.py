@@ -38,6 +38,9 @@ MIN_GROUP = 5
 """Groups of patients with fewer members are left out of the table by label."""
 
 
+KEY = ("method", "target", "sources", "num_sources")
+
+
 class Condition(NamedTuple):
     target: str
     sources: tuple[str, ...]
@@ -45,6 +48,10 @@ class Condition(NamedTuple):
     @property
     def label(self) -> str:
         return source_label(self.sources)
+
+    def key(self, method: str) -> dict[str, str | int]:
+        """What identifies the condition of a method in every table: the columns KEY."""
+        return dict(zip(KEY, (method, self.target, self.label, len(self.sources)), strict=True))
 
 
 class Evaluation(NamedTuple):
@@ -132,12 +139,10 @@ def score_draws(draws: np.ndarray, real: np.ndarray) -> dict[str, float]:
 
 @jax.jit
 def _patient_scores(draws, real) -> dict[str, jax.Array]:
-    variance = jnp.var(draws, axis=0, ddof=1)
-    squared = (draws.mean(axis=0) - real) ** 2 - variance / draws.shape[0]
     return {
         "energy_score": metrics.energy_score(draws, real),
-        "error": squared.mean(axis=1),
-        "spread": jnp.sqrt(variance.mean(axis=1)),
+        "error": metrics.posterior_mean_error(draws, real).mean(axis=1),
+        "spread": jnp.sqrt(jnp.var(draws, axis=0, ddof=1).mean(axis=1)),
     }
 
 
@@ -191,12 +196,13 @@ def _label_scores(draws, real, members) -> tuple[jax.Array, jax.Array]:
 def _label_calibration(draws, real, members) -> dict[str, jax.Array]:
     """spread_error and coverage80 of metrics.py within each label [G]."""
     variance = jnp.var(draws, axis=0, ddof=1).mean(axis=1)
-    squared = jnp.mean((draws.mean(axis=0) - real) ** 2, axis=1) - variance / draws.shape[0]
+    error = metrics.posterior_mean_error(draws, real).mean(axis=1)
     share = members / members.sum(axis=1, keepdims=True)
-    error = share @ squared
-    ratio = jnp.sqrt((share @ variance) / jnp.where(error > 0, error, 1.0))
     inside = jnp.mean(metrics.inside_interval(draws, real, 0.8), axis=1)
-    return {"spread_error": jnp.where(error > 0, ratio, jnp.inf), "coverage80": share @ inside}
+    return {
+        "spread_error": metrics.spread_ratio(share @ variance, share @ error),
+        "coverage80": share @ inside,
+    }
 
 
 def evaluate(
@@ -288,12 +294,7 @@ def evaluate(
         width = int(latents.widths[target])
         values = np.asarray(generated.draws)[..., :width]
         real = latents.z[used, target, :width]
-        key = {
-            "method": method,
-            "target": condition.target,
-            "sources": condition.label,
-            "num_sources": len(condition.sources),
-        }
+        key = condition.key(method)
         scores = score_draws(values, real)
         scores["disagreement"] = float(np.mean(generated.disagreement))
         scores["seconds"] = seconds_a_row * len(used)
@@ -314,7 +315,7 @@ def evaluate(
 def _stacked_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """One below the other, what identifies a row in front."""
     stacked = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    first = ["method", "target", "sources", "num_sources", "label", "n", "row"]
+    first = [*KEY, "label", "n", "row"]
     first = [name for name in first if name in stacked]
     return stacked[[*first, *(c for c in stacked if c not in first)]]
 

@@ -21,9 +21,9 @@ import pandas as pd
 
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.evaluation.calibration import coverages, exact_levels
-from cohgen_jax.evaluation.fidelity import Evaluation, write_table
+from cohgen_jax.evaluation.fidelity import KEY, Evaluation, write_table
 from cohgen_jax.evaluation.paired import against_members, count_verdicts
-from cohgen_jax.evaluation.uncertainty import KEY, uncertainty_tables
+from cohgen_jax.evaluation.uncertainty import uncertainty_tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,7 +118,7 @@ def write_honesty(honesty: Honesty, result: Evaluation, samples: pd.Index, folde
 
 def _reliability(ranks: pd.DataFrame) -> pd.DataFrame:
     curves = []
-    for key, table in ranks.groupby(KEY, sort=False):
+    for key, table in ranks.groupby(list(KEY), sort=False):
         shares = table.sort_values("rank")["share"].to_numpy()
         curve = pd.DataFrame(
             {"nominal": exact_levels(len(shares) - 1), "observed": np.asarray(coverages(shares))}

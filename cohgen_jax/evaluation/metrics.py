@@ -99,6 +99,11 @@ def draw_variance(draws: ArrayLike) -> jax.Array:
     return jnp.mean(jnp.var(jnp.asarray(draws, jnp.float32), axis=0, ddof=1))
 
 
+def posterior_mean_error(draws: jax.Array, real: jax.Array) -> jax.Array:
+    """Squared error of each value's posterior mean at infinitely many draws: -> [N, D]."""
+    return (draws.mean(axis=0) - real) ** 2 - jnp.var(draws, axis=0, ddof=1) / draws.shape[0]
+
+
 def posterior_mean_mse(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     """MSE of the posterior mean at infinitely many draws: [R, N, D], [N, D] -> [].
 
@@ -123,8 +128,12 @@ def spread_error(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     underconfident. Both terms are free of the number of draws (see `posterior_mean_mse`), after
     Fortin et al. 2014, J. Hydrometeorology 15:1708. Infinite where the error vanishes.
     """
-    error = posterior_mean_mse(draws, real)
-    ratio = jnp.sqrt(draw_variance(draws) / jnp.where(error > 0, error, 1.0))
+    return spread_ratio(draw_variance(draws), posterior_mean_mse(draws, real))
+
+
+def spread_ratio(variance: jax.Array, error: jax.Array) -> jax.Array:
+    """sqrt(variance / error) of any shape; infinite where the error vanishes."""
+    ratio = jnp.sqrt(variance / jnp.where(error > 0, error, 1.0))
     return jnp.where(error > 0, ratio, jnp.inf)
 
 
@@ -169,8 +178,7 @@ def r2_by_group(
     """
     if finite_draws:
         draws, real = _draws(generated, real)
-        noise = jnp.var(draws, axis=0, ddof=1) / draws.shape[0]
-        error = (draws.mean(axis=0) - real) ** 2 - noise
+        error = posterior_mean_error(draws, real)
     else:
         generated, real = _pair(generated, real)
         error = (generated - real) ** 2

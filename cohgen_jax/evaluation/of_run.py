@@ -215,13 +215,7 @@ def _tempered(
     table = temperature_rows(
         np.asarray(generated.draws)[..., :width], mean[:, :width], run.latents.z[rows, t, :width]
     )
-    key = {
-        "method": method,
-        "target": condition.target,
-        "sources": condition.label,
-        "num_sources": len(condition.sources),
-    }
-    for column, (name, value) in enumerate(key.items()):
+    for column, (name, value) in enumerate(condition.key(method).items()):
         table.insert(column, name, value)
     return [table]
 

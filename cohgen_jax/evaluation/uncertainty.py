@@ -11,11 +11,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.evaluation.fidelity import KEY
+
 SIGNALS = ("spread", "disagreement")
 SHARES = np.linspace(0.1, 1.0, 10)
 """Shares of the patients kept in a risk-coverage curve."""
 RESAMPLES = 200
-KEY = ["method", "target", "sources", "num_sources"]
 
 
 def rank_correlation(
@@ -54,7 +55,7 @@ def uncertainty_tables(by_patient: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataF
     Signals that are constant in a condition, as the disagreement of a single model, are left out.
     """
     rows, curves = [], []
-    for key, table in by_patient.groupby(KEY, sort=False):
+    for key, table in by_patient.groupby(list(KEY), sort=False):
         error = table["error"].to_numpy(float)
         identity = dict(zip(KEY, key, strict=True))
         oracle, nothing = risk_coverage(error, error).mean(), error.mean()

@@ -11,7 +11,7 @@ import pandas as pd
 from cohgen_jax.checkpoint import write_json
 from cohgen_jax.evaluation.maps import Map, as_table, map_panels, pca_map, umap_map
 from cohgen_jax.evaluation.report.files import RunFiles
-from cohgen_jax.evaluation.report.interactive import layout, uid
+from cohgen_jax.evaluation.report.interactive import dots, layout, uid
 from cohgen_jax.evaluation.report.page import Block, Picture, Plot, Text
 from cohgen_jax.evaluation.style import group_look, method_colour, method_label, save
 
@@ -160,19 +160,15 @@ def _cloud(method: str, xy: np.ndarray, ids: pd.Index, target: str) -> dict:
     look = {"color": method_colour(method), "size": 5, "opacity": 0.75}
     if method == "real":
         look |= {"symbol": "circle-open", "opacity": 1}
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": method_label(method),
-        "uid": uid(method),
-        "legendgroup": method,
-        "x": xy[:, 0].round(2).tolist(),
-        "y": xy[:, 1].round(2).tolist(),
-        "text": list(ids),
-        "hovertemplate": "%{text}",
-        "marker": look,
-        "meta": {"target": target, "colours": "real and generated"},
-    }
+    return dots(
+        method,
+        (),
+        *xy.T.round(2).tolist(),
+        text=list(ids),
+        hovertemplate="%{text}",
+        marker=look,
+        meta={"target": target, "colours": "real and generated"},
+    )
 
 
 def _by_type(method: str, xy: np.ndarray, types: np.ndarray, target: str) -> list[dict]:

@@ -6,6 +6,14 @@ Others       held-out (test) patients that do, as many of each cancer type as me
 Query        the generated target of every candidate from all its own sources
 Release      generated targets of the validation patients, as one might publish
 
+Attacks, by the name they have in the tables:
+
+release          distance to the closest released record
+query            distance to the closest draw generated from the candidate's own sources
+loss             denoising loss
+loss_calibrated  denoising loss, relative to that with other patients' sources
+supervised       all of these, by an adversary who knows nine in ten memberships
+
 The audit attacks one target at a time and all together, in latent space, where the records and the
 models live. Every table stands on its own; `STATEMENT` says what they can and cannot show.
 """
@@ -40,13 +48,6 @@ FEWEST = 20
 """Members, and others, without whom no rate is worth reporting."""
 NUM_LEVELS = 10
 NUM_NOISES = 16
-ATTACKS = {
-    "release": "distance to the closest released record",
-    "query": "distance to the closest draw generated from the candidate's own sources",
-    "loss": "denoising loss",
-    "loss_calibrated": "denoising loss, relative to that with other patients' sources",
-    "supervised": "all of these, by an adversary who knows nine in ten memberships",
-}
 STATEMENT = (
     "What this shows: how well known attacks tell training patients from held-out patients of the "
     "same cohort, for this run, with this many patients. An AUC of 0.5 is guessing; the supervised "

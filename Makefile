@@ -14,10 +14,10 @@ demo: $(VENV)/installed
 	$(RUN) experiments/report.py --run $(DEMO)
 
 test: $(VENV)/installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 test-all: check
-	$(RUN) -m pytest -m ''
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile -m ''
 
 check: $(VENV)/installed
 	$(VENV)/bin/ruff check .

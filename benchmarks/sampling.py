@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -45,6 +43,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.record import record
 from cohgen_jax.config import recipe
 from cohgen_jax.evaluation.fidelity import conditions
 from cohgen_jax.networks import NetworkConfig, build, init
@@ -398,32 +397,16 @@ def main() -> None:
 
     torch.manual_seed(0)
     device = "cuda" if GPU and torch.cuda.is_available() else "cpu"
-    began, found = time.perf_counter(), {}
     about = {
-        "device": jax.devices()[0].device_kind,
-        "cpu_count": os.cpu_count(),
-        "machine": platform.machine(),
-        "jax": jax.__version__,
         "torch": torch.__version__,
         "torch_device": device,
         "torch_threads": torch.get_num_threads(),
-        "python": platform.python_version(),
     }
+    sizes = QUICK if arguments.quick else Sizes()
+    out = arguments.out or (None if arguments.quick else RESULT)
     for name, part in PARTS.items():
         if name in arguments.parts:
-            print(f"-- {name}, {time.perf_counter() - began:.0f} s", flush=True)
-            load = os.getloadavg()[0]
-            results = part(QUICK if arguments.quick else Sizes(), device)
-            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            found[name] = {
-                "about": about | {"time": now, "load_average_before": load},
-                "results": results,
-            }
-    out = arguments.out or (None if arguments.quick else RESULT)
-    if out:
-        kept = json.loads(out.read_text()) if out.exists() else {}
-        out.write_text(json.dumps(kept | found, indent=1) + "\n")
-    print(f"{time.perf_counter() - began:.0f} s", flush=True)
+            record(name, lambda part=part: part(sizes, device), out, **about)
 
 
 if __name__ == "__main__":

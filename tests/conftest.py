@@ -1,8 +1,10 @@
 """Settings of every test: no silent broadcasting between ranks, full float32 products."""
 
+import gc
 from pathlib import Path
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Accelerators round the factors of a float32 product by default; golden numbers are not rounded.
@@ -13,3 +15,11 @@ jax.config.update("jax_disable_most_optimizations", True)
 CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_of_one_module():
+    """Compiled programs go with their module: each maps memory, and a process may map only so much."""
+    yield
+    jax.clear_caches()
+    gc.collect()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -22,12 +21,10 @@ from cohgen_jax.calibrate import DRAWS as CALIBRATED_DRAWS
 from cohgen_jax.calibrate import FLAGGED, Calibration
 from cohgen_jax.codec import Codec
 from cohgen_jax.codec.preprocess import standardise, unstandardise
-from cohgen_jax.cohort import read_tables
-from cohgen_jax.cohort.read import FACTS
-from cohgen_jax.cohort.tables import table_name
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.typicality import typicality
-from cohgen_jax.run import Run, register_formats
+from cohgen_jax.patients import read_patients, shown_sources, to_generate
+from cohgen_jax.run import Run
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.training.config import SolverConfig
@@ -77,9 +74,9 @@ def impute_tables(
         run.index(target)
     if out_dir.exists() and any(out_dir.iterdir()):
         raise InputError(f"{out_dir} is not empty: name a new folder for the completed tables")
-    tables = _read(run, input_dir, tell)
-    ids, z, present = _encode(run, tables)
-    wanted = _to_generate(run, present, targets, regenerate)
+    patients = read_patients(run, input_dir, tell)
+    ids, z, present, tables = patients.ids, patients.z, patients.present, patients.tables
+    wanted = to_generate(run, present, targets, regenerate)
     if not wanted:
         raise InputError(
             "nothing to generate: nobody lacks a target and has another modality to generate it "
@@ -107,7 +104,7 @@ def impute_tables(
 
     done, total = 0, sum(map(len, wanted.values()))
     typical = typicality(run, z, present)
-    streams = np.array([zlib.crc32(sample_id.encode()) for sample_id in ids], np.uint32)
+    streams = patients.streams
     for target, rows in wanted.items():
         m, codec = run.index(target), run.codecs[target]
         bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
@@ -161,7 +158,7 @@ def impute_tables(
             pd.DataFrame(
                 {
                     "modality": target,
-                    "sources": [_sources(run, present[row], m) for row in rows],
+                    "sources": [shown_sources(run, present[row], m) for row in rows],
                     "disagreement": disagreement[rows],
                     "spread": spread[rows],
                     **_expectation(known, spread[rows]),
@@ -177,83 +174,12 @@ def impute_tables(
     return written
 
 
-def _read(run: Run, source: str | Path, tell: Callable[[str], None]) -> dict[str, pd.DataFrame]:
-    """A table for each modality of the run, without rows if there is none in the source.
-
-    Tables of other modalities are named and not read: they may hold anything.
-    """
-    register_formats(source)
-    if Path(source).is_dir():
-        names = {table_name(file) or "" for file in Path(source).iterdir() if file.is_file()}
-        chosen = [name for name in run.modalities if name in names]
-        others = sorted(names.difference(chosen, FACTS, [""]))
-    else:
-        raw = read_tables(source)
-        chosen = [name for name in run.modalities if name in raw.tables]
-        others = sorted(raw.tables.keys() - set(chosen))
-    if not chosen:
-        raise InputError(
-            f"{source} has no table of {', '.join(run.modalities)}: name the files after the "
-            f"modalities of the run (for instance {run.modalities[0]}.parquet)"
-        )
-    for name in others:
-        tell(f"{name} is not a modality of this run and was not used")
-    raw = read_tables(source, modalities=chosen)
-    for note in raw.notes:
-        tell(note)
-    if not any(len(table) for table in raw.tables.values()):
-        raise InputError(f"{source} has no patient with any value in {', '.join(chosen)}")
-    return {
-        name: raw.tables[name]
-        if name in raw.tables
-        else pd.DataFrame(columns=list(run.codecs[name].features), dtype=np.float32)
-        for name in run.modalities
-    }
-
-
-def _encode(run: Run, tables: dict[str, pd.DataFrame]) -> tuple[pd.Index, np.ndarray, np.ndarray]:
-    """Sample ids in order [N], latents [N, M, D] and presence [N, M] of all patients."""
-    ids = pd.Index(sorted(set().union(*(table.index for table in tables.values()))))
-    ids.name = "sample_id"
-    z = np.zeros((len(ids), *run.latents.z.shape[1:]), np.float32)
-    present = np.zeros(z.shape[:2], bool)
-    for m, (name, table) in enumerate(tables.items()):
-        if table.empty:
-            continue
-        rows = ids.get_indexer(table.index)
-        try:
-            z[rows, m, : run.codecs[name].width] = run.codecs[name].encode(table)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-        present[rows, m] = True
-    return ids, z, present
-
-
-def _to_generate(
-    run: Run, present: np.ndarray, targets: Sequence[str], regenerate: bool
-) -> dict[str, np.ndarray]:
-    """Target -> positions of the patients to generate it for, each with at least one source."""
-    wanted = {}
-    for target in targets or run.modalities:
-        m = run.index(target)
-        has_source = np.delete(present, m, axis=1).any(axis=1)
-        rows = np.flatnonzero(has_source & (regenerate | ~present[:, m]))
-        if len(rows):
-            wanted[target] = rows
-    return wanted
-
-
 def _expectation(known: Calibration | None, spread: np.ndarray) -> dict[str, np.ndarray]:
     """What validation patients of like spread let expect; empty where nothing is known."""
     if known is None or np.isnan(spread).any():
         return {}
     rank, error = known.expected(spread)
     return {"spread_rank": rank, "expected_error": error, "flagged": rank > FLAGGED}
-
-
-def _sources(run: Run, present: np.ndarray, target: int) -> str:
-    """The modalities that a patient was generated from, as `cna+rna`."""
-    return "+".join(name for i, name in enumerate(run.modalities) if present[i] and i != target)
 
 
 def _blocks(

@@ -106,3 +106,10 @@ class Classification:
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Share of the draws that change the predicted class."""
         return np.mean(after.argmax(axis=-1) != before.argmax(axis=-1), axis=0)
+
+    def shift(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Mean total variation distance of the class probabilities over the draws."""
+        return np.mean(np.abs(after - before).sum(axis=-1) / 2, axis=0)
+
+    def words(self, predicted: np.ndarray) -> list[str]:
+        return [self.labels.names[code] for code in predicted.argmax(axis=-1)]

@@ -30,7 +30,7 @@ from cohgen_jax.downstream.statistics import (
     paired_tests,
     patient_weights,
 )
-from cohgen_jax.downstream.study import NotPossible, Study
+from cohgen_jax.downstream.study import NotPossible, Study, open_gaps
 
 COMPLETE, INCOMPLETE = "complete", "incomplete"
 
@@ -44,12 +44,7 @@ def training_sets(
     z = study.latents.z[rows]
     features = study.features(z, rows)
     whole = ~holes.any(axis=1)
-    left_open = features.copy()
-    start = 0
-    for m in range(len(study.modalities)):
-        width = int(study.latents.widths[m])
-        left_open[holes[:, m], start : start + width] = np.nan
-        start += width
+    left_open = np.hstack([open_gaps(study.latents, z, ~holes), study.one_hot_type[rows]])
     sets = {COMPLETE: (features[whole], rows[whole]), INCOMPLETE: (left_open, rows)}
     for method in draws.methods:
         filled = z.copy()

@@ -53,3 +53,11 @@ class Outcome(Protocol):
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """How much predictions [R, n, K] differ from `before` [n, K], over the draws -> [n]."""
         ...
+
+    def shift(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """As `change`, without steps: small differences of a prediction are small -> [n]."""
+        ...
+
+    def words(self, predicted: np.ndarray) -> list[str]:
+        """What a prediction [n, K] says of each sample."""
+        ...

@@ -51,15 +51,22 @@ class Rows(NamedTuple):
 
 def rows_of(study: Study, outcome: Outcome) -> Rows:
     """Who can be trained and tested on."""
-    complete = study.has(study.modalities) & outcome.known
-    train = study.train[complete[study.train]]
+    train = complete_training(study, outcome)
     tested = np.flatnonzero(outcome.known[study.test])
-    if len(train) < 20 or len(tested) < 10:
-        raise NotPossible(
-            f"{outcome.name}: {len(train)} complete training and {len(tested)} tested patients; "
-            "20 and 10 are needed"
-        )
+    if len(tested) < 10:
+        raise NotPossible(f"{outcome.name}: {len(tested)} tested patients; 10 are needed")
     return Rows(train, study.test[tested], tested)
+
+
+def complete_training(study: Study, outcome: Outcome) -> np.ndarray:
+    """int: training samples with every modality and a known outcome."""
+    train = study.train[(study.has(study.modalities) & outcome.known)[study.train]]
+    if len(train) < 20:
+        raise NotPossible(
+            f"{outcome.name}: {len(train)} training patients have it and every modality; "
+            "20 are needed"
+        )
+    return train
 
 
 def predict_draws(predict, study: Study, z: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -167,3 +167,12 @@ class Study:
         reasons = [f"{unknown.sum()} samples without survival time or event"] * bool(unknown.any())
         reasons += [f"{zero.sum()} with a survival time of zero"] * bool(zero.any())
         return Survival(known, known & (event == 1), days, " and ".join(reasons))
+
+
+def open_gaps(latents: Latents, z: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """float [n, F]: latents [n, M, D] side by side, NaN where not present [n, M]."""
+    blocks = [
+        np.where(present[:, m, None], z[:, m, :width].astype(float), np.nan)
+        for m, width in enumerate(latents.widths)
+    ]
+    return np.hstack(blocks)

@@ -149,3 +149,9 @@ class SurvivalOutcome:
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Mean squared change of the risk over the draws."""
         return np.mean((after[..., 0] - before[..., 0]) ** 2, axis=0)
+
+    def shift(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        return self.change(before, after)
+
+    def words(self, predicted: np.ndarray) -> list[str]:
+        return [f"risk {risk:.1f}" for risk in predicted[..., 0]]

@@ -101,16 +101,21 @@ def test_area_of_random_order_is_its_expectation(study, draws):
         assert abs(np.mean(areas) - expected) < 4 * np.std(areas) / np.sqrt(200) + 1e-4
 
 
+def small_survival(study) -> SurvivalOutcome:
+    return SurvivalOutcome.of_study(study, ForestSize(4, 4))
+
+
 @pytest.mark.parametrize("analysis", [rescue.rescue, prioritise.prioritise])
-def test_nothing_is_found_where_outcomes_are_permuted(analysis):
-    """Family-wise: any claim at all, in at most the 99.9 % quantile of Binomial(20, 5 %)."""
+@pytest.mark.parametrize(("outcome", "repeats"), [(stage_of, 20), (small_survival, 8)])
+def test_nothing_is_found_where_outcomes_are_permuted(analysis, outcome, repeats):
+    """Family-wise: any claim at all, in at most the 99.9 % quantile of Binomial(repeats, 5 %)."""
     found = 0
-    for repeat in range(20):
+    for repeat in range(repeats):
         study = planted_study(repeat + 100, 240, permuted=True)
         draws = planted_draws(study, 3)
-        result = analysis("r", study, draws, stage_of(study), OPTIONS, WORKERS)
+        result = analysis("r", study, draws, outcome(study), OPTIONS, WORKERS)
         found += bool(significant(result))
-    assert found <= stats.binom.ppf(0.999, 20, 0.05)
+    assert found <= stats.binom.ppf(0.999, repeats, 0.05)
 
 
 def test_completed_training_sets_use_every_patient(study, draws):

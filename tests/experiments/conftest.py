@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cohgen_jax.cohort import demo_cohort
-from experiments import audit, downstream, evaluate, impute, search, train
+from experiments import audit, downstream, evaluate, impute, prioritize, search, train
 from experiments.common import run_command
 from tests.conftest import CACHE
 
@@ -21,6 +21,7 @@ COMMANDS = {
     "downstream": downstream.main,
     "evaluate": evaluate.main,
     "impute": impute.main,
+    "prioritize": prioritize.main,
     "search": search.main,
 }
 

@@ -1,0 +1,118 @@
+"""Patients that a run has never seen: tables with holes, read and encoded as those of training."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cohgen_jax.cohort import read_tables
+from cohgen_jax.cohort.labels import sample_facts
+from cohgen_jax.cohort.read import FACTS
+from cohgen_jax.cohort.tables import table_name
+from cohgen_jax.errors import InputError
+from cohgen_jax.run import Run, register_formats
+
+
+class Patients(NamedTuple):
+    ids: pd.Index
+    """Sample ids [N], in order."""
+    z: np.ndarray
+    """float32 [N, M, D]: latents, zero where absent."""
+    present: np.ndarray
+    """bool [N, M]."""
+    tables: dict[str, pd.DataFrame]
+    """Modality -> values in the units of the run, without rows if nobody has it."""
+    told: pd.DataFrame | None
+    """What samples.* or clinical.* says, as it stands there."""
+    told_by: str
+
+    def facts(self, tell: Callable[[str], None]) -> pd.DataFrame:
+        """Labels of the patients under their usual names, index sample_id."""
+        notes: list[str] = []
+        found = sample_facts(self.ids, self.told, self.told_by, notes)
+        for note in notes:
+            tell(note)
+        return found
+
+    @property
+    def streams(self) -> np.ndarray:
+        """uint32 [N]: names the patients to the sampler, whoever else is there."""
+        return np.array([zlib.crc32(sample_id.encode()) for sample_id in self.ids], np.uint32)
+
+
+def read_patients(run: Run, source: str | Path, tell: Callable[[str], None]) -> Patients:
+    """A folder (or MuData file) of tables, each of a modality of the run; others are not read.
+
+    Raises:
+      InputError: no table of a known modality, no value in them, or features missing from one.
+    """
+    register_formats(source)
+    if Path(source).is_dir():
+        names = {table_name(file) or "" for file in Path(source).iterdir() if file.is_file()}
+        chosen = [name for name in run.modalities if name in names]
+        others = sorted(names.difference(chosen, FACTS, [""]))
+    else:
+        raw = read_tables(source)
+        chosen = [name for name in run.modalities if name in raw.tables]
+        others = sorted(raw.tables.keys() - set(chosen))
+    if not chosen:
+        raise InputError(
+            f"{source} has no table of {', '.join(run.modalities)}: name the files after the "
+            f"modalities of the run (for instance {run.modalities[0]}.parquet)"
+        )
+    for name in others:
+        tell(f"{name} is not a modality of this run and was not used")
+    raw = read_tables(source, modalities=chosen)
+    for note in raw.notes:
+        tell(note)
+    if not any(len(table) for table in raw.tables.values()):
+        raise InputError(f"{source} has no patient with any value in {', '.join(chosen)}")
+    tables = {
+        name: raw.tables[name]
+        if name in raw.tables
+        else pd.DataFrame(columns=list(run.codecs[name].features), dtype=np.float32)
+        for name in run.modalities
+    }
+    return Patients(*_encode(run, tables), tables, raw.facts, raw.facts_source)
+
+
+def _encode(run: Run, tables: dict[str, pd.DataFrame]) -> tuple[pd.Index, np.ndarray, np.ndarray]:
+    """Sample ids in order [N], latents [N, M, D] and presence [N, M] of all patients."""
+    ids = pd.Index(sorted(set().union(*(table.index for table in tables.values()))))
+    ids.name = "sample_id"
+    z = np.zeros((len(ids), *run.latents.z.shape[1:]), np.float32)
+    present = np.zeros(z.shape[:2], bool)
+    for m, (name, table) in enumerate(tables.items()):
+        if table.empty:
+            continue
+        rows = ids.get_indexer(table.index)
+        try:
+            z[rows, m, : run.codecs[name].width] = run.codecs[name].encode(table)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        present[rows, m] = True
+    return ids, z, present
+
+
+def to_generate(
+    run: Run, present: np.ndarray, targets: Sequence[str] = (), regenerate: bool = False
+) -> dict[str, np.ndarray]:
+    """Target -> positions of the patients to generate it for, each with at least one source."""
+    wanted = {}
+    for target in targets or run.modalities:
+        m = run.index(target)
+        has_source = np.delete(present, m, axis=1).any(axis=1)
+        rows = np.flatnonzero(has_source & (regenerate | ~present[:, m]))
+        if len(rows):
+            wanted[target] = rows
+    return wanted
+
+
+def shown_sources(run: Run, present: np.ndarray, target: int) -> str:
+    """The modalities that a patient was generated from, as `cna+rna`."""
+    return "+".join(name for i, name in enumerate(run.modalities) if present[i] and i != target)

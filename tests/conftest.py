@@ -19,7 +19,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 @pytest.fixture(autouse=True, scope="module")
 def programs_of_one_module():
-    """Compiled programs go with their module: each maps memory, and a process may map only so much."""
+    """Compiled programs go with their module: each maps memory, and a process may map so much."""
     yield
     jax.clear_caches()
     gc.collect()

@@ -25,8 +25,9 @@ from cohgen_jax.errors import InputError
 from cohgen_jax.networks import build, init
 from cohgen_jax.schedule import Prediction, Schedule
 from cohgen_jax.solvers import Solver
+from cohgen_jax.training.adamw import Weights, adamw, learning_rate
 from cohgen_jax.training.config import DiffusionConfig, TrainConfig
-from cohgen_jax.training.hyper import Hyper, common_shape, optimizer
+from cohgen_jax.training.hyper import Hyper, common_shape
 from cohgen_jax.training.mesh import place
 from cohgen_jax.training.objective import denoising_loss
 from cohgen_jax.training.private import private_gradients
@@ -86,7 +87,7 @@ class FarmState(NamedTuple):
     """Everything that training changes; leaves of models have a leading axis K."""
 
     variables: Any  # parameters (and batch statistics) being optimised
-    opt_state: Any
+    opt_state: optax.ScaleByAdamState
     average: Any  # exponential moving average of `variables`
     best: dict[str, Any]  # averaged weights with the best score, per metric
     best_score: dict[str, jax.Array]  # [K] each
@@ -209,10 +210,6 @@ def work(farm: Farm) -> float:
     return float(weights) * len(farm.specs) * steps * farm.config.batch_size
 
 
-def _optimizer(farm: Farm, hyper: Hyper) -> optax.GradientTransformation:
-    return optimizer(hyper, farm.config, farm.steps_per_epoch)
-
-
 def _model_keys(farm: Farm, data: FarmData) -> jax.Array:
     root = jax.random.key(farm.seed)
     return jax.vmap(lambda stream: jax.random.fold_in(root, stream))(data.stream)
@@ -233,9 +230,7 @@ def init_state(data: FarmData, *, farm: Farm) -> FarmState:
     worst = jnp.full(num_models, jnp.inf, jnp.float32)
     return FarmState(
         variables=variables,
-        opt_state=jax.vmap(lambda hyper, params: _optimizer(farm, hyper).init(params))(
-            data.hyper, variables["params"]
-        ),
+        opt_state=jax.vmap(optax.scale_by_adam().init)(variables["params"]),
         average=variables,
         best={metric: variables for metric in METRICS},
         best_score={metric: worst for metric in METRICS},
@@ -334,22 +329,33 @@ def train_epochs(
             (loss, updates), grads = private_gradients(loss_of, params, key, row, config)
         else:
             (loss, updates), grads = jax.value_and_grad(loss_of, has_aux=True)(params, key, row)
-        change, new_opt = _optimizer(farm, view.hyper).update(grads, opt_state, params)
-        params = optax.apply_updates(params, change)
-        new_variables = {**variables, **updates, "params": params}
-        # The horizon grows with training, so that the first steps are forgotten (as in TF's EMA).
-        decay = jnp.minimum(view.hyper.ema_decay, (1.0 + step) / (10.0 + step)).astype(jnp.float32)
-        new_average = jax.tree.map(
-            lambda mean, new: decay * mean + (1 - decay) * new if _is_float(new) else new,
-            average,
-            new_variables,
-        )
+        norm = optax.tree.norm(grads)
         # A model whose loss or gradient is no longer finite keeps the weights it had and stops.
-        go_on = active & _all_finite((loss, grads))
-        new_model = jax.tree.map(
-            lambda new, old: jnp.where(go_on, new, old),
-            (new_variables, new_opt, new_average),
-            model,
+        go_on = active & jnp.isfinite(loss) & jnp.isfinite(norm)
+        # The horizon grows with training, so that the first steps are forgotten (as in TF's EMA).
+        keep = jnp.minimum(view.hyper.ema_decay, (1.0 + step) / (10.0 + step)).astype(jnp.float32)
+        weights = adamw(
+            Weights(params, opt_state, average["params"]),
+            grads,
+            norm,
+            go_on,
+            weight_decay=view.hyper.weight_decay,
+            grad_clip=view.hyper.grad_clip,
+            rate=learning_rate(opt_state.count, view.hyper, config, farm.steps_per_epoch),
+            keep=keep,
+        )
+        # Batch statistics, where the network has any.
+        stats = {name: variables[name] for name in updates}
+        new_stats = jax.tree.map(lambda new, old: jnp.where(go_on, new, old), updates, stats)
+        mean_stats = jax.tree.map(
+            lambda mean, new: jnp.where(go_on, keep * mean + (1 - keep) * new, mean),
+            {name: average[name] for name in updates},
+            new_stats,
+        )
+        new_model = (
+            {**variables, **new_stats, "params": weights.params},
+            weights.moments,
+            {**average, **mean_stats, "params": weights.average},
         )
         return new_model, go_on, loss
 
@@ -381,14 +387,6 @@ def train_epochs(
         epoch=state.epoch + num_epochs,
     )
     return new_state, losses
-
-
-def _all_finite(tree: Any) -> jax.Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
-def _is_float(leaf: jax.Array) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 @functools.partial(jax.jit, static_argnames="farm", donate_argnums=0)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.schedule import Prediction, Schedule
@@ -64,24 +63,3 @@ def common_shape(configs: Sequence[TrainConfig]) -> TrainConfig:
             if value != getattr(configs[0], name):
                 raise InputError(f"models of one farm must have the same {name}")
     return configs[0]
-
-
-def optimizer(
-    hyper: Hyper, config: TrainConfig, steps_per_epoch: int
-) -> optax.GradientTransformation:
-    """AdamW (Adam without weight decay) with clipping and a constant or warmed-up cosine rate."""
-    shape = optax.constant_schedule(1.0)
-    if config.lr_schedule == "cosine":
-        total = config.num_epochs * steps_per_epoch
-        shape = optax.warmup_cosine_decay_schedule(
-            0.0, 1.0, min(steps_per_epoch, total // 2), total
-        )
-    return optax.chain(
-        optax.clip_by_global_norm(hyper.grad_clip),  # pyright: ignore[reportArgumentType]
-        optax.scale_by_adam(),
-        optax.add_decayed_weights(
-            hyper.weight_decay,
-            mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
-        ),
-        optax.scale_by_learning_rate(lambda step: hyper.learning_rate * shape(step)),
-    )

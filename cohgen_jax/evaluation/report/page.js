@@ -1,5 +1,5 @@
 "use strict";
-(() => {
+(async () => {
   // Tables: click a heading to sort; type to keep the rows that contain every word.
   const number = (text) => (text.trim() === "" ? NaN : Number(text));
   for (const box of document.querySelectorAll(".scroll")) {
@@ -36,7 +36,16 @@
     }
   }
 
-  // Plots: without plotly.js their pictures stay.
+  // Plots: their pictures stay where plotly.js is not there or cannot be unpacked.
+  const unpack = async (text) => {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(plain).text();
+    document.head.append(script);
+  };
+  const packed = document.getElementById("plotly");
+  if (packed && window.DecompressionStream) await unpack(packed.textContent);
   if (!window.Plotly) return;
   document.documentElement.classList.add("live");
   const settings = {

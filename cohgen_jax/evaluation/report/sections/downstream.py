@@ -12,6 +12,11 @@ from cohgen_jax.evaluation.report.page import Block, Heading, Picture, Table, Te
 if TYPE_CHECKING:
     from cohgen_jax.downstream.analyses import Analysis
 
+LOWER_IS_BETTER = ("energy_score", "integrated_brier")
+"""Ends of the names of metrics of claims; of all others higher is better."""
+NEAREST_IS_BEST = ("synthetic",)
+"""Analyses whose contrasts are to real data: generated ones that score higher exaggerate."""
+
 
 def blocks(run: RunFiles) -> list[Block]:
     if not (run.path / "metrics" / "downstream").is_dir():
@@ -29,16 +34,23 @@ def blocks(run: RunFiles) -> list[Block]:
 
 
 def verdicts(summary: pd.DataFrame) -> list[str]:
-    """Every analysis: how many of its claims survive correction, and which way."""
+    """Every analysis: how many of its contrasts `a - b` survive correction, and who is better."""
     lines = []
     for name, own in summary.groupby("analysis", sort=False):
-        sure = own[own["p_holm"] < 0.05]
+        metric, sure = str(own["metric"].iloc[0]), own[own["p_holm"] < 0.05]
         up, down = int((sure["estimate"] > 0).sum()), int((sure["estimate"] < 0).sum())
-        lines.append(
-            f"{str(name).replace('_', ' ')} ({own['metric'].iloc[0].replace('_', ' ')}): of "
-            f"{len(own)} contrasts, {up} above and {down} below zero after Holm's correction, "
-            f"{len(own) - up - down} undecided ({int(own['n'].max())} patients)."
-        )
+        rest = f"{len(own) - up - down} undecided ({int(own['n'].max())} patients)."
+        lower = metric.endswith(LOWER_IS_BETTER)
+        if name in NEAREST_IS_BEST:
+            found = f"closest to real is best; {up} above real, {down} below it, {rest}"
+        else:
+            better, worse = (down, up) if lower else (up, down)
+            found = (
+                f"{'lower' if lower else 'higher'} is better; the first named is better in "
+                f"{better}, worse in {worse}, {rest}"
+            )
+        what = f"{str(name).replace('_', ' ')} ({metric.replace('_', ' ')})"
+        lines.append(f"{what}, {len(own)} contrasts after Holm's correction: {found}")
     return lines
 
 

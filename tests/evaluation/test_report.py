@@ -1,6 +1,8 @@
 """Figures show the numbers they are given; the page holds what the run holds and stands alone."""
 
+import base64
 import dataclasses
+import gzip
 import html.parser
 import itertools
 import json
@@ -20,6 +22,7 @@ from cohgen_jax.evaluation import dots, figures, maps, missing, style
 from cohgen_jax.evaluation.fidelity import conditions
 from cohgen_jax.evaluation.report import page, write_run_report
 from cohgen_jax.evaluation.report.sections import CHAPTERS
+from cohgen_jax.evaluation.report.sections.downstream import verdicts
 from cohgen_jax.evaluation.report.sections.overview import honesty, verdict
 from cohgen_jax.evaluation.summary import summarise
 
@@ -261,6 +264,37 @@ def test_the_verdict_says_what_is_bad():
     assert [text.split(" (")[0] for text in words] == [
         "too sure of itself", "calibrated", "less sure than it could be"
     ]  # fmt: skip
+
+
+def test_a_search_shows_what_it_tried(small_run, tmp_path):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    tried = pd.DataFrame({"config": [3, 1], "epochs": [90, 10], "score": [2.5, 3.25]})
+    tried.to_csv(run / "search.csv", index=False)
+    text = write_run_report(run).read_text()
+    assert "2 configurations; the best has a mean validation score of 2.5 after 90 epochs" in text
+    assert "<td>3.25</td>" in text
+
+
+def test_the_claims_say_who_is_better():
+    rows = [
+        ("reconstruction", "energy_score", -0.2, 0.01),
+        ("reconstruction", "energy_score", 0.1, 0.02),
+        ("reconstruction", "energy_score", -0.1, 0.5),
+        ("rescue_stage", "balanced_accuracy", 0.2, 0.01),
+        ("synthetic", "balanced_accuracy", -0.2, 0.01),
+    ]
+    table = pd.DataFrame(rows, columns=["analysis", "metric", "estimate", "p_holm"]).assign(n=9)
+    energy, accuracy, synthetic = verdicts(table)
+    assert "lower is better; the first named is better in 1, worse in 1, 1 undecided" in energy
+    assert "higher is better; the first named is better in 1, worse in 0" in accuracy
+    assert "closest to real is best; 0 above real, 1 below it" in synthetic
+
+
+def test_plotly_is_packed_and_can_be_unpacked(small_run):
+    text = write_run_report(small_run).read_text()
+    (packed,) = re.findall(r'<script type="text/plain" id="plotly">([^<]*)</script>', text)
+    assert gzip.decompress(base64.b64decode(packed)).decode() == page.plotly_js()
+    assert len(packed) < len(page.plotly_js()) / 2
 
 
 def test_a_damaged_table_is_named(small_run, tmp_path):

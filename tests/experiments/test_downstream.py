@@ -37,17 +37,39 @@ def test_analyses_are_kept_and_not_computed_twice(command, own_run):
     assert second.read_text() == "not computed again\n"
 
 
+def test_two_processes_find_what_one_finds(command, own_run):
+    wanted = ("rescue_stage", "rescue_survival", "sets")
+    args = ("--run", own_run, *SMALL, "--analyses", *wanted)
+    chosen = [a for a in ANALYSES if a.name in wanted]
+
+    def tables(*more) -> list[pd.DataFrame]:
+        shutil.rmtree(own_run / "metrics" / "downstream", ignore_errors=True)
+        outcome = command("downstream", *args, *more)
+        assert outcome.status == 0, outcome.err
+        return [pd.read_csv(own_run / a.table_file) for a in chosen]
+
+    for one, two in zip(tables(), tables("--jobs", "2"), strict=True):
+        pd.testing.assert_frame_equal(one, two)
+
+
 def test_what_a_run_cannot_have_is_named_and_the_rest_done(command, own_run):
     samples = pd.read_parquet(own_run / "samples.parquet")
-    samples.drop(columns="stage").to_parquet(own_run / "samples.parquet")
-    wanted = ("rescue_stage", "sets")
+    samples.assign(os_days=0.0).drop(columns="stage").to_parquet(own_run / "samples.parquet")
+    wanted = ("rescue_stage", "rescue_survival", "sets")
     outcome = command("downstream", "--run", own_run, *SMALL, "--analyses", *wanted)
     assert outcome.status == 0, outcome.err
     assert "rescue_stage: skipped: this run has no 'stage'" in outcome.err
+    assert "rescue_survival: skipped: survival: 0 deaths among the training" in outcome.err
     about = json.loads((own_run / "metrics" / "downstream" / "rescue_stage.json").read_text())
     assert "no 'stage'" in about["skipped"]
     assert not (own_run / "metrics" / "downstream" / "rescue_stage.csv").exists()
     assert len(pd.read_csv(own_run / "metrics" / "downstream" / "sets.csv"))
+
+
+def test_a_run_without_models_is_refused(command, own_run):
+    shutil.rmtree(own_run / "models" / "multi")
+    message = command("downstream", "--run", own_run, *SMALL).refused()
+    assert "is not finished: it has no multi-condition models" in message
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,11 @@ class RunFiles:
 
     def table(self, name: str) -> pd.DataFrame | None:
         """metrics/<name>.csv; None where it is not there or has no rows."""
-        file = self.path / "metrics" / f"{name}.csv"
+        return self.csv(f"metrics/{name}.csv")
+
+    def csv(self, name: str) -> pd.DataFrame | None:
+        """A table of the run, None where it is not there or has no rows."""
+        file = self.path / name
         if not file.exists():
             return None
         try:

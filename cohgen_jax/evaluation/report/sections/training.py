@@ -7,7 +7,7 @@ import pandas as pd
 from cohgen_jax.evaluation.figures import loss_curves
 from cohgen_jax.evaluation.report.files import RunFiles
 from cohgen_jax.evaluation.report.interactive import layout
-from cohgen_jax.evaluation.report.page import Block, Heading, Picture, Plot, Table
+from cohgen_jax.evaluation.report.page import Block, Heading, Picture, Plot, Table, Text
 from cohgen_jax.evaluation.style import method_colour, modality_colour, save
 
 KINDS = ("single", "multi")
@@ -48,7 +48,27 @@ def blocks(run: RunFiles) -> list[Block]:
             Plot(_curves(history, models, names), axes, still, changes),
             Table(_kept(run.config, kind, about, models), f"{kind.capitalize()}-condition models"),
         ]
-    return found
+    return [*_search(run), *found]
+
+
+def _search(run: RunFiles) -> list[Block]:
+    """What a search for a recipe tried, where the directory is one of experiments/search.py."""
+    table = run.csv("search.csv")
+    if table is None:
+        return []
+    best = table.iloc[0]
+    found: list[Block] = [
+        Heading("Search for a recipe"),
+        Text.of(
+            f"{len(table)} configurations; the best has a mean validation score of "
+            f"{best['score']:.4g} after {int(best['epochs'])} epochs (lower is better)."
+        ),
+    ]
+    picture = run.figure("search")
+    if picture is not None:
+        caption = "A line for each configuration through its settings; the best are dark."
+        found.append(Picture(picture, caption, caption))
+    return [*found, Table(table, "Configurations, best first", file="search.csv")]
 
 
 def _curves(

@@ -7,11 +7,12 @@ sentence instead of being used.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,19 @@ def system_reason(error: Exception) -> str | None:
     return str(error) if isinstance(error, OSError) else None
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within, what the file system refuses is told with the path, which a full disk is not."""
+    try:
+        yield
+    except OSError as error:
+        reason = system_reason(error)
+        raise OSError(
+            f"{path} cannot be written ({reason}); what was written before is whole: mend this and "
+            "run the command again, training with --resume"
+        ) from error
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all."""
     write_text(path, json.dumps(content, indent=1) + "\n")
@@ -137,8 +151,9 @@ def write_json(path: Path, content: Any) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write a text file (UTF-8) whole or not at all."""
     half = path.with_suffix(path.suffix + ".part")
-    half.write_text(content, encoding="utf-8")
-    os.replace(half, path)
+    with writing(path):
+        half.write_text(content, encoding="utf-8")
+        os.replace(half, path)
 
 
 def _fingerprints(tree: Mapping[str, Any]) -> dict[str, Any]:

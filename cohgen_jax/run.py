@@ -17,7 +17,14 @@ from pandas.util import hash_pandas_object
 
 from cohgen_jax import rundir
 from cohgen_jax.calibrate import Calibration, calibrate, load_calibration, save_calibration
-from cohgen_jax.checkpoint import is_whole, load_tree, save_tree, write_json
+from cohgen_jax.checkpoint import (
+    is_whole,
+    load_tree,
+    save_tree,
+    write_json,
+    write_text,
+    writing,
+)
 from cohgen_jax.codec import (
     Codec,
     Latents,
@@ -350,17 +357,18 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
         checkpoint_seconds=config.compute.checkpoint_seconds,
     )
     latents = encode_cohort(cohort, codecs)
-    cohort.samples.to_parquet(run_dir / "samples.parquet")
     half = run_dir / "latents.part"
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir()
-    for m, name in enumerate(cohort.modalities):
-        rows = latents.present[:, m]
-        pd.DataFrame(
-            latents.z[rows, m, : latents.widths[m]],
-            index=cohort.samples.index[rows],
-            columns=[f"latent_{d}" for d in range(latents.widths[m])],
-        ).to_parquet(half / f"{name}.parquet")
+    with writing(run_dir):
+        cohort.samples.to_parquet(run_dir / "samples.parquet")
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir()
+        for m, name in enumerate(cohort.modalities):
+            rows = latents.present[:, m]
+            pd.DataFrame(
+                latents.z[rows, m, : latents.widths[m]],
+                index=cohort.samples.index[rows],
+                columns=[f"latent_{d}" for d in range(latents.widths[m])],
+            ).to_parquet(half / f"{name}.parquet")
     shutil.rmtree(run_dir / "latents", ignore_errors=True)
     half.rename(run_dir / "latents")
     save_codecs(codecs, run_dir / "codec")
@@ -478,7 +486,7 @@ def _train_kind(
             rundir.log(run_dir, "note", text=note)
         metrics = run_dir / "metrics"
         metrics.mkdir(exist_ok=True)
-        table.to_csv(metrics / f"history_{kind}.csv", index=False)
+        write_text(metrics / f"history_{kind}.csv", table.to_csv(index=False))
         save_tree(
             run_dir / "models" / kind,
             "models",

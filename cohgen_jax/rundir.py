@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cohgen_jax.checkpoint import write_json
+from cohgen_jax.checkpoint import write_json, writing
 from cohgen_jax.errors import InputError
 
 CONTENTS = (
@@ -157,7 +157,8 @@ def read_config(run_dir: Path) -> dict[str, Any]:
 def log(run_dir: Path, event: str, **facts: Any) -> None:
     """Append one line to log.jsonl."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    with (run_dir / "log.jsonl").open("a") as file:
+    path = run_dir / "log.jsonl"
+    with writing(path), path.open("a") as file:
         file.write(json.dumps({"time": now, "event": event, **facts}) + "\n")
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax import rundir
-from cohgen_jax.checkpoint import write_json
+from cohgen_jax.checkpoint import write_json, write_text
 from cohgen_jax.codec import Latents
 from cohgen_jax.cohort import Cohort
 from cohgen_jax.config import ExperimentConfig
@@ -126,7 +126,7 @@ def search_recipe(
         kept = {search.kind: trains[int(table["config"][0])]}
         write_json(out / BEST, dataclasses.asdict(dataclasses.replace(config, **kept)))
         save(parallel_coordinates(table, list(points[0])), out / "figures" / "search")
-        table.to_csv(out / TABLE, index=False)
+        write_text(out / TABLE, table.to_csv(index=False))
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
         rundir.log(out, "searched")
     return table

@@ -93,10 +93,12 @@ class TrainingBars:
 
     def __call__(self, kind: str, progress: Progress) -> None:
         if not progress.rows:
+            for bar in self.bars.values():
+                bar.close()
             self.bars[kind] = tqdm(
                 total=progress.num_epochs,
                 initial=progress.epoch,
-                desc=f"{progress.models} {kind}-condition models",
+                desc=f"{progress.models} models ({kind})",
                 unit="epoch",
             )
             return

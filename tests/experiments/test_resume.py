@@ -1,5 +1,6 @@
 """train.py --resume: wherever a run was cut, it ends in the same bits as one that was not."""
 
+import contextlib
 import json
 import os
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pandas as pd
 import pytest
 
@@ -123,6 +125,67 @@ def test_an_overwrite_cut_short_leaves_a_run_that_can_be_resumed_or_overwritten(
     assert run_in_process("train", *args, "--resume") == 0
     assert_same_run(run_dir, out)
     assert (out / "my_notes.txt").read_text() == "kept"
+
+
+def full_disk(patch, out, name):
+    """A name in the run directory whose every write finds the disk full, as the kernel says it."""
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).unlink(missing_ok=True)
+    (out / name).symlink_to("/dev/full")
+    patch.callback((out / name).unlink)
+
+
+def refused_by(owner, name, error, call=1):
+    """A function of a library that meets the error at its given call."""
+
+    def prepare(held, out):
+        patch, calls = held.enter_context(pytest.MonkeyPatch.context()), []
+        original = getattr(owner, name)
+
+        def fails(*args, **kwargs):
+            calls.append(1)
+            if len(calls) == call:
+                raise error
+            return original(*args, **kwargs)
+
+        patch.setattr(owner, name, fails)
+
+    return prepare
+
+
+FULL = OSError(28, "No space left on device")
+REFUSALS = {
+    "config.json": (lambda held, out: full_disk(held, out, "config.json.part"), "No space left"),
+    "latents.part": (refused_by(pd.DataFrame, "to_parquet", FULL, 2), "No space left"),
+    "log.jsonl": (lambda held, out: full_disk(held, out, "log.jsonl"), "No space left"),
+    "checkpoints/single": (refused_by(ocp.CheckpointManager, "save", FULL), "No space left"),
+    "models/single": (
+        refused_by(ocp.StandardCheckpointer, "save", PermissionError(13, "Permission denied")),
+        "Permission denied",
+    ),
+    "metrics/history_multi.csv": (
+        lambda held, out: full_disk(held, out, "metrics/history_multi.csv.part"),
+        "No space left",
+    ),
+}
+
+
+def test_what_the_disk_refuses_is_told_with_its_path_and_loses_nothing(
+    cohort_dir, run_dir, tmp_path, capsys
+):
+    out = tmp_path / "cut"
+    out.mkdir()
+    args = (*DEBUG, "--cohort", cohort_dir, "--out", out, "--resume")
+    for name, (prepare, reason) in REFUSALS.items():
+        with contextlib.ExitStack() as held:
+            prepare(held, out)
+            assert run_in_process("train", *args) == 2, name
+        told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+        assert len(told) == 1
+        assert reason in told[0]
+        assert str(out / name).removesuffix("/latents.part") in told[0]
+    assert run_in_process("train", *args) == 0
+    assert_same_run(run_dir, out)
 
 
 # ---- real processes ---------------------------------------------------------------------------

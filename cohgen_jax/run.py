@@ -367,7 +367,7 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
             pd.DataFrame(
                 latents.z[rows, m, : latents.widths[m]],
                 index=cohort.samples.index[rows],
-                columns=[f"latent_{d}" for d in range(latents.widths[m])],
+                columns=pd.Index([f"latent_{d}" for d in range(latents.widths[m])]),
             ).to_parquet(half / f"{name}.parquet")
     shutil.rmtree(run_dir / "latents", ignore_errors=True)
     half.rename(run_dir / "latents")

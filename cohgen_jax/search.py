@@ -123,7 +123,7 @@ def search_recipe(
             tell(f"epoch {rung}: {best}; the best {len(going)} of {len(points)} so far")
             rundir.log(out, "rung", epoch=rung, best=going)
         table = _table(points, [spec.name for spec in specs], scores, epochs)
-        kept = {search.kind: trains[int(table["config"][0])]}
+        kept = {search.kind: trains[int(np.asarray(table["config"])[0])]}
         write_json(out / BEST, dataclasses.asdict(dataclasses.replace(config, **kept)))
         save(parallel_coordinates(table, list(points[0])), out / "figures" / "search")
         write_text(out / TABLE, table.to_csv(index=False))

@@ -230,7 +230,7 @@ def init_state(data: FarmData, *, farm: Farm) -> FarmState:
     worst = jnp.full(num_models, jnp.inf, jnp.float32)
     return FarmState(
         variables=variables,
-        opt_state=jax.vmap(optax.scale_by_adam().init)(variables["params"]),
+        opt_state=jax.vmap(optax.scale_by_adam().init)(variables["params"]),  # pyright: ignore
         average=variables,
         best={metric: variables for metric in METRICS},
         best_score={metric: worst for metric in METRICS},

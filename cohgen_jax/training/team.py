@@ -47,7 +47,8 @@ def assemble(whole: FarmState, data: FarmData, training: Sequence[int]) -> Team:
     others = np.setdiff1d(np.arange(num_models), training)
     places = np.sort([*training, *others[: size - len(training)]])
     shardings = jax.tree.map(lambda leaf: leaf.sharding, (whole, data))
-    return Team(*jax.device_put(_take((whole, data), places), shardings), places, whole)
+    state, data = jax.device_put(_take((whole, data), places), shardings)
+    return Team(state, data, places, whole)
 
 
 def shrink(team: Team, data: FarmData, training: Sequence[int]) -> Team:

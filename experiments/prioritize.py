@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pandas as pd
 import tyro
 
+from cohgen_jax.checkpoint import write_text
 from cohgen_jax.downstream.of_patients import PrioritizeConfig, prioritize_tables
 from cohgen_jax.errors import InputError
 from cohgen_jax.run import open_run
@@ -55,19 +56,21 @@ class Arguments:
 
 
 class Bars:
-    """One bar for the draws, one for the forests."""
+    """A bar for the draws, then one for the forests."""
 
     def __init__(self) -> None:
-        self.bars: dict[str, CountBar] = {}
+        self.draws, self.forests = CountBar("draws", "patient"), CountBar("forests", "forest")
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        name = "forests" if what == "forests" else "draws"
-        unit = "forest" if name == "forests" else "patient"
-        self.bars.setdefault(name, CountBar(name, unit))(done, total, what)
+        if what == "forests":
+            self.draws.__exit__()
+            self.forests(done, total, "")
+        else:
+            self.draws(done, total, what)
 
     def close(self) -> None:
-        for bar in self.bars.values():
-            bar.__exit__()
+        self.draws.__exit__()
+        self.forests.__exit__()
 
 
 def lines(table: pd.DataFrame, label: str) -> list[str]:
@@ -101,7 +104,7 @@ def main() -> None:
     finally:
         bars.close()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(arguments.out, index=False)
+    write_text(arguments.out, table.to_csv(index=False))
     print("\n".join(lines(table, arguments.config.label)))
     print(f"table: {arguments.out}")
 

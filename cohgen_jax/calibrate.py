@@ -12,6 +12,8 @@ half_width   of 80 % intervals of decoded features about the mean of the draws, 
              that what the codec lost is in them; valid for patients like those of validation
 spread,      of each validation patient, and the error of its posterior mean: what is to be expected
 error        of a new patient of that spread
+residuals    what the codec of an assay does not bring back of each validation patient, for
+             `evaluation/typicality.py`
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ SCALES = (0.5, 2.0)
 """Between which the scale is looked for."""
 FLAGGED = 0.9
 """Share of the validation patients above whose spread a new patient is flagged."""
+RESIDUALS = "residuals"
 NEIGHBOURS = 0.2
 """Share of the validation patients, those nearest in spread, whose errors are averaged."""
 
@@ -156,13 +159,33 @@ def conformal_half_width(draws: np.ndarray, real: np.ndarray) -> np.ndarray:
     return np.take_along_axis(ordered, order[None], axis=0)[0].astype(np.float32)
 
 
-def save_calibration(directory: Path, found: dict[str, dict], solver: SolverConfig) -> None:
+def codec_residuals(run: Run, cohort: Cohort) -> dict[str, np.ndarray]:
+    """Modality -> `Codec.residual` of the validation patients that have it, increasing."""
+    return {
+        name: np.sort(codec.residual(cohort.table(name, "val")))
+        for name, codec in run.codecs.items()
+    }
+
+
+def save_calibration(
+    directory: Path,
+    found: dict[str, dict],
+    residuals: dict[str, np.ndarray],
+    solver: SolverConfig,
+) -> None:
     arrays = {m: {t: own._asdict() for t, own in of.items()} for m, of in found.items()}
-    save_tree(directory, "calibration", arrays, {"solver": dataclasses.asdict(solver)})
+    about = {"solver": dataclasses.asdict(solver)}
+    save_tree(directory, "calibration", arrays | {RESIDUALS: residuals}, about)
 
 
-def load_calibration(directory: Path) -> tuple[dict[str, dict[str, Calibration]], SolverConfig]:
-    """(method -> target -> Calibration, the sampler that it was measured with)."""
+def load_calibration(
+    directory: Path,
+) -> tuple[dict[str, dict[str, Calibration]], dict[str, np.ndarray], SolverConfig]:
+    """(method -> target -> Calibration, residuals, the sampler that it was measured with).
+
+    There are no residuals in a run that was calibrated before they were measured.
+    """
     arrays, about = load_tree(directory, "calibration")
+    residuals = arrays.pop(RESIDUALS, {})
     found = {m: {t: Calibration(**own) for t, own in of.items()} for m, of in arrays.items()}
-    return found, SolverConfig(**about["solver"])
+    return found, residuals, SolverConfig(**about["solver"])

@@ -93,17 +93,14 @@ def impute_tables(
         done += num
         progress(done, total, target)
 
-    calibration = {}
-    if consensus == "stacked" and run.calibrated_with == solver:
-        calibration = run.calibration[method]
-    else:
-        tell(
-            "no intervals and expected errors: the run has been calibrated for the stacked "
-            "consensus and its default sampler, if at all (experiments/train.py --resume)"
-        )
+    run = run.sampled_by(solver)
+    note = run.uncalibrated(solver, consensus)
+    calibration = {} if note else run.calibration[method]
+    if note:
+        tell(note)
 
     done, total = 0, sum(map(len, wanted.values()))
-    typical = typicality(run, z, present)
+    typical = typicality(run, z, present, patients.residual)
     streams = patients.streams
     for target, rows in wanted.items():
         m, codec = run.index(target), run.codecs[target]

@@ -25,6 +25,8 @@ class Patients(NamedTuple):
     """float32 [N, M, D]: latents, zero where absent."""
     present: np.ndarray
     """bool [N, M]."""
+    residual: np.ndarray
+    """float32 [N, M]: what the codecs do not bring back of the tables (`Codec.residual`)."""
     tables: dict[str, pd.DataFrame]
     """Modality -> values in the units of the run, without rows if nobody has it."""
     told: pd.DataFrame | None
@@ -81,22 +83,25 @@ def read_patients(run: Run, source: str | Path, tell: Callable[[str], None]) -> 
     return Patients(*_encode(run, tables), tables, raw.facts, raw.facts_source)
 
 
-def _encode(run: Run, tables: dict[str, pd.DataFrame]) -> tuple[pd.Index, np.ndarray, np.ndarray]:
-    """Sample ids in order [N], latents [N, M, D] and presence [N, M] of all patients."""
+def _encode(
+    run: Run, tables: dict[str, pd.DataFrame]
+) -> tuple[pd.Index, np.ndarray, np.ndarray, np.ndarray]:
+    """The first four entries of `Patients`."""
     ids = pd.Index(sorted(set().union(*(table.index for table in tables.values()))))
     ids.name = "sample_id"
     z = np.zeros((len(ids), *run.latents.z.shape[1:]), np.float32)
-    present = np.zeros(z.shape[:2], bool)
+    present, residual = np.zeros(z.shape[:2], bool), np.zeros(z.shape[:2], np.float32)
     for m, (name, table) in enumerate(tables.items()):
         if table.empty:
             continue
-        rows = ids.get_indexer(table.index)
+        rows, codec = ids.get_indexer(table.index), run.codecs[name]
         try:
-            z[rows, m, : run.codecs[name].width] = run.codecs[name].encode(table)
+            z[rows, m, : codec.width] = codec.encode(table)
+            residual[rows, m] = codec.residual(table)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         present[rows, m] = True
-    return ids, z, present
+    return ids, z, present, residual
 
 
 def to_generate(

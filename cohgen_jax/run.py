@@ -16,7 +16,13 @@ import pandas as pd
 from pandas.util import hash_pandas_object
 
 from cohgen_jax import rundir
-from cohgen_jax.calibrate import Calibration, calibrate, load_calibration, save_calibration
+from cohgen_jax.calibrate import (
+    Calibration,
+    calibrate,
+    codec_residuals,
+    load_calibration,
+    save_calibration,
+)
 from cohgen_jax.checkpoint import (
     is_whole,
     load_tree,
@@ -40,6 +46,7 @@ from cohgen_jax.distributed import by_first, is_first, to_host
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import build
 from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.stacking import Moments
 from cohgen_jax.training import (
     Farm,
@@ -96,6 +103,8 @@ class Run:
     calibration: dict[str, dict[str, Calibration]]
     """Method (coherent, multi) -> target -> what validation patients taught; may be empty too."""
     calibrated_with: SolverConfig | None
+    residuals: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """Modality -> what its codec does not bring back of validation patients; may be empty too."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -111,6 +120,27 @@ class Run:
                 f"unknown modality {modality!r}; this run knows {', '.join(self.modalities)}"
             )
         return self.modalities.index(modality)
+
+    def sampled_by(self, solver: SolverConfig) -> Run:
+        """The run as it samples with this solver: without a calibration that was fitted to another.
+
+        The draws of another solver are not as wide, and neither the factor on their spread nor
+        intervals and expected errors are meant for them.
+        """
+        if self.calibrated_with == solver:
+            return self
+        return dataclasses.replace(self, calibration={})
+
+    def uncalibrated(self, solver: SolverConfig, consensus: Consensus = "stacked") -> str | None:
+        """In a sentence, why draws by this solver and consensus are not calibrated, if so."""
+        if self.calibrated_with is None:
+            return "draws are not calibrated: experiments/train.py --resume calibrates this run"
+        if consensus == "stacked" and self.calibrated_with == solver:
+            return None
+        return (
+            "draws are not calibrated (spread, intervals, expected errors): the run has been, for "
+            "the stacked consensus and its default solver"
+        )
 
     def coherent_bank(self, target: str, sources: Sequence[str] | None = None) -> Bank:
         """The single-condition models of a target, from all or the given sources.
@@ -239,8 +269,10 @@ def train_run(
                 _measure_consensus(open_run(run_dir), run_dir / "consensus")
             if not is_whole(run_dir / "calibration"):
                 solver = SolverConfig()
-                found = calibrate(open_run(run_dir), cohorts[0], solver)
-                save_calibration(run_dir / "calibration", found, solver)
+                run = open_run(run_dir)
+                found = calibrate(run, cohorts[0], solver)
+                residuals = codec_residuals(run, cohorts[0])
+                save_calibration(run_dir / "calibration", found, residuals, solver)
             _account(cohorts[0], config, run_dir, tell)
             rundir.log(run_dir, "trained")
 
@@ -307,10 +339,13 @@ def open_run(run_dir: str | Path) -> Run:
     models = {kind: _load_models(run_dir / "models" / kind) for kind in KINDS}
     moments = _load_moments(run_dir / "consensus") if is_whole(run_dir / "consensus") else {}
     latents = _read_latents(run_dir, samples, codecs)
-    calibration, solver = {}, None
+    calibrated: tuple = ({}, {}, None)
     if is_whole(run_dir / "calibration"):
-        calibration, solver = load_calibration(run_dir / "calibration")
-    return Run(run_dir, config, samples, latents, codecs, models, moments, calibration, solver)
+        calibrated = load_calibration(run_dir / "calibration")
+    calibration, residuals, solver = calibrated
+    return Run(
+        run_dir, config, samples, latents, codecs, models, moments, calibration, solver, residuals
+    )
 
 
 def read_latents(run_dir: str | Path) -> tuple[Latents, pd.DataFrame]:

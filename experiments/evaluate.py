@@ -20,7 +20,7 @@ import tyro
 from cohgen_jax.evaluation import summary_text
 from cohgen_jax.evaluation.of_run import EvaluationConfig, evaluate_run
 from cohgen_jax.run import open_run
-from experiments.common import CountBar, run_command
+from experiments.common import CountBar, run_command, say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     run = open_run(arguments.run)
     with CountBar("conditions", "condition") as bar:
-        result = evaluate_run(run, arguments.config, bar)
+        result = evaluate_run(run, arguments.config, bar, say)
     print(summary_text(result.conditions))
     print(f"report: {run.path / 'report.html'}")
 

@@ -70,6 +70,13 @@ class Codec:
         x = standardise(self.preprocess, table, allow_absent=allow_absent)
         return ((_reduce(self.reducer, x) - self.latent_mean) / self.latent_sd).astype(np.float32)
 
+    def residual(self, table: pd.DataFrame) -> np.ndarray:
+        """float32 [N]: root mean square, over features in standard deviations, of what encoding
+        and decoding does not bring back: what is foreign to the codec, latents do not show."""
+        x = standardise(self.preprocess, table, allow_absent=0.0)
+        back = _restore(self.reducer, _reduce(self.reducer, x))
+        return np.sqrt(np.mean(np.square(x - back), axis=1)).astype(np.float32)
+
     def decode(self, z: np.ndarray) -> np.ndarray:
         """float32 [..., F]: latents [..., L] in the units of the table, columns as `features`."""
         z = np.asarray(z, dtype=np.float32)

@@ -174,7 +174,8 @@ def _drawn(
 ) -> dict[str, Drawn]:
     """Draws of every missing modality, as experiments/impute.py makes them."""
     solver, schedule = SolverConfig(), run.config.diffusion.build()
-    calibration = run.calibration[config.method] if run.calibrated_with == solver else {}
+    run = run.sampled_by(solver)
+    calibration = run.calibration.get(config.method, {})
     if not calibration:
         tell("no patient is flagged: the run was not calibrated (experiments/train.py --resume)")
     done, total, missing = 0, sum(map(len, wanted.values())), {}

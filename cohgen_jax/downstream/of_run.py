@@ -125,6 +125,9 @@ def analyse_run(
     import joblib
 
     study = Study.of_run(run)
+    note = run.uncalibrated(config.solver)
+    if note:
+        tell(note)
     workers = config.jobs or joblib.cpu_count()
     with rundir.locked(run.path):
         made, drawn = _made_by(run, config), None

@@ -89,7 +89,9 @@ def audit_run(
     with rundir.locked(run.path):
         made = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         generators = {key: made[key] for key in made if key[0] in MODELS}
-        material, found = _Material(run, config, generators, cohort, progress), []
+        material = _Material(run, config, generators, cohort, progress)
+        note = run.uncalibrated(config.solver, config.consensus)
+        found = [note] if note else []
         for analysis in config.analyses:
             found += _ANALYSES[analysis](material)
             rundir.log(run.path, "audited", analysis=analysis)
@@ -140,8 +142,8 @@ def _intervals(of: _Material) -> list[str]:
     from cohgen_jax.evaluation.intervals import intervals_of_run
 
     assert of.cohort is not None
-    if of.config.consensus != "stacked" or of.run.calibrated_with != of.config.solver:
-        return ["no intervals: the run is not calibrated for this consensus and sampler"]
+    if of.run.uncalibrated(of.config.solver, of.config.consensus):
+        return ["no intervals, for that reason"]
     found = intervals_of_run(
         of.run, of.cohort, of.generators, of.config.draws, of.config.seed, of.progress
     )
@@ -217,7 +219,9 @@ def _shift(of: _Material) -> list[str]:
     )
     write_table(found, of.run.path / "metrics" / "shift")
     _save(of.run, "shift", audit_figures.shift(found))
-    columns = ["rmse", "spread", "coverage80", "disagreement", "flagged"]
+    columns = [
+        *("energy_score", "rmse", "spread", "coverage80", "disagreement", "typicality", "flagged"),
+    ]
     mean = found.groupby(["method", "case"], sort=False)[columns].mean()
     lines = ["patients and assays out of distribution, mean over targets and shifted sources:"]
     return [*lines, mean.round(3).to_string()]

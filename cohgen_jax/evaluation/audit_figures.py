@@ -165,6 +165,7 @@ def links(table: pd.DataFrame, summary: pd.DataFrame, method: str = "coherent") 
 SHIFT_SCORES = {
     "rmse": "error",
     "spread": "spread",
+    "coverage80": "coverage of 80 % intervals",
     "disagreement": "disagreement",
     "flagged": "share flagged",
 }
@@ -175,7 +176,7 @@ def shift(table: pd.DataFrame) -> Figure:
     shifted source, a line from case to case through their means."""
     cases, methods = list(dict.fromkeys(table["case"])), list(dict.fromkeys(table["method"]))
     with house_style():
-        figure, axes = panels(1, len(SHIFT_SCORES), width=2.6, height=2.8)
+        figure, axes = panels(1, len(SHIFT_SCORES), width=2.3, height=2.8)
         for panel, (score, label) in zip(axes[0], SHIFT_SCORES.items(), strict=True):
             for i, method in enumerate(methods):
                 own = table[table["method"] == method]

@@ -14,7 +14,8 @@ from cohgen_jax import rundir
 from cohgen_jax.checkpoint import write_json
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation import distances
-from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
+from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL, fit_baselines
+from cohgen_jax.evaluation.baselines.vae import missing
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
 from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.honesty import honesty_of, temperature_rows, write_honesty
@@ -47,6 +48,7 @@ class EvaluationConfig:
     draws: int = 10
     """Draws for each patient; each is one repeat of the published evaluation."""
     methods: tuple[str, ...] = (*MODELS, "coherent_mean", "coherent_loss", *BASELINES)
+    """Also known: coherent_product, and multimodal_vae with the optional extra `benchmarks`."""
     targets: tuple[str, ...] = ()
     """Modalities to generate; all when empty."""
     consensus: Consensus = "stacked"
@@ -59,9 +61,10 @@ class EvaluationConfig:
     def __post_init__(self):
         if not self.methods:
             raise InputError(f"no methods to evaluate; known: {', '.join(KNOWN)}")
+        known = (*KNOWN, *OPTIONAL)
         for method in self.methods:
-            if method not in KNOWN:
-                raise InputError(f"unknown method {method!r}; one of {', '.join(KNOWN)}")
+            if method not in known:
+                raise InputError(f"unknown method {method!r}; one of {', '.join(known)}")
         check_seed(self.seed)
         if self.draws < 2:
             raise InputError(f"draws must be at least 2, got {self.draws}")
@@ -74,7 +77,11 @@ def run_generators(
     consensus: Consensus = "stacked",
     solver: SolverConfig = SolverConfig(),
 ) -> dict[tuple[str, str], Generator]:
-    """Coherent Denoising by every rule and the multi-condition model, keyed (method, target)."""
+    """Coherent Denoising by every rule and the multi-condition model, keyed (method, target).
+
+    Calibrated if the run has been for this solver (`Run.uncalibrated` tells).
+    """
+    run = run.sampled_by(solver)
     schedule = run.config.diffusion.build()
     common: dict[str, Any] = {
         "schedule": schedule,
@@ -105,15 +112,25 @@ def evaluate_run(
     run: Run,
     config: EvaluationConfig,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Evaluate a run and write metrics/, generated/, figures/ and report.html into it."""
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
+    note = run.uncalibrated(config.solver, config.consensus)
+    if note:
+        tell(note)
+    config = _available(config, tell)
     began = time.perf_counter()
     with rundir.locked(run.path):
         generators = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
-        generators |= fit_baselines(run.latents, run.rows("train"), run.rows("val"))
+        generators |= fit_baselines(
+            run.latents,
+            run.rows("train"),
+            run.rows("val"),
+            methods=[m for m in config.methods if m in (*BASELINES, *OPTIONAL)],
+        )
         chosen = {
             (method, target): generators[method, target]
             for method in config.methods
@@ -169,6 +186,17 @@ def evaluate_run(
         )
         write_run_report(run.path)
     return result
+
+
+def _available(config: EvaluationConfig, tell: Callable[[str], None]) -> EvaluationConfig:
+    """Without the methods that cannot be had here, each told in a line."""
+    reason = missing() if "multimodal_vae" in config.methods else None
+    if reason is None:
+        return config
+    tell(f"multimodal_vae is skipped: {reason}")
+    return dataclasses.replace(
+        config, methods=tuple(m for m in config.methods if m != "multimodal_vae")
+    )
 
 
 def _posterior_means(run: Run, consensus: Consensus) -> dict[str, Callable[..., Generator]]:

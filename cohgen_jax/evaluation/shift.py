@@ -34,6 +34,7 @@ class Rows(NamedTuple):
     case: str
     shifted: str  # the modality that is not as it should be, "" when it is the patients
     z: np.ndarray  # [N, M, D]
+    residual: np.ndarray  # [N, M], what the codecs do not bring back
     rows: np.ndarray  # int [N], positions in the run, for the truth
 
 
@@ -65,8 +66,9 @@ def shift_of_run(
     rmse           of the posterior mean, in latent standard deviations, free of the number of draws
     spread         root mean variance of the draws; spread_error: their ratio
     energy_score, coverage80, disagreement    as everywhere
-    flagged        share of patients with a source of typicality ATYPICAL or less (0.05 a source
-                   when all is well)
+    typicality     of the least typical source, median over patients
+    flagged        share of patients with a source of typicality ATYPICAL or less (at most 0.05 a
+                   source when all is well)
 
     cohort: the tables that the run was trained on. patients: most test, and most set-aside ones.
     """
@@ -78,17 +80,30 @@ def shift_of_run(
         return np.sort(rng.permutation(rows[complete[rows]])[:patients])
 
     test, aside = some("test"), some(SET_ASIDE)
-    cases = [Rows("none", "", run.latents.z[test], test)]
+
+    def tables(rows: np.ndarray) -> list[pd.DataFrame]:
+        return [
+            cohort.table(name).loc[run.samples.index[rows], list(codec.features)]
+            for name, codec in run.codecs.items()
+        ]
+
+    def as_they_are(case: str, rows: np.ndarray) -> Rows:
+        codecs = zip(run.codecs.values(), tables(rows), strict=True)
+        residual = np.stack([codec.residual(table) for codec, table in codecs], axis=1)
+        return Rows(case, "", run.latents.z[rows], residual, rows)
+
+    untouched = as_they_are("none", test)
+    cases = [untouched]
     if len(aside) > 1:
-        cases.append(Rows("set aside", "", run.latents.z[aside], aside))
-    for m, name in enumerate(run.modalities):
+        cases.append(as_they_are("set aside", aside))
+    for m, (name, table) in enumerate(zip(run.modalities, tables(test), strict=True)):
         codec = run.codecs[name]
-        table = cohort.table(name).loc[run.samples.index[test], list(codec.features)]
         sd = pd.Series(codec.preprocess.sd, table.columns)
         for case, wrong in shifts(table, sd, rng):
-            z = run.latents.z[test].copy()
+            z, residual = run.latents.z[test].copy(), untouched.residual.copy()
             z[:, m, : codec.width] = codec.encode(wrong)
-            cases.append(Rows(case, name, z, test))
+            residual[:, m] = codec.residual(wrong)
+            cases.append(Rows(case, name, z, residual, test))
     found = []
     jobs = [(key, case) for key in generators for case in cases if case.shifted != key[1]]
     typical = {id(case): _typicality(run, case) for case in cases}
@@ -101,19 +116,23 @@ def shift_of_run(
             shown, np.tile(sources, (len(shown), 1)), num_draws, seed
         )
         width = int(run.latents.widths[t])
-        flagged = (typical[id(case)][:, sources] <= ATYPICAL).any(axis=1)
+        least = typical[id(case)][:, sources].min(axis=1)
         key = {"method": method, "target": target, "case": case.case, "shifted": case.shifted}
         found.append(
             key
             | _scores(generated.draws[..., :width], run.latents.z[case.rows, t, :width])
-            | {"disagreement": float(np.mean(generated.disagreement)), "flagged": flagged.mean()}
+            | {
+                "disagreement": float(np.mean(generated.disagreement)),
+                "typicality": float(np.median(least)),
+                "flagged": float(np.mean(least <= ATYPICAL)),
+            }
         )
     progress(len(jobs), len(jobs), "shifted")
     return pd.DataFrame(found)
 
 
 def _typicality(run: Run, case: Rows) -> np.ndarray:
-    return typicality(run, case.z, np.ones(case.z.shape[:2], bool))
+    return typicality(run, case.z, np.ones(case.z.shape[:2], bool), case.residual)
 
 
 def _scores(draws: np.ndarray, real: np.ndarray) -> dict[str, Any]:

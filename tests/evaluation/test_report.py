@@ -21,7 +21,7 @@ from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation import dots, figures, maps, missing, style
 from cohgen_jax.evaluation.fidelity import conditions
 from cohgen_jax.evaluation.report import page, write_run_report
-from cohgen_jax.evaluation.report.sections import CHAPTERS
+from cohgen_jax.evaluation.report.sections import CHAPTERS, fidelity
 from cohgen_jax.evaluation.report.sections.downstream import verdicts
 from cohgen_jax.evaluation.report.sections.overview import honesty, verdict
 from cohgen_jax.evaluation.summary import summarise
@@ -228,14 +228,28 @@ def test_the_page_stands_alone_and_names_what_is_absent(small_run):
     assert f'<span class="big best">{best["r2_inf"].max():.3f}</span>' in text
 
 
+def test_one_row_holds_a_condition_by_every_method():
+    _, table = table_of(3)
+    shuffled = table.sample(frac=1, random_state=0)
+    found = fidelity.wide(shuffled, "energy_score", list(METHODS))
+    assert len(found) == 9  # three targets, each from two single sources and from both
+    assert (
+        found["sources"] == shuffled.drop_duplicates(["target", "sources"])["sources"].array
+    ).all()
+    for method in METHODS:
+        own = table[table["method"] == method].set_index(["target", "sources"])["energy_score"]
+        wanted = own.loc[list(zip(found["target"], found["sources"], strict=True))]
+        np.testing.assert_array_equal(found[style.method_label(method)], wanted)
+
+
 def test_the_plots_hold_the_numbers(small_run):
     text = write_run_report(small_run).read_text()
     specs = re.findall(r'<script type="application/json">(.*?)</script>', text, re.S)
-    fidelity = next(s for s in map(json.loads, specs) if "score" in s["traces"][0].get("meta", {}))
+    scores = next(s for s in map(json.loads, specs) if "score" in s["traces"][0].get("meta", {}))
     table = pd.read_csv(small_run / "metrics" / "fidelity.csv")
     own = table.query("target == 'rppa' and method == 'gaussian'").set_index("sources")
     trace = next(
-        t for t in fidelity["traces"]
+        t for t in scores["traces"]
         if t["meta"] == {"target": "rppa", "score": "R² of the posterior mean"}
         and t["name"] == "Gaussian"
     )  # fmt: skip

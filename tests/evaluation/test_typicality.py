@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cohgen_jax.evaluation.typicality import p_values
+from cohgen_jax.evaluation.typicality import distance_p_values as p_values
 
 ROOT = np.array([[2.0, 0, 0], [1, 1, 0], [0, 0.5, 0.3]])
 

@@ -376,6 +376,16 @@ def test_evaluations_that_cannot_be(command, done):
     assert "invalid choice 'train'" in refused("--split", "train")
 
 
+def test_a_baseline_that_is_not_installed_is_skipped(command, done, monkeypatch):
+    monkeypatch.setattr("cohgen_jax.evaluation.of_run.missing", lambda: "no such library")
+    asked = ("evaluate", "--run", done, "--draws", 2, "--targets", "rppa", "--methods")
+    outcome = command(*asked, "ridge", "multimodal_vae")
+    assert outcome.status == 0, outcome.err
+    assert outcome.err.count("multimodal_vae is skipped: no such library") == 1
+    assert set(pd.read_csv(done / "metrics" / "fidelity.csv")["method"]) == {"ridge"}
+    assert "no methods to evaluate" in command(*asked, "multimodal_vae").refused()
+
+
 def test_a_target_is_no_source(run_dir):
     run = open_run(run_dir)
     with pytest.raises(InputError, match="the target 'cna' cannot also be a source"):

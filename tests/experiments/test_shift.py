@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from cohgen_jax.calibrate import codec_residuals
 from cohgen_jax.config import ExperimentConfig
 from cohgen_jax.evaluation.baselines import fit_baselines
 from cohgen_jax.evaluation.shift import shift_of_run
@@ -26,10 +27,13 @@ def shifted(run):
     for first, split in enumerate(("ood", "val")):
         samples.iloc[train[first::3], samples.columns.get_loc("split")] = split
     own = dataclasses.replace(run, samples=samples)
+    cohort = load_any_cohort(run.config)
+    cohort = dataclasses.replace(cohort, samples=samples)
+    own = dataclasses.replace(own, residuals=codec_residuals(own, cohort))
     generators = fit_baselines(
         own.latents, own.rows("train"), own.rows("val"), methods=["gaussian"]
     )
-    return shift_of_run(own, load_any_cohort(run.config), generators, num_draws=10, patients=25)
+    return shift_of_run(own, cohort, generators, num_draws=10, patients=25)
 
 
 def test_every_case_of_every_source_is_there(run, shifted):
@@ -48,6 +52,13 @@ def test_assays_in_other_units_are_flagged_and_mislead(shifted):
     assert by_case.loc[["+ 1 sd", "permuted"], "rmse"].min() > by_case.loc["none", "rmse"]
     # The spread of a Gaussian's conditional does not depend on what is conditioned on.
     assert by_case["spread"].max() == pytest.approx(by_case["spread"].min(), rel=0.05)
+
+
+def test_columns_under_wrong_names_are_flagged(shifted):
+    """Their latents may pass; what the codec does not bring back of them does not."""
+    by_case = shifted.groupby("case")[["flagged", "typicality"]].mean()
+    assert by_case.loc["permuted", "flagged"] > by_case.loc["none", "flagged"] + 0.3
+    assert by_case.loc["permuted", "typicality"] < by_case.loc["none", "typicality"] / 2
 
 
 def test_typicality_is_of_present_assays_only(run):

@@ -46,9 +46,10 @@ GLOSSARY = {
         "Distances between the generated set and the real set, as a whole (global), in the "
         "neighbourhood of each patient (local), and their product (balanced); 0 is identical."
     ),
-    "ridge, kernel_ridge, nearest, gaussian": (
+    "ridge, kernel_ridge, nearest, gaussian, multimodal_vae": (
         "Baselines fitted on the same split: linear regression, regression with a Gaussian "
-        "kernel, values of similar patients, and a Gaussian of all modalities conditioned on the "
-        "sources. A model below them has learnt less than they."
+        "kernel, values of similar patients, a Gaussian of all modalities conditioned on the "
+        "sources, and a multimodal VAE (MVTCAE of the library multivae). A model below them has "
+        "learnt less than they."
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cohgen_jax.evaluation.report.files import RunFiles
 from cohgen_jax.evaluation.report.page import Block, Picture, Table, Text
+from cohgen_jax.evaluation.typicality import ATYPICAL
 
 
 def raw_space(run: RunFiles) -> list[Block]:
@@ -51,9 +52,35 @@ def privacy(run: RunFiles) -> list[Block]:
 def shift(run: RunFiles) -> list[Block]:
     figures = {
         "shift": "Patients unlike those of training, and assays that went wrong: error, spread, "
-        "disagreement and share of patients flagged, beside untouched test patients."
+        "coverage, disagreement and share of patients flagged, beside untouched test patients."
     }
-    return _shown(run, figures, {"shift": "Shifted patients and assays"})
+    return [*_set_aside(run), *_shown(run, figures, {"shift": "Shifted patients and assays"})]
+
+
+def _set_aside(run: RunFiles) -> list[Block]:
+    """A kind of patient kept out of training beside held-out patients of the others, by method."""
+    table = run.table("shift")
+    if table is None or "set aside" not in set(table["case"]):
+        return []
+    columns = {
+        "n": "patients",
+        "energy_score": "energy score",
+        "coverage80": "coverage of 80 % intervals",
+        "spread_error": "spread / error",
+        "typicality": "typicality, median",
+        "flagged": "share flagged",
+    }
+    shown = {"none": "test patients", "set aside": ", ".join(run.config["exclude"])}
+    own = table[table["case"].isin(shown)].replace({"case": shown})
+    mean = own.groupby(["method", "case"], sort=False)[list(columns)].mean()
+    return [
+        Text.of(
+            f"The models never met patients with {shown['set aside']}. Generated from all other "
+            "modalities, mean over the targets; an assay of typicality "
+            f"{ATYPICAL} or less is flagged."
+        ),
+        Table(mean.rename(columns=columns).reset_index(), "Patients set aside", open=True),
+    ]
 
 
 def _shown(run: RunFiles, figures: dict[str, str], tables: dict[str, str]) -> list[Block]:

@@ -11,7 +11,7 @@ from cohgen_jax.evaluation.dots import IDEALS, SCORE_LABELS, score_dots, subsets
 from cohgen_jax.evaluation.report.files import RunFiles
 from cohgen_jax.evaluation.report.interactive import dots, layout
 from cohgen_jax.evaluation.report.page import Block, Heading, Picture, Plot, Table, Text
-from cohgen_jax.evaluation.style import save
+from cohgen_jax.evaluation.style import method_label, save
 
 SCORES = ("r2_inf", "energy_score", "spread_error", "coverage80", "r2", "mse", "cosine_distance")
 
@@ -34,6 +34,15 @@ def blocks(run: RunFiles) -> list[Block]:
         _energy_picture(run, used),
         *_by_label(run, methods),
         Heading("Every number"),
+        *(
+            Table(
+                wide(used, score, methods),
+                f"{SCORE_LABELS[score]}: every target and subset, a column a method",
+                open=score == "energy_score",
+                file="metrics/fidelity.csv",
+            )
+            for score in ("energy_score", "r2_inf")
+        ),
         Table(conditions, "Every condition", file="metrics/fidelity.csv"),
     ]
     by_label = run.table("fidelity_by_cancer_type")
@@ -47,6 +56,14 @@ def blocks(run: RunFiles) -> list[Block]:
             )
         )
     return found
+
+
+def wide(table: pd.DataFrame, score: str, methods: list[str]) -> pd.DataFrame:
+    """One score of every condition: a row a target and subset of sources, a column a method."""
+    key = ["target", "sources", "num_sources", "n"]
+    values = table.pivot(index=key, columns="method", values=score)[methods].reset_index()
+    order = table[key].drop_duplicates()
+    return order.merge(values, on=key).rename(columns={m: method_label(m) for m in methods})
 
 
 def _by_subset(run: RunFiles, table: pd.DataFrame, methods: list[str]):

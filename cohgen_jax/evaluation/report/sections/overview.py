@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cohgen_jax.evaluation.baselines import BASELINES
+from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL
 from cohgen_jax.evaluation.report.files import RunFiles
 from cohgen_jax.evaluation.report.page import Block, Cell, Grid, Text, percent
 from cohgen_jax.evaluation.style import method_label
 from cohgen_jax.evaluation.summary import summarise
 
-REFERENCES = (*BASELINES, "multimodal_vae", "mean")
+REFERENCES = (*BASELINES, *OPTIONAL, "mean")
 """What the models are judged beside."""
 
 

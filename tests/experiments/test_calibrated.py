@@ -1,0 +1,48 @@
+"""A calibration is for the draws that it was fitted to: other solvers sample without it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cohgen_jax.evaluation.of_run import run_generators
+from cohgen_jax.run import open_run
+from cohgen_jax.training.config import SolverConfig
+
+OTHER = SolverConfig(num_steps=4)
+
+
+@pytest.fixture(scope="module")
+def run(run_dir):
+    """A run whose calibration says that draws are twice as wide as they should be."""
+    run = open_run(run_dir)
+    of_multi = run.calibration["multi"]["rppa"]._replace(scale=np.float32(0.5))
+    return dataclasses.replace(run, calibration={"multi": {"rppa": of_multi}})
+
+
+def drawn(run, solver):
+    rows = run.rows("test")[:5]
+    shown = np.ones((5, 3), bool)
+    shown[:, run.index("rppa")] = False
+    z = np.where(shown[..., None], run.latents.z[rows], 0)
+    return run_generators(run, ["rppa"], solver=solver)["multi", "rppa"](z, shown, 6, 0).draws
+
+
+def test_only_the_solver_that_was_calibrated_is_scaled(run):
+    plain = dataclasses.replace(run, calibration={})
+    np.testing.assert_array_equal(drawn(run, OTHER), drawn(plain, OTHER))
+    scaled, draws = (drawn(each, run.calibrated_with) for each in (run, plain))
+    # Both are m + factor (draw - m) with the same m.
+    np.testing.assert_allclose(np.ptp(scaled, axis=0), 0.5 * np.ptp(draws, axis=0), atol=1e-5)
+
+
+def test_what_is_not_calibrated_is_told_in_one_line(command, run, run_dir, new_dir, tmp_path):
+    assert run.uncalibrated(run.calibrated_with) is None
+    for solver, consensus in ((OTHER, "stacked"), (run.calibrated_with, "mean")):
+        assert "not calibrated (spread" in run.uncalibrated(solver, consensus)
+    never = dataclasses.replace(run, calibration={}, calibrated_with=None)
+    assert "--resume" in never.uncalibrated(SolverConfig())
+    out = tmp_path / "completed"
+    asked = ("--draws", 2, "--targets", "rppa", "--solver.num-steps", 4)
+    outcome = command("impute", "--run", run_dir, "--input", new_dir, "--out", out, *asked)
+    assert outcome.err.count("draws are not calibrated") == 1

@@ -109,7 +109,7 @@ def _calibrate(
     scores = score_patients(Generated(draws, disagreement), real).sort_values("spread")
     raw = cohort.tables[target].reindex(index=run.samples.index[rows], columns=list(codec.features))
     return Calibration(
-        np.float32(scale),
+        np.asarray(scale, np.float32),
         conformal_half_width(codec.decode(draws), raw.to_numpy(np.float32)),
         scores["spread"].to_numpy(np.float32),
         scores["error"].to_numpy(np.float32),

@@ -104,7 +104,7 @@ def _modalities_of(data: Any, stem: str, layer: str | None) -> dict[str, pd.Data
         tables = {stem: whole}
     else:
         kinds = data.var[column].astype(str).to_numpy()
-        tables = {k: whole.loc[:, kinds == k] for k in dict.fromkeys(kinds)}
+        tables = {k: whole.loc[:, np.asarray(kinds == k)] for k in dict.fromkeys(kinds)}
         # A sample without the assay is a row of NaN there: absent, not all missing.
         tables = {k: t[t.notna().any(axis=1)] for k, t in tables.items()}
     for key, values in data.obsm.items():

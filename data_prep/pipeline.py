@@ -138,7 +138,7 @@ def run_clinical(config: PrepConfig, stages: Stages) -> None:
                     by[project] = table.loc[types.isin(config.sample_types).to_numpy()]
         clinical, survival = merge_clinical(tables["clinical"]), merge_survival(tables["survival"])
         # Columns can mix numbers and text across projects: text is what parquet can hold.
-        mixed = [c for c in clinical if clinical[c].dtype == object]
+        mixed = [c for c in clinical.columns if clinical[c].dtype == object]
         clinical[mixed] = clinical[mixed].map(lambda v: v if pd.isna(v) else str(v))
         write_parquet(outputs[0], clinical)
         write_parquet(outputs[1], survival)

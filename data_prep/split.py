@@ -84,7 +84,7 @@ def split_patients(
 def _complete(ids: pd.DataFrame) -> pd.Series:
     """Rows with clinical data and every modality that any row of `ids` has."""
     needed = [flag for flag in COMPLETE if 1 in ids[flag].tolist()]
-    return pd.Series(ids[needed].to_numpy().all(axis=1), index=ids.index)
+    return ids[needed].all(axis=1)
 
 
 def leaking_patients(split: pd.DataFrame) -> list[str]:

@@ -61,7 +61,7 @@ def summary_text(summary: pd.DataFrame) -> str:
         lines.append(f"{analysis} ({metric}, {n} {own['unit'].iloc[0]}s)")
         width = own["contrast"].str.len().max()
         for row in own.itertuples():
-            mark = "*" if row.p_holm < 0.05 else " "
+            mark = "*" if row.p_holm < 0.05 else " "  # pyright: ignore[reportOperatorIssue]
             lines.append(
                 f"  {row.contrast:<{width}}  {row.estimate:+.4f}  "
                 f"[{row.ci_low:+.4f}, {row.ci_high:+.4f}]  p Holm {row.p_holm:.3g} {mark}"

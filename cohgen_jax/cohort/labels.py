@@ -34,7 +34,7 @@ def stage_number(stages: pd.Series) -> pd.Series:
 def derive_patients(sample_ids: pd.Index) -> pd.Series:
     """Patient of each sample: the first 12 characters if all ids are TCGA barcodes, else the id."""
     ids = pd.Series(sample_ids, index=sample_ids, dtype=object, name="patient_id")
-    if ids.map(lambda i: bool(_TCGA_BARCODE.match(i))).all():
+    if all(_TCGA_BARCODE.match(i) for i in ids):
         return ids.str[:12]
     return ids
 

@@ -94,7 +94,7 @@ def set_aside(cohort: Cohort, rules: Sequence[str]) -> Cohort:
         if column not in samples or column == "split":
             raise InputError(
                 f"exclude: the samples have no column {column!r}; they have "
-                f"{', '.join(c for c in samples if c != 'split')}"
+                f"{', '.join(c for c in samples.columns if c != 'split')}"
             )
         own = samples[column].astype(str).to_numpy() == value
         if not own.any():

@@ -7,7 +7,7 @@ would later surface as a puzzling number is an `InputError` here, naming file, c
 
 import csv
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ _SHOWN = 5
 """How many offending ids or columns a message spells out."""
 
 
-def shown(items: Sequence) -> str:
+def shown(items: Collection) -> str:
     """The first few items as text, with a count of the rest."""
     head = ", ".join(str(item) for item in list(items)[:_SHOWN])
     return head if len(items) <= _SHOWN else f"{head} and {len(items) - _SHOWN} more"
@@ -72,7 +72,9 @@ def numeric(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         frame = frame.drop(columns=others)
     if frame.shape[1] == 0:
         raise InputError(f"{name} has ids but no feature columns")
-    texts = [c for c, dtype in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
+    texts = [
+        str(c) for c, dtype in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)
+    ]
     if texts:
         ids = frame.index.to_numpy()
         parsed = {c: _parse_cells(frame[c].to_numpy(dtype=object), ids, c, name) for c in texts}
@@ -125,7 +127,7 @@ def _with_clean_ids(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     missing = ids.isna() | (ids.astype(str).str.strip() == "")
     if missing.any():
         raise InputError(
-            f"{name}: {int(missing.sum())} rows without an id, first at row {int(missing.idxmax())}"
+            f"{name}: {int(missing.sum())} rows without an id, first at row {int(missing.argmax())}"
         )
     ids = ids.astype(str).str.strip()
     if ids.duplicated().any():

@@ -72,7 +72,7 @@ class Classification:
         balanced = self.score(predicted[None], rows, np.ones((1, len(rows))))
         return {
             "balanced_accuracy": float(balanced.squeeze()),
-            "macro_f1": float(f1_score(truth, guess, average="macro", zero_division=0)),
+            "macro_f1": float(f1_score(truth, guess, average="macro", zero_division=0)),  # pyright: ignore[reportArgumentType]
             "accuracy": float(np.mean(truth == guess)),
         }
 

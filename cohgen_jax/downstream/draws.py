@@ -186,7 +186,7 @@ def save(draws: Draws, method: str, path: Path, key: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(path.name + ".part")
     with half.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
     half.replace(path)
 
 

@@ -16,16 +16,29 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class Outcome(Protocol):
-    name: str
-    """Column or concept predicted, e.g. `stage`."""
-    metric: str
-    """The metric of claims; higher is better, and a prediction without information scores `chance`
-    whatever it predicts."""
-    chance: float
-    known: np.ndarray
-    """bool [N]: samples whose outcome is known."""
-    left_out: str
-    """Who is left out and why, in words."""
+    @property
+    def name(self) -> str:
+        """Column or concept predicted, e.g. `stage`."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """The metric of claims; higher is better, and a prediction without information scores
+        `chance` whatever it predicts."""
+        ...
+
+    @property
+    def chance(self) -> float: ...
+
+    @property
+    def known(self) -> np.ndarray:
+        """bool [N]: samples whose outcome is known."""
+        ...
+
+    @property
+    def left_out(self) -> str:
+        """Who is left out and why, in words."""
+        ...
 
     def fit(self, x: np.ndarray, rows: np.ndarray, seed: int) -> Predict:
         """Train on features [n, F] (NaN: missing) of the samples at `rows`."""

@@ -88,7 +88,7 @@ def dots_panel(
     y: str,
     series: str,
     order: Sequence[str],
-    positions: Sequence,
+    positions: list,
 ) -> None:
     at.grid(axis="y")
     step = 0.8 / max(len(order), 1)

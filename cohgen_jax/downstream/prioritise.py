@@ -149,7 +149,7 @@ def _tests(areas: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(
         [
             paired_tests(own, "area", "order", "seed", reference=RANDOM).assign(
-                modality=modality, metric=metric
+                modality=str(modality), metric=str(metric)
             )
             for (modality, metric), own in areas.groupby(["modality", "metric"], sort=False)
         ],

@@ -94,7 +94,12 @@ def repeated_measures(table: pd.DataFrame, value: str, within: str, subject: str
     import pingouin
 
     found = pingouin.rm_anova(
-        table, dv=value, within=within, subject=subject, correction=True, detailed=False
+        table,
+        dv=value,
+        within=within,
+        subject=subject,
+        correction=True,  # pyright: ignore[reportArgumentType]
+        detailed=False,
     ).iloc[0]
     names = {"F": "F", "ddof1": "df1", "ddof2": "df2", "p_unc": "p", "p_GG_corr": "p_gg"}
     names |= {"p-unc": "p", "p-GG-corr": "p_gg", "ng2": "ng2"}

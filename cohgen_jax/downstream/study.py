@@ -88,7 +88,7 @@ class Study:
     def has(self, modalities: Sequence[str]) -> np.ndarray:
         """bool [N]: who has all of these."""
         columns = [self.modalities.index(m) for m in modalities]
-        return self.latents.present[:, columns].all(axis=1)
+        return np.asarray(self.latents.present[:, columns].all(axis=1))
 
     @functools.cached_property
     def one_hot_type(self) -> np.ndarray:
@@ -133,7 +133,7 @@ class Study:
         unknown = pd.isna(values)
         training = pd.Series(values[self.train]).value_counts()
         names = tuple(sorted(str(v) for v, count in training.items() if count >= MIN_TRAIN))
-        codes = pd.Categorical(np.where(unknown, None, values), names).codes.astype(int)
+        codes = pd.Categorical(values, names).codes.astype(int)
         tested = np.unique(codes[self.test][codes[self.test] >= 0])
         if len(names) < 2 or len(tested) < 2:
             raise NotPossible(

@@ -159,7 +159,7 @@ def _tests(table: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     parts = []
     for (task, modality), values in own.groupby(["task", "modality"], sort=False):
-        key = {"task": task, "modality": modality}
+        key = {"task": str(task), "modality": str(modality)}
         if values["seed"].nunique() > 2 and values.groupby("data")["value"].std().max() > 0:
             anova = repeated_measures(values, "value", "data", "seed")
             parts.append(anova.assign(test="repeated-measures ANOVA", **key))

@@ -169,7 +169,7 @@ def _privacy(of: _Material) -> list[str]:
     for name, table in found._asdict().items():
         write_table(table, of.run.path / "metrics" / f"privacy_{name}")
     own = found.membership[found.membership["method"] != "nearest"]
-    worst = own.loc[own["auc"].idxmax()]
+    worst = own.iloc[own["auc"].argmax()]
     trained = of.run.path / "metrics" / "privacy_training.json"
     verdict = {
         "training": json.loads(trained.read_text()) if trained.exists() else None,

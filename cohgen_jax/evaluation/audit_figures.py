@@ -127,7 +127,7 @@ def links(table: pd.DataFrame, summary: pd.DataFrame, method: str = "coherent") 
     The pair of modalities with most genes is shown; on the diagonal the link is kept.
     """
     own = summary[summary["method"] == method]
-    widest = own.loc[own["genes"].idxmax()]
+    widest = own.iloc[own["genes"].argmax()]
     pair = table[(table["a"] == widest["a"]) & (table["b"] == widest["b"])]
     sides = list(dict.fromkeys(pair["generated"]))
     with house_style():

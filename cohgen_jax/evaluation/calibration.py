@@ -67,7 +67,7 @@ def rank_shares(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     slope that they are shifted (Hamill 2001, Mon. Weather Rev. 129:550).
     """
     own = ranks(draws, real).ravel()
-    return jnp.bincount(own, length=len(draws) + 1) / own.size
+    return jnp.bincount(own, length=np.shape(draws)[0] + 1) / own.size
 
 
 def exact_levels(num_draws: int) -> np.ndarray:
@@ -95,7 +95,7 @@ def calibration_scores(draws: ArrayLike, real: ArrayLike) -> dict[str, jax.Array
     error              root mean square error of the posterior mean, finite draws removed
     calibration_error  mean |observed - nominal| of central intervals at `exact_levels`
     """
-    gap = coverages(rank_shares(draws, real)) - exact_levels(len(draws))
+    gap = coverages(rank_shares(draws, real)) - exact_levels(np.shape(draws)[0])
     return {
         "crps": jnp.mean(crps(draws, real)),
         "variogram_score": jnp.mean(variogram_score(draws, real)),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -123,6 +123,7 @@ def _reliability(ranks: pd.DataFrame) -> pd.DataFrame:
         curve = pd.DataFrame(
             {"nominal": exact_levels(len(shares) - 1), "observed": np.asarray(coverages(shares))}
         )
-        curves.append(curve.assign(**dict(zip(KEY, key, strict=True))))
+        names: dict[str, Any] = dict(zip(KEY, key, strict=True))
+        curves.append(curve.assign(**names))
     table = pd.concat(curves, ignore_index=True)
     return table[[*KEY, "nominal", "observed"]]

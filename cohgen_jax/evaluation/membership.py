@@ -55,11 +55,15 @@ def rates(members: np.ndarray, others: np.ndarray, seed: int = 0) -> Rates:
     too_many = np.cumsum(count_others[:, order], axis=1) > FALSE_ACCUSATIONS * n
     thresholds = others[order][too_many.argmax(axis=1)]
     found = np.sum(count_members * (members > thresholds[:, None]), axis=1) / m
+    auc_low, auc_high = np.quantile(aucs, [0.025, 0.975]).tolist()
+    tpr_low, tpr_high = np.quantile(found, [0.025, 0.975]).tolist()
     return Rates(
         float(wins.mean()),
-        *np.quantile(aucs, [0.025, 0.975]).tolist(),
+        auc_low,
+        auc_high,
         float(np.mean(members > others[order][int(FALSE_ACCUSATIONS * n)])),
-        *np.quantile(found, [0.025, 0.975]).tolist(),
+        tpr_low,
+        tpr_high,
     )
 
 
@@ -127,4 +131,6 @@ def supervised_scores(features: np.ndarray, is_member: np.ndarray, seed: int = 0
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
     folds = StratifiedKFold(10, shuffle=True, random_state=seed)
-    return cross_val_predict(model, features, is_member, cv=folds, method="decision_function")
+    return np.asarray(
+        cross_val_predict(model, features, is_member, cv=folds, method="decision_function")
+    )

@@ -87,10 +87,11 @@ def run_generators(
         "schedule": schedule,
         "solver": solver.build(schedule, run.config.diffusion.predicts),
     }
+    rules: dict[str, Consensus] = {"coherent": consensus, **OTHER_RULES}
     generators = {}
     for target in targets:
         multi = run.multi_bank(target)
-        for method, rule in {"coherent": consensus, **OTHER_RULES}.items():
+        for method, rule in rules.items():
             generators[method, target] = bank_generator(
                 lambda sources, target=target: run.coherent_bank(target, sources),
                 run.modalities,

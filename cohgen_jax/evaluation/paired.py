@@ -34,7 +34,7 @@ def against_members(by_patient: pd.DataFrame, methods: list[str]) -> pd.DataFram
         members = {
             (source, rule): single.loc[own.index]
             for (of, source, rule), single in singles.items()
-            if of == target and source in sources.split("+")
+            if of == target and source in str(sources).split("+")
         }
         if not members:
             continue

@@ -131,7 +131,7 @@ def privacy_of_run(
         for key, found in fit_baselines(run.latents, run.rows("train"), run.rows("val")).items()
         if key[0] == "nearest" and key[1] in {target for _, target in generators}
     }
-    complete = run.latents.present.all(axis=1)
+    complete = np.asarray(run.latents.present.all(axis=1))
     labels = run.samples.get("cancer_type", pd.Series("all", run.samples.index)).astype(str)
     split = run.samples["split"].to_numpy()
     chosen = candidates(complete, split, labels.to_numpy(), patients, seed)

@@ -178,7 +178,7 @@ def raw_space_of_run(
     cohort: the tables that the run was trained on, rows as in `run.samples`.
     generators: by (method, target).
     """
-    complete = run.latents.present.all(axis=1)
+    complete = np.asarray(run.latents.present.all(axis=1))
     rows = run.rows("test")[complete[run.rows("test")]]
     train = run.rows("train")[complete[run.rows("train")]]
     train = np.sort(np.random.default_rng(seed).permutation(train)[: len(rows)])

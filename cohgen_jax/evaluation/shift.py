@@ -73,7 +73,7 @@ def shift_of_run(
     cohort: the tables that the run was trained on. patients: most test, and most set-aside ones.
     """
     rng = np.random.default_rng(seed)
-    complete = run.latents.present.all(axis=1)
+    complete = np.asarray(run.latents.present.all(axis=1))
 
     def some(split: str) -> np.ndarray:
         rows = run.rows(split)

@@ -8,6 +8,8 @@ of lowest signal are kept.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -57,7 +59,7 @@ def uncertainty_tables(by_patient: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataF
     rows, curves = [], []
     for key, table in by_patient.groupby(list(KEY), sort=False):
         error = table["error"].to_numpy(float)
-        identity = dict(zip(KEY, key, strict=True))
+        identity: dict[str, Any] = dict(zip(KEY, key, strict=True))
         oracle, nothing = risk_coverage(error, error).mean(), error.mean()
         for name in SIGNALS:
             signal = table[name].to_numpy(float)

@@ -71,7 +71,7 @@ def counts(run: RunFiles) -> pd.DataFrame:
         if not len(chosen):
             continue
         has = run.present.to_numpy(bool)[chosen]
-        row = {"split": label}
+        row: dict[str, str | int] = {"split": label}
         if "patient_id" in run.samples:
             row["patients"] = run.samples["patient_id"].iloc[chosen].nunique()
         row |= {"samples": len(chosen), "with all": int(has.all(axis=1).sum())}

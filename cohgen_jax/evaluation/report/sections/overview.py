@@ -41,7 +41,7 @@ def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
         is_model = own["method"].isin(models).to_numpy()
         if not is_model.any():
             continue
-        best = own.loc[own["energy_score"].where(is_model).idxmin()]
+        best = _best(own[is_model])
         line = (
             f"{target}: {method_label(best['method'])} explains "
             f"{percent(max(best['r2_inf'], 0))} of the variation between held-out "
@@ -49,7 +49,7 @@ def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
             f"{best['energy_score']:.2f}; {honesty(best)}."
         )
         if (~is_model).any():
-            baseline = own.loc[own["energy_score"].where(~is_model).idxmin()]
+            baseline = _best(own[~is_model])
             compared += 1
             gap = baseline["energy_score"] - best["energy_score"]
             ahead += gap > 0
@@ -66,6 +66,10 @@ def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
         else "No model was evaluated beside a baseline."
     )
     return [headline, *lines]
+
+
+def _best(scores: pd.DataFrame) -> pd.Series:
+    return scores.iloc[scores["energy_score"].argmin()]
 
 
 def honesty(row: pd.Series) -> str:

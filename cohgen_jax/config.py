@@ -51,7 +51,7 @@ class ExperimentConfig:
     diffusion: DiffusionConfig = DiffusionConfig()
     single: TrainConfig = TrainConfig(members=2)
     """The single-condition models, one for each ordered pair of modalities."""
-    multi: TrainConfig = TrainConfig(members=3, cond_dropout=0.3)
+    multi: TrainConfig = TrainConfig(members=3, cond_dropout=0.3, cond_noise=0.5)
     """The multi-condition models, one for each target."""
     seed: int = 0
     compute: ComputeConfig = ComputeConfig()
@@ -84,7 +84,10 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             network=NetworkConfig(width=96, num_layers=3, dropout=0.4),
             batch_size=32,
             learning_rate=1e-3,
+            weight_decay=1.0,
+            cond_noise=0.5,
             num_epochs=150,
+            validate_every=10,
         )
     if name == "debug":
         return _resized(

@@ -171,7 +171,11 @@ def _groups(
             cohort.rows("train"),
             cohort.rows("val"),
             # The rungs alone say who stops.
-            [dataclasses.replace(trains[c], patience=0) for c in members for _ in specs],
+            [
+                dataclasses.replace(trains[c], patience=0).of_member(spec.member)
+                for c in members
+                for spec in specs
+            ],
             config.diffusion,
             config.seed,
         )

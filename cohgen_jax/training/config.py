@@ -116,15 +116,16 @@ class TrainConfig:
 
     network: NetworkConfig = NetworkConfig(num_layers=3, dropout=0.4)
     members: int = 1
-    """Copies of each model that differ in their random stream only; their predictions are averaged
-    when sampling (deep ensemble, Lakshminarayanan et al. 2017)."""
-    num_epochs: int = 120
+    """Models for each target and sources, which differ in their random stream and in the noise on
+    their conditions (`member_noise`); their predictions are averaged when sampling (deep ensemble,
+    Lakshminarayanan et al. 2017)."""
+    num_epochs: int = 60
     """An epoch is train patients / batch_size steps, for every model alike."""
     batch_size: int = 128
     """A model of fewer patients, though at least LEAST_PATIENTS, meets some twice in a batch."""
     learning_rate: float = 2e-3
     lr_schedule: Literal["cosine", "constant"] = "cosine"
-    weight_decay: float = 1.0
+    weight_decay: float = 2.0
     """AdamW, on matrices only. Strong: it is what keeps few patients from being learnt by heart."""
     grad_clip: float = 1.0
     """Largest global norm of a model's gradient; 0 leaves gradients alone."""
@@ -132,14 +133,17 @@ class TrainConfig:
     """Chance that a present condition is hidden from a training example."""
     masking: Literal["independent", "count"] = "independent"
     """'count' is the published rule: hide 0 .. C-1 of C conditions, the number drawn first."""
-    cond_noise: float = 0.5
+    cond_noise: float = 0.25
     """Standard deviation of Gaussian noise on the conditions while training."""
+    member_noise: float = 0.5
+    """cond_noise of a member over that of the one before it. Targets differ in the regularisation
+    they want; an ensemble that spans it suits all (hyper-deep ensembles, Wenzel et al. 2020)."""
     ema_decay: float = 0.998
     """Horizon of the averaged weights that are validated and kept; 0 switches averaging off."""
-    validate_every: int = 10
+    validate_every: int = 5
     """Epochs between validations; also between checkpoints."""
-    val_draws: int = 8
-    val_solver: SolverConfig = SolverConfig(name="ddim", num_steps=25, eta=0.0, grid="uniform")
+    val_draws: int = 6
+    val_solver: SolverConfig = SolverConfig()
     patience: int = 5
     """Validations without a better energy score after which a model stops; 0 never stops it."""
     level_weight: Literal["none", "min_snr"] = "none"
@@ -156,6 +160,10 @@ class TrainConfig:
     keep: Literal["energy", "mse", "cosine", "timestep"] = "energy"
     """Which of the best weights are used afterwards (all four are kept)."""
 
+    def of_member(self, member: int) -> TrainConfig:
+        """What a member of the ensemble is trained with."""
+        return dataclasses.replace(self, cond_noise=self.cond_noise * self.member_noise**member)
+
     @property
     def least_patients(self) -> int:
         """Fewest training patients that a model may have."""
@@ -170,7 +178,14 @@ class TrainConfig:
         for name in ("cond_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
-        not_negative = ("learning_rate", "weight_decay", "grad_clip", "cond_noise", "patience")
+        not_negative = (
+            "learning_rate",
+            "weight_decay",
+            "grad_clip",
+            "cond_noise",
+            "member_noise",
+            "patience",
+        )
         for name in (*not_negative, "dp_noise_multiplier"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}")

@@ -40,12 +40,14 @@ class ModelSpec(NamedTuple):
     name: str
     target: int
     sources: tuple[int, ...]
+    member: int = 0
+    """Of the ensemble that answers for the model."""
 
 
 def pair_specs(modalities: Sequence[str], members: int = 1) -> list[ModelSpec]:
     """Every ordered pair: M (M - 1) single-condition models, `members` of each."""
     return [
-        ModelSpec(_member_name(f"{target}_from_{source}", i), t, (s,))
+        ModelSpec(_member_name(f"{target}_from_{source}", i), t, (s,), i)
         for t, target in enumerate(modalities)
         for s, source in enumerate(modalities)
         if s != t
@@ -57,7 +59,7 @@ def multi_specs(modalities: Sequence[str], members: int = 1) -> list[ModelSpec]:
     """A multi-condition model for each target, `members` of each."""
     every = range(len(modalities))
     return [
-        ModelSpec(_member_name(f"{target}_from_multi", i), t, tuple(s for s in every if s != t))
+        ModelSpec(_member_name(f"{target}_from_multi", i), t, tuple(s for s in every if s != t), i)
         for t, target in enumerate(modalities)
         for i in range(members)
     ]
@@ -129,12 +131,15 @@ def make_farm(
 
     Args:
       z: [N, M, D] standardised latents; present: [N, M] bool; widths: [M] true latent widths.
-      config: of all models, or one for each; these may differ in `config.PER_MODEL` only.
+      config: of all models (see `TrainConfig.of_member`), or one for each; these may differ in
+        `config.PER_MODEL` only.
 
     Raises:
       InputError: a model with too few patients, or without validation patients.
     """
-    configs = [config] * len(specs) if isinstance(config, TrainConfig) else list(config)
+    if isinstance(config, TrainConfig):
+        config = [config.of_member(spec.member) for spec in specs]
+    configs = list(config)
     config = common_shape(configs)
     rows = usable_rows(specs, present, train_rows, val_rows, config)
     latent_dim, num_conds = z.shape[2], len(specs[0].sources)

@@ -64,6 +64,13 @@ def leaves_equal(one, other) -> bool:
     return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
+def test_members_of_an_ensemble_differ_in_the_noise_on_their_conditions():
+    config = dataclasses.replace(CONFIG, members=3, cond_noise=0.8, member_noise=0.5)
+    farm, data = farm_of(multi_specs(MODALITIES, config.members), config)
+    assert [spec.name for spec in farm.specs[:3]] == [f"a_from_multi{m}" for m in ("", ".1", ".2")]
+    np.testing.assert_allclose(data.hyper.cond_noise, [0.8, 0.4, 0.2] * 3, rtol=1e-6)
+
+
 @pytest.mark.parametrize("architecture", ["adaln_mlp", "norm_mlp"])
 def test_a_model_trains_alone_as_in_company(architecture):
     config = dataclasses.replace(

@@ -297,6 +297,35 @@ def recipe_table() -> str:
     return _table(["variant", "epochs", "time of an epoch / base", *models], rows)
 
 
+def regularisation_table() -> str:
+    """The best score of each model under each variant, the best of a row in bold."""
+    study = _load("regularisation_study.json")
+    scores: dict[str, dict[str, float]] = {}
+    for name, row in study.items():
+        for model, curve in row["energy"].items():
+            scores.setdefault(model, {})[name.split(" | ")[1]] = min(curve)
+    variants = sorted({v for row in scores.values() for v in row}, key=_by_strength)
+    rows = [
+        [
+            model,
+            *(
+                ("**{:.3f}**" if row[v] == min(row.values()) else "{:.3f}").format(row[v])
+                if v in row
+                else ""
+                for v in variants
+            ),
+        ]
+        for model, row in scores.items()
+    ]
+    return _table(["", *variants], rows)
+
+
+def _by_strength(variant: str) -> tuple[float, ...]:
+    """Sorts from weak to strong decay, and from much to little noise."""
+    decay, noise = map(float, re.findall(r"[\d.]+", variant))
+    return decay, -noise
+
+
 def training_table() -> str:
     parts = _load("training.json")
     texts = []
@@ -352,6 +381,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "resume": resume_table,
     "training": training_table,
     "recipe": recipe_table,
+    "regularisation": regularisation_table,
 }
 
 

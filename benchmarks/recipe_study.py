@@ -1,7 +1,9 @@
 """What makes training reach quality sooner: variants of the recipe on the latents of a real run.
 
     python benchmarks/recipe_study.py --run runs/tcga
-    python benchmarks/recipe_study.py --run runs/tcga --only batch   # variants of one group
+    python benchmarks/recipe_study.py --run runs/tcga --only "batch 64"   # one group
+    python benchmarks/recipe_study.py --run runs/tcga --only regularisation --epochs 60 \
+        --targets cna rna rppa wsi --kind single --out benchmarks/regularisation_study.json
 
 Each variant trains the same models from the same random streams, so that differences are paired.
 Variants that share a shape train as one farm. Written after each farm: validation energy score by
@@ -27,7 +29,7 @@ from cohgen_jax.run import read_latents
 from cohgen_jax.training import DiffusionConfig, ModelSpec, SolverConfig, TrainConfig, make_farm
 from cohgen_jax.training.farm import init_state, train_epochs, validate
 
-LARGE = {"batch_size": 128, "learning_rate": 3e-3}
+LARGE = {"batch_size": 128, "learning_rate": 3e-3, "weight_decay": 1.0, "cond_noise": 0.5}
 GROUPS: dict[str, dict[str, dict]] = {
     "numbers": {
         "base": LARGE,
@@ -43,12 +45,22 @@ GROUPS: dict[str, dict[str, dict]] = {
     "2 layers": {"2 layers": {**LARGE, "num_layers": 2}},
     "dropout 0.2": {"dropout 0.2": {**LARGE, "dropout": 0.2}},
     "width 128, 2 x epochs": {"width 128, 2 x epochs": {**LARGE, "width": 128, "epochs_factor": 2}},
-    "batch 64": {"batch 64": {"learning_rate": 2e-3}},
+    "batch 64": {"batch 64": {**LARGE, "batch_size": 64, "learning_rate": 2e-3}},
     "any levels": {"any levels": {**LARGE, "stratified": False}},
     "constant rate": {"constant rate": {**LARGE, "lr_schedule": "constant"}},
     "eps": {
         "eps": {**LARGE, "predicts": "eps"},
         "eps, min_snr": {**LARGE, "predicts": "eps", "level_weight": "min_snr"},
+    },
+    "regularisation": {
+        f"weight_decay {decay}, cond_noise {noise}": {
+            **LARGE,
+            "learning_rate": 2e-3,
+            "weight_decay": float(decay),
+            "cond_noise": noise,
+        }
+        for decay in (1, 2)
+        for noise in (0.5, 0.25, 0.1)
     },
 }
 

@@ -60,6 +60,7 @@ D = 32
 PUBLISHED = NetworkConfig(architecture="norm_mlp", width=512, num_layers=5)
 RECIPE = recipe("default")
 DEFAULT = RECIPE.single.network
+RECIPE_MEMBERS = (RECIPE.single.members, RECIPE.multi.members)
 NAMES = ("cna", "rna", "rppa", "wsi")
 TIMED_STEPS = 10
 """Steps timed of the published chain of 1000, spread over it."""
@@ -101,12 +102,15 @@ QUICK = Sizes(
 )
 
 
-def bank_of(config: NetworkConfig, num_models: int, seed: int = 0, predicts="eps") -> Bank:
+def bank_of(
+    config: NetworkConfig, num_sources: int, seed: int = 0, predicts="eps", members: int = 1
+) -> Bank:
     """Single-condition models of one target, random weights."""
     module = build(config, D, (D,))
-    models = [(module, init(module, jax.random.key(seed + k))) for k in range(num_models)]
-    sources = [f"source_{k}" for k in range(num_models)]
-    return Bank.from_models("target", sources, models, predicts=predicts)
+    slots = [(s,) for s in range(num_sources)] * members
+    models = [(module, init(module, jax.random.key(seed + k))) for k in range(len(slots))]
+    sources = [f"source_{s}" for s in range(num_sources)]
+    return Bank.from_models("target", sources, models, predicts=predicts, slots=slots)
 
 
 def multi_of(config: NetworkConfig, members: int = 1, predicts="eps", seed: int = 0) -> Bank:
@@ -287,16 +291,16 @@ def whole_evaluation(sizes: Sizes, device: str) -> list[dict]:
     patterns = [[name in c.sources for name in NAMES] for c in conditions(NAMES, targets=["wsi"])]
     present = np.repeat(np.array(patterns), num, axis=0)
     for name, config, members, predicts, solver in (
-        ("published networks", PUBLISHED, 1, "eps", CHOSEN["eps"]),
-        ("default recipe", DEFAULT, RECIPE.multi.members, "v", CHOSEN["v"]),
-        ("default recipe, fast", DEFAULT, RECIPE.multi.members, "v", FAST),
+        ("published networks", PUBLISHED, (1, 1), "eps", CHOSEN["eps"]),
+        ("default recipe", DEFAULT, RECIPE_MEMBERS, "v", CHOSEN["v"]),
+        ("default recipe, fast", DEFAULT, RECIPE_MEMBERS, "v", FAST),
     ):
         banks = [
             bank
             for target in range(len(NAMES))
             for bank in (
-                bank_of(config, 3, 10 * target, predicts),
-                multi_of(config, members, predicts, 10 * target),
+                bank_of(config, 3, 10 * target, predicts, members[0]),
+                multi_of(config, members[1], predicts, 10 * target),
             )
         ]
         jax.clear_caches()

@@ -29,13 +29,14 @@ from cohgen_jax.evaluation.fidelity import score_patients
 from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.evaluation.metrics import interval_coverage
 from cohgen_jax.sampling.generate import sample_rows
-from cohgen_jax.solvers import ddim
+from cohgen_jax.solvers import Solver, ddim
 from cohgen_jax.training.config import SolverConfig
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
     from cohgen_jax.run import Run
     from cohgen_jax.sampling.bank import Bank
+    from cohgen_jax.schedule import Schedule
 
 LEVEL = 0.8
 DRAWS = 10
@@ -68,9 +69,11 @@ class Calibration(NamedTuple):
 
 def calibrate(run: Run, cohort: Cohort, solver: SolverConfig = SolverConfig()) -> dict[str, dict]:
     """Method -> target -> Calibration. cohort: the tables that the run was trained on."""
+    schedule = run.config.diffusion.build()
+    chain, leap = solver.build(schedule, run.config.diffusion.predicts), ddim(schedule, 1)
     return {
         method: {
-            target: _calibrate(run, cohort, make(target), target, solver)
+            target: _calibrate(run, cohort, make(target), schedule, chain, leap)
             for target in run.modalities
         }
         for method, make in (("coherent", run.coherent_bank), ("multi", run.multi_bank))
@@ -78,13 +81,14 @@ def calibrate(run: Run, cohort: Cohort, solver: SolverConfig = SolverConfig()) -
 
 
 def _calibrate(
-    run: Run, cohort: Cohort, bank: Bank, target: str, solver: SolverConfig
+    run: Run, cohort: Cohort, bank: Bank, schedule: Schedule, chain: Solver, leap: Solver
 ) -> Calibration:
-    t, codec, schedule = run.index(target), run.codecs[target], run.config.diffusion.build()
+    """chain draws; leap goes to x_0 in one step, which is all that the posterior mean takes."""
+    t, codec = run.index(bank.target), run.codecs[bank.target]
     rows, shown = _validation(run, t)
     z, real = run.latents.z[rows], run.latents.z[rows, t, : codec.width]
 
-    def sample(num_draws: int, chain, temperature: float) -> Generated:
+    def sample(num_draws: int, solver: Solver, temperature: float) -> Generated:
         samples = sample_rows(
             bank,
             run.modalities,
@@ -93,21 +97,22 @@ def _calibrate(
             run.config.seed,
             num_draws,
             schedule=schedule,
-            solver=chain,
+            solver=solver,
             consensus="stacked",
             temperature=temperature,
         )
         draws = np.asarray(samples.draws)[..., : codec.width]
         return Generated(draws, np.asarray(samples.disagreement))
 
-    draws, disagreement = sample(DRAWS, solver.build(schedule, run.config.diffusion.predicts), 1.0)
+    draws, disagreement = sample(DRAWS, chain, 1.0)
     scale = 1.0
     if bank.predicts != "eps":  # which does not tell the posterior mean
-        mean = sample(1, ddim(schedule, 1), 0.0).draws[0]
+        mean = sample(1, leap, 0.0).draws[0]
         scale = fit_scale(draws, mean, real)
         draws = mean + scale * (draws - mean)
     scores = score_patients(Generated(draws, disagreement), real).sort_values("spread")
-    raw = cohort.tables[target].reindex(index=run.samples.index[rows], columns=list(codec.features))
+    table, names = cohort.tables[bank.target], list(codec.features)
+    raw = table.reindex(index=run.samples.index[rows], columns=names)
     return Calibration(
         np.asarray(scale, np.float32),
         conformal_half_width(codec.decode(draws), raw.to_numpy(np.float32)),

@@ -9,6 +9,7 @@ one program when the caller jits it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -108,6 +109,36 @@ class Bank:
         x_dim = models[0][0].x_dim
         return cls(groups, loss_array, moments, target, sources, slots, predicts, x_dim)
 
+    @functools.cached_property
+    def turns(self) -> tuple[Bank, ...]:
+        """One bank for each member of the ensembles in this one: models of the same slots are the
+        members of an ensemble, and turn m has the m-th of each, counted round where one has fewer.
+        """
+        ensembles: dict[tuple[int, ...], list[int]] = {}
+        for k, slot in enumerate(self.slots):
+            ensembles.setdefault(slot, []).append(k)
+        count = max(map(len, ensembles.values()))
+        if count == 1:
+            return (self,)
+        return tuple(
+            self._of([ks[turn % len(ks)] for ks in ensembles.values()]) for turn in range(count)
+        )
+
+    def _of(self, chosen: list[int]) -> Bank:
+        """The bank of some of the models, in the given order."""
+        groups = []
+        for group in self.groups:
+            kept = [k for k in chosen if k in group.members]
+            at = np.array([group.members.index(k) for k in kept], int)
+            if kept:
+                variables = jax.tree.map(lambda leaf, at=at: leaf[at], group.variables)
+                groups.append(Group(variables, group.module, tuple(map(chosen.index, kept))))
+        return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
+            groups=tuple(groups),
+            losses=self.losses[np.array(chosen)],
+            slots=tuple(self.slots[k] for k in chosen),
+        )
+
     def unnamed(self) -> Bank:
         """The same bank without names and what only the host reads, so that banks that differ in
         nothing else compile once."""
@@ -123,6 +154,12 @@ class Bank:
         present = present.astype(bool)
         stack = np.stack if isinstance(present, np.ndarray) else jnp.stack
         return stack([present[:, list(slot)].any(axis=1) for slot in self.slots], axis=1)
+
+    def needed(self, present: np.ndarray) -> np.ndarray:
+        """Which models work on which sample, [N, S] -> [N, K] bool: those that see something of it,
+        and all where there is nothing to be seen."""
+        seen = self.available(present)
+        return seen | ~seen.any(axis=1, keepdims=True)
 
     def predict_eps(
         self,

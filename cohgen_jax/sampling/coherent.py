@@ -1,9 +1,12 @@
-"""Coherent Denoising: one reverse chain per sample, driven by all models of a bank at once.
+"""Coherent Denoising: one reverse chain per sample, driven by the models of all sources at once.
 
 At every level each model predicts the noise in the same x_t; the consensus of the predictions
 drives the solver. (Marchesi, Lazzaro et al., PLOS Comput Biol, doi 10.1371/journal.pcbi.1013455.)
 
 Axes    K models, R draws, N samples, D latent width, S solver steps
+Members several models of the same sources are an ensemble; its members take turns, draw r with
+        member r mod M, so that the draws are the mixture of what the members believe (deep
+        ensembles, Lakshminarayanan et al. 2017, arXiv:1612.01474), at the cost of one member
 Cost    NFE = K S per draw and sample, K its own number of models (dispatch.py); of a network only
         what depends on x_t is evaluated at every step (specialize.py)
 Memory  O(R N), whatever S is, unless the trajectory is asked for
@@ -16,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +41,10 @@ from cohgen_jax.sampling.specialize import (
     form_of,
 )
 from cohgen_jax.schedule import Schedule, eps_from, x_0_from
-from cohgen_jax.solvers import Solver, reverse_process
+from cohgen_jax.solvers import Solver, SolverState, reverse_process
+
+Ensemble = Literal["mixture", "average"]
+ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +82,9 @@ class RecordedNoise(NamedTuple):
     initial: jax.Array
     steps: jax.Array
 
+    def of(self, draws: np.ndarray) -> RecordedNoise:
+        return RecordedNoise(self.initial[draws], self.steps[:, draws])
+
 
 def coherent_sample(
     key: jax.Array,
@@ -93,6 +102,7 @@ def coherent_sample(
     sample_ids: jax.Array | None = None,
     keep_trajectory: bool = False,
     recorded: RecordedNoise | None = None,
+    ensemble: Ensemble = "mixture",
     precision: Precision = "float32",
     mesh: Mesh | None = None,
     specialized: bool = True,
@@ -113,13 +123,16 @@ def coherent_sample(
         (softmax of 1 / `bank.losses`), 'product', or 'stacked' (needs `bank.moments`).
       temperature: 1 for draws of the posterior, 0 for its mean m, between them m + temperature
         (draw - m): spread scaled exactly, whatever the posterior. m is x_0 predicted from x_T = 0,
-        where nothing of x_0 is left in x_T; networks that predict the noise do not know it there.
+        by all members, where nothing of x_0 is left in x_T; networks that predict the noise do not
+        know it there.
         Times `bank.spread` under the stacked consensus, which validation patients have fitted.
       rejection: redraw draws whose models disagree too long; None accepts every draw.
       sample_ids: int array [N] that names the samples to the random generator (default
         0..N-1). Give a sample the same id in two calls and it gets the same noise.
       keep_trajectory: return the disagreement of every step.
       recorded: replay this noise instead of drawing any (not with rejection).
+      ensemble: what several models of the same sources do: 'mixture', take turns from draw to draw;
+        'average', all predict in every draw and share the weight of one, at as many times the cost.
       precision: of the networks' matrix products (see `specialize.fold`).
       mesh: devices of one axis among which the samples are shared out evenly; each works on its
         own, without communication. N must be a multiple of their number.
@@ -161,54 +174,72 @@ def coherent_sample(
         )
     if recorded is not None and rejection is not None:
         raise InputError("recorded noise replays one chain: it cannot be combined with rejection")
+    if ensemble not in ENSEMBLES:
+        raise InputError(f"ensemble must be one of {', '.join(ENSEMBLES)}, not {ensemble!r}")
     num_devices = mesh.size if mesh else 1
     if num_samples % num_devices:
         raise InputError(f"{num_samples} samples cannot be shared evenly by {num_devices} devices")
     if sample_ids is None:
         sample_ids = jnp.arange(num_samples)
-    groups = [group.members for group in bank.groups]
-    if isinstance(present, Tracer):  # inside a caller's jit nobody knows who needs what
-        plan = everywhere(num_samples, groups)
-    else:
-        seen = bank.available(np.asarray(present))
-        plan = dispatch(seen | ~seen.any(axis=1, keepdims=True), groups, num_devices)
-    alpha_bar = schedule.alpha_bar_at(solver.timesteps)
-    weights = weigh(consensus, bank, present, np.log(alpha_bar) - np.log1p(-alpha_bar))
     # A network multiplies an absent condition by 0; a missing value there must not survive it.
-    present = jnp.asarray(present, bool)
-    conds = tuple(jnp.where(present[:, s, None], cond, 0) for s, cond in enumerate(conds))
-    if mesh:
-        over_samples = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-        everywhere_alike = NamedSharding(mesh, PartitionSpec())
-        conds, present, sample_ids, plan = jax.device_put(
-            (conds, present, sample_ids, plan), over_samples
+    known = jnp.asarray(present, bool)
+    conds = tuple(jnp.where(known[:, s, None], cond, 0) for s, cond in enumerate(conds))
+    static = _Static(schedule, solver, rejection, keep_trajectory, precision, mesh, specialized)
+
+    def chains(bank: Bank, draw_ids: np.ndarray, recorded: RecordedNoise | None, static: _Static):
+        groups = [group.members for group in bank.groups]
+        if isinstance(present, Tracer):  # inside a caller's jit nobody knows who needs what
+            plan = everywhere(num_samples, groups)
+        else:
+            plan = dispatch(bank.needed(np.asarray(present)), groups, num_devices)
+        alpha_bar = schedule.alpha_bar_at(static.solver.timesteps)
+        weights = weigh(consensus, bank, present, np.log(alpha_bar) - np.log1p(-alpha_bar))
+        rows = (conds, known, sample_ids, plan)
+        if mesh:
+            rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
+            weights = _on_mesh(weights, mesh)
+        return _sample(
+            key, bank.unnamed(), weights, *rows, jnp.asarray(draw_ids), recorded, static=static
         )
-        weights = Weights(
-            jax.device_put(weights.table, everywhere_alike),
-            *jax.device_put((weights.pattern, weights.pairs), over_samples),
-        )
-    return _sample(
-        key,
-        bank.unnamed(),
-        conds,
-        present,
-        weights,
-        sample_ids,
-        first_draw,
-        plan,
-        recorded,
-        None if temperature == 1 else jnp.float32(temperature),
-        static=_Static(
-            schedule,
-            solver,
-            num_draws,
-            rejection,
-            keep_trajectory,
-            precision,
-            mesh,
-            specialized,
-        ),
-    )
+
+    turns = bank.turns if ensemble == "mixture" else (bank,)
+    draw_ids = first_draw + np.arange(num_draws)
+    turn_of = draw_ids % len(turns)
+    own = [np.flatnonzero(turn_of == turn) for turn in range(len(turns))]
+    parts = [
+        chains(turn, draw_ids[mine], recorded and recorded.of(mine), static)
+        for turn, mine in zip(turns, own, strict=True)
+        if len(mine)
+    ]
+    samples = parts[0]
+    if len(parts) > 1:
+        back = np.argsort(np.concatenate(own))
+        samples = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
+    if temperature == 1:
+        return samples
+    leap = _leap(schedule.num_steps - 1, float(schedule.alpha_bar[-1]))
+    leaping = dataclasses.replace(static, solver=leap, rejection=None, keep_trajectory=False)
+    still = jnp.zeros((1, num_samples, bank.x_dim))
+    mean = chains(bank, np.zeros(1, int), RecordedNoise(still, still[None]), leaping).draws
+    return samples._replace(draws=mean + temperature * (samples.draws - mean))
+
+
+@functools.lru_cache
+def _leap(last: int, alpha_bar: float) -> Solver:
+    """One step from the noisiest level to the x_0 predicted there."""
+    a, s = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+
+    def step(state, eps, i, noise):
+        return SolverState(x_0_from("eps", eps, state.x, a, s))
+
+    return Solver(SolverState, step, np.array([last], np.int32))
+
+
+def _on_mesh(weights: Weights, mesh: Mesh) -> Weights:
+    everywhere_alike = NamedSharding(mesh, PartitionSpec())
+    over_samples = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    own = jax.device_put((weights.pattern, weights.pairs), over_samples)
+    return Weights(jax.device_put(weights.table, everywhere_alike), *own)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +248,6 @@ class _Static:
 
     schedule: Schedule = dataclasses.field(compare=False)  # the solver's, and the solver is keyed
     solver: Solver
-    num_draws: int
     rejection: Rejection | None
     keep_trajectory: bool
     precision: Precision
@@ -240,41 +270,29 @@ class _Ready(NamedTuple):
     levels: tuple  # (tables, signal, noise, weights by pattern): leaves [S, ...]
     pattern: jax.Array  # [N]
     pairs: jax.Array  # [N, K]
-    temperature: jax.Array | None  # scalar; None is 1
 
 
 @functools.partial(jax.jit, static_argnames="static")
 def _sample(
-    key,
-    bank,
-    conds,
-    present,
-    weights,
-    sample_ids,
-    first_draw,
-    plan,
-    recorded,
-    temperature,
-    *,
-    static: _Static,
+    key, bank, weights, conds, present, sample_ids, plan, draw_ids, recorded, *, static: _Static
 ) -> Samples:
     block = functools.partial(_sample_block, static=static)
     noise = None if recorded is None else tuple(recorded)
-    head = (key, bank, conds, present, weights, sample_ids, first_draw, plan)
-    arguments = (*head, noise, temperature)
+    rows = (conds, present, sample_ids, plan)
+    arguments = (key, bank, weights, *rows, draw_ids, noise)
     if static.mesh is None:
         return block(*arguments)
     # Every device runs its own samples, redraws included, as if it were alone.
     everyone, axis = PartitionSpec(), static.mesh.axis_names
-    rows, draws = PartitionSpec(axis), PartitionSpec(None, axis)
+    own, draws = PartitionSpec(axis), PartitionSpec(None, axis)
     noise_axes = None if recorded is None else (draws, PartitionSpec(None, None, axis))
+    of_rows = (own,) * len(rows)
     return jax.shard_map(
         block,
         mesh=static.mesh,
         in_specs=(
-            *(everyone, everyone, rows, rows),
-            Weights(everyone, rows, rows),
-            *(rows, everyone, rows, noise_axes, everyone),
+            *(everyone, everyone, Weights(everyone, own, own)),
+            *(*of_rows, everyone, noise_axes),
         ),
         out_specs=draws,
         check_vma=False,
@@ -284,22 +302,20 @@ def _sample(
 def _sample_block(
     key,
     bank,
+    weights: Weights,
     conds,
     present,
-    weights: Weights,
     sample_ids,
-    first_draw,
     plan: Dispatch,
+    draw_ids,
     recorded,
-    temperature,
     *,
     static: _Static,
 ) -> Samples:
     """All samples of one device."""
     with jax.default_matmul_precision("tensorfloat32" if static.precision == "tf32" else "highest"):
-        ready = _make_ready(bank, conds, present, weights, temperature, static)
+        ready = _make_ready(bank, conds, present, weights, static)
         if recorded is None:
-            draw_ids = first_draw + jnp.arange(static.num_draws)
             draw_keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(draw_ids)
             keys = jax.vmap(  # [R, N]
                 lambda k: jax.vmap(lambda n: jax.random.fold_in(k, n))(sample_ids)
@@ -319,9 +335,7 @@ def _sample_block(
     )
 
 
-def _make_ready(
-    bank: Bank, conds, present, weights: Weights, temperature, static: _Static
-) -> _Ready:
+def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -> _Ready:
     mask = present.astype(jnp.float32)
     loops, patients, tables = [], [], []
     for group in bank.groups:
@@ -346,7 +360,7 @@ def _make_ready(
         jnp.asarray(np.sqrt(1 - alpha_bar), jnp.float32),
         weights.table,
     )
-    return _Ready(loops, patients, levels, weights.pattern, weights.pairs, temperature)
+    return _Ready(loops, patients, levels, weights.pattern, weights.pairs)
 
 
 def _form(group, static: _Static):
@@ -401,14 +415,6 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
         )  # [N, P, D]
         return combine(eps, weights, level_noise * x), disagreement(eps, pairs)
 
-    def tempered(draws):
-        if ready.temperature is None:
-            return draws
-        first = jax.tree.map(lambda leaf: leaf[0], ready.levels)
-        eps, _ = predict(jnp.zeros_like(draws[:1]), first)
-        mean = x_0_from("eps", eps, jnp.zeros_like(eps), first[1], first[2])
-        return mean + ready.temperature * (draws - mean)
-
     threshold = static.rejection.cos_threshold if static.rejection else jnp.inf
     run = functools.partial(
         reverse_process, static.solver, predict, initial, noise, levels=ready.levels
@@ -417,9 +423,7 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
         draws, steps = run()
         above = (steps > threshold).astype(jnp.float32)
         trajectory = jnp.moveaxis(steps, 0, -1)
-        return _Chains(
-            tempered(draws), jnp.mean(steps, axis=0), jnp.mean(above, axis=0), trajectory
-        )
+        return _Chains(draws, jnp.mean(steps, axis=0), jnp.mean(above, axis=0), trajectory)
 
     def add(total, step):
         return total[0] + step, total[1] + (step > threshold).astype(jnp.int32)
@@ -427,7 +431,7 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
     zero = jnp.zeros(initial.shape[:2], jnp.float32)
     draws, (total, above) = run(summary=((zero, zero.astype(jnp.int32)), add))
     count = static.solver.num_steps
-    return _Chains(tempered(draws), total / count, above.astype(jnp.float32) / count, None)
+    return _Chains(draws, total / count, above.astype(jnp.float32) / count, None)
 
 
 def _redraw_rejected(first: _Chains, keys, bank, ready: _Ready, static: _Static):

@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.sampling.coherent import Rejection, Samples, coherent_sample
+from cohgen_jax.sampling.coherent import Ensemble, Rejection, Samples, coherent_sample
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.specialize import Precision
 from cohgen_jax.schedule import Schedule
@@ -47,6 +47,7 @@ def bank_generator(
     consensus: Consensus = "mean",
     temperature: float = 1.0,
     rejection: Rejection | None = None,
+    ensemble: Ensemble = "mixture",
     precision: Precision = "float32",
 ) -> Generator:
     """A generator of `target` with the signature that evaluation and baselines share.
@@ -71,6 +72,7 @@ def bank_generator(
             consensus=consensus,
             temperature=temperature,
             rejection=rejection,
+            ensemble=ensemble,
             precision=precision,
         )
         return Generated(np.asarray(samples.draws), np.asarray(samples.disagreement))
@@ -93,6 +95,7 @@ def sample_rows(
     rejection: Rejection | None = None,
     sample_ids: np.ndarray | None = None,
     keep_trajectory: bool = False,
+    ensemble: Ensemble = "mixture",
     precision: Precision = "float32",
     chains: int | None = None,
     on_chunk: Callable[[int], None] = lambda rows: None,
@@ -113,9 +116,10 @@ def sample_rows(
     devices = jax.local_devices()
     mesh = Mesh(devices, ("samples",)) if 1 < len(devices) <= len(z) else None
     width = mesh.size if mesh else 1
-    size, draws = chunk_shape(
-        len(z), num_draws, width * (chains or chains_at_once(bank, devices[0])), width
-    )
+    turns = bank.turns if ensemble == "mixture" else (bank,)
+    fit = width * (chains or chains_at_once(turns[0], devices[0], present[:, columns]))
+    size, draws_a_turn = chunk_shape(len(z), -(-num_draws // len(turns)), fit, width)
+    draws = min(num_draws, draws_a_turn * len(turns))
     key = jax.random.key(seed)
     num_chunks = -(-len(z) // size)
     parts, order = [], []
@@ -138,6 +142,7 @@ def sample_rows(
                 rejection=rejection,
                 sample_ids=jnp.asarray(ids[rows], jnp.uint32),
                 keep_trajectory=keep_trajectory,
+                ensemble=ensemble,
                 precision=precision,
                 mesh=mesh,
             )
@@ -151,13 +156,18 @@ def sample_rows(
     return jax.tree.map(lambda *a: np.concatenate(a, axis=1)[:, back], *parts)
 
 
-def chains_at_once(bank: Bank, device: Any) -> int:
-    """How many chains (draws x patients) of a bank a `jax.Device` works on best at once."""
-    layer = 4 * sum(len(group.members) * _widest(group.module) for group in bank.groups)
+def chains_at_once(bank: Bank, device: Any, present: np.ndarray) -> int:
+    """How many chains (draws x patients) of a bank a `jax.Device` works on best at once, where
+    its sources are present as they are in [N, S]."""
+    used = np.ceil(8 * bank.needed(present).mean(axis=0)) / 8  # what dispatch.py makes of it
+    layer = 4 * sum(
+        len(group.members) * _widest(group.module) * used[list(group.members)].max()
+        for group in bank.groups
+    )
     stats = device.memory_stats() if device.platform != "cpu" else None
     if not stats or "bytes_limit" not in stats:
-        return max(64, CACHE_BYTES // layer)
-    return int(min(MOST_CHAINS, MEMORY_SHARE * stats["bytes_limit"] // (LIVE_LAYERS * layer)))
+        return max(64, int(CACHE_BYTES / layer))
+    return int(min(MOST_CHAINS, MEMORY_SHARE * stats["bytes_limit"] / (LIVE_LAYERS * layer)))
 
 
 def _widest(module: nn.Module) -> int:

@@ -52,7 +52,8 @@ class SolverConfig:
     ancestral sampler, on v- and on epsilon-networks (benchmarks/solver_study.py)."""
 
     name: Literal["ddim", "ddpm", "dpmpp_2m"] = "dpmpp_2m"
-    num_steps: int = 10
+    num_steps: int | None = None
+    """None is what the default needs: 8 without fresh noise, 10 with it."""
     eta: float | None = None
     """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver. None
     is 1 for epsilon-networks, whose errors a deterministic chain carries to its end, and else 0."""
@@ -63,7 +64,7 @@ class SolverConfig:
     """Bound on |x_0| where noise prevails, for epsilon-networks with few steps; 0 for none."""
 
     def __post_init__(self):
-        if self.num_steps < 1:
+        if self.num_steps is not None and self.num_steps < 1:
             raise InputError(f"num_steps must be at least 1, got {self.num_steps}")
         if self.eta is not None and not 0 <= self.eta <= 1:
             raise InputError(f"eta must lie in [0, 1], got {self.eta}")
@@ -72,24 +73,28 @@ class SolverConfig:
         if self.clip < 0:
             raise InputError(f"clip must not be negative, got {self.clip}")
 
-    def check(self, num_levels: int) -> None:
-        """Refuse more steps than the diffusion has."""
-        if self.num_steps > num_levels:
+    def check(self, schedule: Schedule, predicts: Prediction) -> int:
+        """The number of steps; more than the diffusion has are refused."""
+        num_steps = self.num_steps or (8 if self._eta(predicts) == 0 else 10)
+        if num_steps > schedule.num_steps:
             raise InputError(
-                f"a solver of {self.num_steps} steps needs as many in the diffusion, which has "
-                f"{num_levels}"
+                f"a solver of {num_steps} steps needs as many in the diffusion, which has "
+                f"{schedule.num_steps}"
             )
+        return num_steps
+
+    def _eta(self, predicts: Prediction) -> float:
+        return float(predicts == "eps") if self.eta is None else self.eta
 
     def build(self, schedule: Schedule, predicts: Prediction) -> Solver:
-        self.check(schedule.num_steps)
-        eta = float(predicts == "eps") if self.eta is None else self.eta
+        num_steps, eta = self.check(schedule, predicts), self._eta(predicts)
         smooth = self.name == "dpmpp_2m" and eta == 0
         grid = self.grid or ("log_snr" if smooth else "uniform")
         if self.name == "ddpm":
-            solver = ddpm(schedule, self.num_steps, grid=grid)
+            solver = ddpm(schedule, num_steps, grid=grid)
         else:
             make = {"ddim": ddim, "dpmpp_2m": dpmpp_2m}[self.name]
-            solver = make(schedule, self.num_steps, eta=eta, grid=grid)
+            solver = make(schedule, num_steps, eta=eta, grid=grid)
         return clipped(solver, schedule, self.clip) if self.clip else solver
 
 

@@ -98,7 +98,7 @@ def test_a_patient_does_not_notice_who_else_is_there(completed, new_tables, tmp_
     }
     same(base, completed("--draws", 2, source=write_tables(tmp_path / "s", shuffled), out="s_out"))
 
-    monkeypatch.setattr(generate, "chains_at_once", lambda bank, device: 2)
+    monkeypatch.setattr(generate, "chains_at_once", lambda bank, device, present: 2)
     chunked = completed("--draws", 2, out="chunked")
     same(base, chunked, rtol=1e-4, atol=1e-4)
     monkeypatch.setattr(impute, "BLOCK_BYTES", 1)  # a patient at a time

@@ -118,6 +118,7 @@ def test_chains_of_a_mixed_bank_equal_the_plain_path():
             solver=solver,
             num_draws=2,
             consensus="loss",
+            ensemble="average",
             rejection=Rejection(cos_threshold=0.2, prop_threshold=0.5, max_retries=2),
             specialized=specialized,
         )

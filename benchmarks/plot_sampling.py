@@ -33,7 +33,8 @@ FAMILIES = (
 
 def solver_curves() -> None:
     """Excess of the energy score over 1000 steps, in its standard errors, against steps."""
-    studies = json.loads((HERE / "solver_study.json").read_text())
+    every = json.loads((HERE / "solver_study.json").read_text())
+    studies = {k: s for k, s in every.items() if s["table"][0]["solver"].startswith("ddpm")}
     figure, axes = plt.subplots(1, len(studies), figsize=(5 * len(studies), 3.6), squeeze=False)
     for axis, (name, study) in zip(axes[0], studies.items(), strict=True):
         table = study["table"]

@@ -213,6 +213,23 @@ def precision_table() -> str:
     return "\n\n".join(parts)
 
 
+def members_table() -> str:
+    """Ensembles that take turns, and the same averaged in every draw."""
+    rows, header = [], ["models", "target"]
+    for title, by_solver in _studies():
+        if not any(solver.endswith("_average") for solver in by_solver):
+            continue
+        header = ["models", "target", *(f"{name}, NFE" for name in by_solver)]
+        for target in next(iter(by_solver.values())):
+            cells = [
+                f"{r['energy_score']:.3f} {r['excess']:+.3f} ± {r['excess_se']:.3f} "
+                f"({r['r2_inf']:.3f}, {r['spread_error']:.2f}), {r['nfe']}"
+                for r in (own[target] for own in by_solver.values())
+            ]
+            rows.append(["multi" if ", multi (" in title else "single", target, *cells])
+    return _table(header, rows)
+
+
 def autoencoder_table() -> str:
     result = _load("autoencoder.json")
     size, fits, loading = result["size"], result["fit"], result["load"]
@@ -377,6 +394,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "sweeps": sweep_table,
     "solver study": study_table,
     "precision": precision_table,
+    "members": members_table,
     "autoencoder": autoencoder_table,
     "resume": resume_table,
     "training": training_table,

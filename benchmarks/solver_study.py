@@ -1,6 +1,6 @@
 """Which solver, grid and number of steps hold the quality of 1000 ancestral steps on real data.
 
-Done on the held-out patients of a run:
+Done on patients of a run that it was not trained on:
 
     python benchmarks/solver_study.py --run runs/tcga --name v
     python benchmarks/solver_study.py --run runs/tcga --name v_multi --method multi
@@ -12,7 +12,8 @@ the posterior mean (finite-draw variance removed) and of single draws, spread ov
 calibrated). `excess` is the energy score above that of 1000 ancestral steps on the same patients,
 with its own standard error, which is smaller. A solver holds when its energy score is within one
 standard error of that of 1000 steps for every target. Names that end in bfloat16 are the same
-solvers with the networks' products in bfloat16. Results go to benchmarks/solver_study.json under
+solvers with the networks' products in bfloat16, names that end in average those whose ensembles
+are averaged in every draw instead of taking turns. Results go to benchmarks/solver_study.json under
 --name, and from there with plot_sampling.py into the README.
 """
 
@@ -35,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.run import Run, open_run
 from cohgen_jax.sampling import sample_rows
+from cohgen_jax.sampling.coherent import Ensemble
 from cohgen_jax.sampling.consensus import RULES
 from cohgen_jax.sampling.specialize import Precision
 from cohgen_jax.schedule import Schedule
@@ -47,6 +49,7 @@ GRIDS = ("uniform", "log_snr", "karras")
 class Candidate(NamedTuple):
     solver: Solver
     precision: Precision = "float32"
+    ensemble: Ensemble = "mixture"
 
 
 def candidates(schedule: Schedule, clips: list[float]) -> dict[str, Candidate]:
@@ -69,6 +72,8 @@ def candidates(schedule: Schedule, clips: list[float]) -> dict[str, Candidate]:
     every = {name: Candidate(solver) for name, solver in (plain | held).items()}
     for name in ("ddpm-250", "dpmpp_2m_sde_uniform-15", "dpmpp_2m_log_snr-10"):
         every[f"{name}_bfloat16"] = Candidate(plain[name], "bfloat16")
+    name = "dpmpp_2m_log_snr-8"
+    every[f"{name}_average"] = Candidate(plain[name], ensemble="average")
     return every
 
 
@@ -84,13 +89,13 @@ def scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
 
 
 def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) -> list[dict]:
-    schedule, rows = run.config.diffusion.build(), run.rows("test")
+    schedule, rows = run.config.diffusion.build(), run.rows(arguments.split)
     rows = rows[run.latents.present[rows].all(axis=1)]
     rows = rows[:: max(1, len(rows) // arguments.patients)][: arguments.patients]
     z, present = run.latents.z[rows], run.latents.present[rows]
     bank_for = run.coherent_bank if arguments.method == "coherent" else run.multi_bank
     table, reference = [], {}
-    for name, (solver, precision) in tried.items():
+    for name, (solver, precision, ensemble) in tried.items():
         for target in arguments.targets or run.modalities:
             bank, t = bank_for(target), run.index(target)
             width = int(run.latents.widths[t])
@@ -107,6 +112,7 @@ def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) 
                     solver=solver,
                     consensus=arguments.consensus,
                     precision=precision,
+                    ensemble=ensemble,
                 ).draws
                 per_seed.append(scores(drawn[..., :width], z[:, t, :width]))
             seconds = (time.perf_counter() - began) / len(per_seed)
@@ -114,7 +120,8 @@ def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) 
             energy = found.pop("energy")
             excess = energy - reference.setdefault(target, energy)
             row = {"solver": name, "target": target, "seconds": seconds}
-            row |= {"nfe": solver.num_steps * bank.num_models}
+            asked = bank.turns[0] if ensemble == "mixture" else bank
+            row |= {"nfe": solver.num_steps * asked.num_models}
             row |= {"energy_score": float(energy.mean()), "energy_score_se": _se(energy)}
             row |= {"excess": float(excess.mean()), "excess_se": _se(excess)}
             row |= {"seed_sd": float(np.std([s["energy"].mean() for s in per_seed]))}
@@ -167,6 +174,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="*", help="all modalities by default")
     parser.add_argument("--method", choices=("coherent", "multi"), default="coherent")
     parser.add_argument("--consensus", choices=RULES, default="mean")
+    parser.add_argument("--split", choices=("val", "test"), default="test")
     parser.add_argument("--patients", type=int, default=210)
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--clip", type=float, nargs="*", default=[], help="also with these bounds")
@@ -191,6 +199,7 @@ def main() -> None:
         "network": run.config.single.network.architecture,
         "method": arguments.method,
         "consensus": arguments.consensus,
+        "split": arguments.split,
         "patients": arguments.patients,
         "draws": arguments.draws,
         "seeds": arguments.seeds,

@@ -146,12 +146,16 @@ def coherent_sample(
         not know enough for.
     """
     conds = tuple(jnp.asarray(cond, jnp.float32) for cond in conds)
+    if ensemble not in ENSEMBLES:
+        raise InputError(f"ensemble must be one of {', '.join(ENSEMBLES)}, not {ensemble!r}")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if len(conds) != len(bank.sources):
         raise InputError(
             f"{len(conds)} conditions for the {len(bank.sources)} sources "
             f"{', '.join(bank.sources)} of target {bank.target!r}"
         )
-    num_samples = conds[0].shape[0]
+    num_samples, num_devices = conds[0].shape[0], mesh.size if mesh else 1
     if present is None:
         present = jnp.ones((num_samples, len(conds)), bool)
     if present.shape != (num_samples, len(conds)):
@@ -161,24 +165,11 @@ def coherent_sample(
         )
     if num_draws < 1:
         raise InputError(f"num_draws must be at least 1, got {num_draws}")
-    if precision not in PRECISIONS:
-        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
-    if not 0 <= temperature <= 1:
-        raise InputError(f"temperature must lie in [0, 1], got {temperature}")
-    if consensus == "stacked":
-        temperature *= bank.spread
-    if temperature != 1 and bank.predicts == "eps":
-        raise InputError(
-            "networks that predict eps do not give the posterior mean in one evaluation: "
-            "temperature must be 1 (train with diffusion.predicts v)"
-        )
-    if recorded is not None and rejection is not None:
-        raise InputError("recorded noise replays one chain: it cannot be combined with rejection")
-    if ensemble not in ENSEMBLES:
-        raise InputError(f"ensemble must be one of {', '.join(ENSEMBLES)}, not {ensemble!r}")
-    num_devices = mesh.size if mesh else 1
     if num_samples % num_devices:
         raise InputError(f"{num_samples} samples cannot be shared evenly by {num_devices} devices")
+    if recorded is not None and rejection is not None:
+        raise InputError("recorded noise replays one chain: it cannot be combined with rejection")
+    scale = _scale(bank, consensus, temperature)
     if sample_ids is None:
         sample_ids = jnp.arange(num_samples)
     # A network multiplies an absent condition by 0; a missing value there must not survive it.
@@ -215,13 +206,26 @@ def coherent_sample(
     if len(parts) > 1:
         back = np.argsort(np.concatenate(own))
         samples = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
-    if temperature == 1:
+    if scale == 1:
         return samples
     leap = _leap(schedule.num_steps - 1, float(schedule.alpha_bar[-1]))
     leaping = dataclasses.replace(static, solver=leap, rejection=None, keep_trajectory=False)
     still = jnp.zeros((1, num_samples, bank.x_dim))
     mean = chains(bank, np.zeros(1, int), RecordedNoise(still, still[None]), leaping).draws
-    return samples._replace(draws=mean + temperature * (samples.draws - mean))
+    return samples._replace(draws=mean + scale * (samples.draws - mean))
+
+
+def _scale(bank: Bank, consensus: Consensus, temperature: float) -> float:
+    """The factor on the spread about the posterior mean."""
+    if not 0 <= temperature <= 1:
+        raise InputError(f"temperature must lie in [0, 1], got {temperature}")
+    scale = temperature * (bank.spread if consensus == "stacked" else 1.0)
+    if scale != 1 and bank.predicts == "eps":
+        raise InputError(
+            "networks that predict eps do not give the posterior mean in one evaluation: "
+            "temperature must be 1 (train with diffusion.predicts v)"
+        )
+    return scale
 
 
 @functools.lru_cache

@@ -24,8 +24,9 @@ assert len(jax.devices()) == 8
 schedule = linear_schedule(20)
 solver = ddpm(schedule, 4)
 module = build(NetworkConfig(architecture="norm_mlp", width=8), 3, (3,))
-models = [(module, init(module, jax.random.key(k))) for k in range(3)]
-bank = Bank.from_models("t", ["a", "b", "c"], models)
+models = [(module, init(module, jax.random.key(k))) for k in range(4)]
+slots = [(0,), (1,), (2,), (0,)]  # a has two models, which take turns
+bank = Bank.from_models("t", ["a", "b", "c"], models, slots=slots)
 rng = np.random.default_rng(0)
 conds = rng.normal(size=(3, 48, 3)).astype(np.float32)
 present = rng.random((48, 3)) < 0.6
@@ -52,8 +53,8 @@ for rejection in (None, Rejection(cos_threshold=0.9, prop_threshold=0.2, max_ret
     if rejection:
         assert np.asarray(one.retries).max() > 0
 collective = r"all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-br"
-assert len(texts) == 4 and "dot" in texts[-1]
-assert not re.search(collective, texts[1] + texts[3])
+assert len(texts) == 8 and "dot" in texts[-1]
+assert not re.search(collective, "".join(texts[2:4] + texts[6:8]))
 coherent._sample = original
 
 z = np.moveaxis(np.concatenate([conds, conds[:1]]), 0, 1)[:45]

@@ -90,7 +90,6 @@ def steps_table() -> str:
 NETWORKS = {
     "eps": "published epsilon-networks, same weights",
     "v": "default v-networks",
-    "v, fast": "default v-networks, deterministic",
 }
 
 
@@ -214,10 +213,10 @@ def precision_table() -> str:
 
 
 def members_table() -> str:
-    """Ensembles that take turns, and the same averaged in every draw."""
+    """Ensembles that predict together, and the same that take turns."""
     rows, header = [], ["models", "target"]
     for title, by_solver in _studies():
-        if not any(solver.endswith("_average") for solver in by_solver):
+        if not any(solver.endswith("_mixture") for solver in by_solver):
             continue
         header = ["models", "target", *(f"{name}, NFE" for name in by_solver)]
         for target in next(iter(by_solver.values())):

@@ -12,14 +12,15 @@ the posterior mean (finite-draw variance removed) and of single draws, spread ov
 calibrated). `excess` is the energy score above that of 1000 ancestral steps on the same patients,
 with its own standard error, which is smaller. A solver holds when its energy score is within one
 standard error of that of 1000 steps for every target. Names that end in bfloat16 are the same
-solvers with the networks' products in bfloat16, names that end in average those whose ensembles
-are averaged in every draw instead of taking turns. Results go to benchmarks/solver_study.json under
+solvers with the networks' products in bfloat16, names that end in mixture those whose ensembles
+take turns from draw to draw. Results go to benchmarks/solver_study.json under
 --name, and from there with plot_sampling.py into the README.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import platform
 import re
@@ -49,7 +50,7 @@ GRIDS = ("uniform", "log_snr", "karras")
 class Candidate(NamedTuple):
     solver: Solver
     precision: Precision = "float32"
-    ensemble: Ensemble = "mixture"
+    ensemble: Ensemble = "average"
 
 
 def candidates(schedule: Schedule, clips: list[float]) -> dict[str, Candidate]:
@@ -73,7 +74,7 @@ def candidates(schedule: Schedule, clips: list[float]) -> dict[str, Candidate]:
     for name in ("ddpm-250", "dpmpp_2m_sde_uniform-15", "dpmpp_2m_log_snr-10"):
         every[f"{name}_bfloat16"] = Candidate(plain[name], "bfloat16")
     name = "dpmpp_2m_log_snr-8"
-    every[f"{name}_average"] = Candidate(plain[name], ensemble="average")
+    every[f"{name}_mixture"] = Candidate(plain[name], ensemble="mixture")
     return every
 
 
@@ -97,7 +98,8 @@ def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) 
     table, reference = [], {}
     for name, (solver, precision, ensemble) in tried.items():
         for target in arguments.targets or run.modalities:
-            bank, t = bank_for(target), run.index(target)
+            bank = dataclasses.replace(bank_for(target), spread=1.0)  # fitted to one solver
+            t = run.index(target)
             width = int(run.latents.widths[t])
             began, per_seed = time.perf_counter(), []
             for seed in arguments.seeds:

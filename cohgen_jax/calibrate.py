@@ -31,6 +31,7 @@ from cohgen_jax.evaluation.metrics import interval_coverage
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.solvers import Solver, ddim
 from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.training.validation import judged
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
@@ -124,10 +125,11 @@ def _calibrate(
 def _validation(run: Run, target: int) -> tuple[np.ndarray, np.ndarray]:
     """(rows, sources shown): each patient from all its sources and from a random subset."""
     rows = run.rows("val")
+    has_source = np.delete(run.latents.present[rows], target, axis=1).any(axis=1)
+    use = run.latents.present[rows, target] & has_source
+    rows = judged(rows[use], run.latents.present, run.config.seed)
     present = run.latents.present[rows]
-    present[:, target], has_target = False, present[:, target].copy()
-    use = has_target & present.any(axis=1)
-    rows, present = rows[use], present[use]
+    present[:, target] = False
     order = np.random.default_rng(run.config.seed).random(present.shape)
     order = np.where(present, order, np.inf)
     subset = present & ((order < 0.5) | (order == order.min(axis=1, keepdims=True)))

@@ -64,7 +64,7 @@ class ExperimentConfig:
             raise InputError(f"max_missing is a share in (0, 1], got {self.max_missing}")
         check_seed(self.seed)
         for train in (self.single, self.multi):
-            train.val_solver.check(self.diffusion.build(), self.diffusion.predicts)
+            train.val_solver.check(self.diffusion.num_steps, self.diffusion.predicts)
 
 
 def recipe(name: RecipeName) -> ExperimentConfig:

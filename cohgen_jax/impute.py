@@ -25,6 +25,7 @@ from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.typicality import typicality
 from cohgen_jax.patients import read_patients, shown_sources, to_generate
 from cohgen_jax.run import Run
+from cohgen_jax.sampling.coherent import Ensemble
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.training.config import SolverConfig
@@ -44,6 +45,7 @@ def impute_tables(
     regenerate: bool = False,
     method: Method = "coherent",
     consensus: Consensus = "stacked",
+    ensemble: Ensemble = "average",
     solver: SolverConfig = SolverConfig(),
     seed: int = 0,
     tell: Callable[[str], None] = lambda line: None,
@@ -131,6 +133,7 @@ def impute_tables(
                         schedule=schedule,
                         solver=chain,
                         consensus=consensus,
+                        ensemble=ensemble,
                         sample_ids=streams[new],
                         on_chunk=lambda num, target=target: advance(num, target),
                     )

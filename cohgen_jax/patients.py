@@ -58,25 +58,25 @@ def read_patients(run: Run, source: str | Path, tell: Callable[[str], None]) -> 
         names = {table_name(file) or "" for file in Path(source).iterdir() if file.is_file()}
         chosen = [name for name in run.modalities if name in names]
         others = sorted(names.difference(chosen, FACTS, [""]))
+        raw = read_tables(source, modalities=chosen) if chosen else None
     else:
         raw = read_tables(source)
         chosen = [name for name in run.modalities if name in raw.tables]
         others = sorted(raw.tables.keys() - set(chosen))
-    if not chosen:
+    if raw is None or not chosen:
         raise InputError(
             f"{source} has no table of {', '.join(run.modalities)}: name the files after the "
             f"modalities of the run (for instance {run.modalities[0]}.parquet)"
         )
     for name in others:
         tell(f"{name} is not a modality of this run and was not used")
-    raw = read_tables(source, modalities=chosen)
     for note in raw.notes:
         tell(note)
-    if not any(len(table) for table in raw.tables.values()):
+    if not any(len(raw.tables[name]) for name in chosen):
         raise InputError(f"{source} has no patient with any value in {', '.join(chosen)}")
     tables = {
         name: raw.tables[name]
-        if name in raw.tables
+        if name in chosen
         else pd.DataFrame(columns=list(run.codecs[name].features), dtype=np.float32)
         for name in run.modalities
     }

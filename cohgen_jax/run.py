@@ -63,7 +63,7 @@ from cohgen_jax.training.farm import usable_rows, work
 from cohgen_jax.training.loop import Progress
 from cohgen_jax.training.mesh import make_mesh
 from cohgen_jax.training.moments import measure_moments
-from cohgen_jax.training.validation import METRICS
+from cohgen_jax.training.validation import METRICS, judged
 
 KINDS = ("single", "multi")
 
@@ -127,15 +127,16 @@ class Run:
         The draws of another solver are not as wide, and neither the factor on their spread nor
         intervals and expected errors are meant for them.
         """
-        if self.calibrated_with == solver:
-            return self
-        return dataclasses.replace(self, calibration={})
+        return self if self._same_chain(solver) else dataclasses.replace(self, calibration={})
+
+    def _same_chain(self, solver: SolverConfig) -> bool:
+        return self.calibrated_with == solver.resolved(self.config.diffusion.predicts)
 
     def uncalibrated(self, solver: SolverConfig, consensus: Consensus = "stacked") -> str | None:
         """In a sentence, why draws by this solver and consensus are not calibrated, if so."""
         if self.calibrated_with is None:
             return "draws are not calibrated: experiments/train.py --resume calibrates this run"
-        if consensus == "stacked" and self.calibrated_with == solver:
+        if consensus == "stacked" and self._same_chain(solver):
             return None
         return (
             "draws are not calibrated (spread, intervals, expected errors): the run has been, for "
@@ -268,7 +269,7 @@ def train_run(
             if not is_whole(run_dir / "consensus"):
                 _measure_consensus(open_run(run_dir), run_dir / "consensus")
             if not is_whole(run_dir / "calibration"):
-                solver = SolverConfig()
+                solver = SolverConfig().resolved(config.diffusion.predicts)
                 run = open_run(run_dir)
                 found = calibrate(run, cohorts[0], solver)
                 residuals = codec_residuals(run, cohorts[0])
@@ -562,7 +563,7 @@ def _measure_consensus(run: Run, directory: Path) -> None:
     for t, target in enumerate(run.modalities):
         bank = run.coherent_bank(target)
         columns = [run.index(source) for source in bank.sources]
-        used = rows[run.latents.present[rows, t]]
+        used = judged(rows[run.latents.present[rows, t]], run.latents.present, run.config.seed)
         z, present = run.latents.z[used], run.latents.present[used]
         moments[target] = measure_moments(
             bank,

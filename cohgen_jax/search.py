@@ -23,7 +23,7 @@ from cohgen_jax import rundir
 from cohgen_jax.checkpoint import write_json, write_text
 from cohgen_jax.codec import Latents
 from cohgen_jax.cohort import Cohort
-from cohgen_jax.config import ExperimentConfig
+from cohgen_jax.config import ComputeConfig, ExperimentConfig
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.parallel import parallel_coordinates
 from cohgen_jax.evaluation.style import save
@@ -110,7 +110,7 @@ def search_recipe(
             return pd.read_csv(out / TABLE)
         specs = chosen(cohort)
         groups = _groups(trains, specs, cohort, latents, config)
-        halving = _Halving(groups, len(specs), search.score, out, config.compute.checkpoint_seconds)
+        halving = _Halving(groups, len(specs), search.score, out, config.compute)
         scores = np.full((len(points), len(specs)), np.inf)
         epochs, going = np.zeros(len(points), int), list(range(len(points)))
         for rung in rung_epochs(base, search):
@@ -186,8 +186,10 @@ def _groups(
 class _Halving:
     """Groups that advance from rung to rung; what they reached is on disk."""
 
-    def __init__(self, groups: list[Group], models: int, score: str, out: Path, seconds: float):
-        self.groups, self.models, self.score, self.seconds = groups, models, score, seconds
+    def __init__(
+        self, groups: list[Group], models: int, score: str, out: Path, compute: ComputeConfig
+    ):
+        self.groups, self.models, self.score, self.compute = groups, models, score, compute
         self.directory = out / "checkpoints"
         self.file = self.directory / "scores.json"
         self.known = json.loads(self.file.read_text()) if self.file.exists() else {}
@@ -210,7 +212,8 @@ class _Halving:
                 group.data,
                 self.directory / f"shape_{g}",
                 lambda progress: report(name, progress),
-                checkpoint_seconds=self.seconds,
+                checkpoint_seconds=self.compute.checkpoint_seconds,
+                mesh=self.compute.mesh,
                 until=rung,
                 only=positions.tolist(),
             )

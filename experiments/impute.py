@@ -30,6 +30,7 @@ import tyro
 
 from cohgen_jax.impute import impute_tables
 from cohgen_jax.run import open_run
+from cohgen_jax.sampling.coherent import Ensemble
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.training.config import SolverConfig
 from experiments.common import CountBar, run_command, say
@@ -54,6 +55,9 @@ class Arguments:
     method: Literal["coherent", "multi"] = "coherent"
     """Ensemble of single-condition models, or the multi-condition model."""
     consensus: Consensus = "stacked"
+    ensemble: Ensemble = "average"
+    """Members of an ensemble predict together, or take turns from draw to draw (mixture): half the
+    time at the default recipe, for very many patients."""
     solver: SolverConfig = SolverConfig()
     seed: int = 0
 
@@ -71,6 +75,7 @@ def main() -> None:
             regenerate=arguments.regenerate,
             method=arguments.method,
             consensus=arguments.consensus,
+            ensemble=arguments.ensemble,
             solver=arguments.solver,
             seed=arguments.seed,
             tell=say,

@@ -163,17 +163,18 @@ def _check_overlap(tables: dict[str, pd.DataFrame]) -> None:
             f"a cohort needs two modalities or more that share samples; found {list(tables)}"
         )
     for name, table in tables.items():
+        if not len(table):
+            raise InputError(f"{name} has no sample with any value: leave it out")
         others = {n: t for n, t in tables.items() if n != name}
         if any(table.index.isin(t.index).any() for t in others.values()):
             continue
         other, first = next(iter(others.items()))
-        if len(table) and any(table.columns.isin(t.index).any() for t in others.values()):
+        if any(table.columns.isin(t.index).any() for t in others.values()):
             mend = "its columns are their samples: transpose it"
         else:
-            ids = f"{table.index[0]!r}" if len(table) else "(none)"
             mend = (
-                f"its ids look like {ids}, those of {other} like {first.index[0]!r}; use the same "
-                "sample ids in all tables, or leave it out"
+                f"its ids look like {table.index[0]!r}, those of {other} like {first.index[0]!r}; "
+                "use the same sample ids in all tables, or leave it out"
             )
         raise InputError(f"{name} shares no sample with any other modality: {mend}")
 

@@ -7,6 +7,7 @@ would later surface as a puzzling number is an `InputError` here, naming file, c
 
 import csv
 import gzip
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -185,7 +186,7 @@ def _read_text(path: Path, sep: str) -> pd.DataFrame:
     if len(first) == len(header) + 1:  # R's write.table leaves the id column unnamed
         header = ["sample_id", *header]
     if len(set(header)) < len(header):
-        repeated = sorted({c for c in header if header.count(c) > 1})
+        repeated = sorted(name for name, count in Counter(header).items() if count > 1)
         raise InputError(f"{path.name}: columns occur more than once: {shown(repeated)}")
     index = _id_column(header)
     return pd.read_csv(

@@ -4,9 +4,8 @@ At every level each model predicts the noise in the same x_t; the consensus of t
 drives the solver. (Marchesi, Lazzaro et al., PLOS Comput Biol, doi 10.1371/journal.pcbi.1013455.)
 
 Axes    K models, R draws, N samples, D latent width, S solver steps
-Members several models of the same sources are an ensemble; its members take turns, draw r with
-        member r mod M, so that the draws are the mixture of what the members believe (deep
-        ensembles, Lakshminarayanan et al. 2017, arXiv:1612.01474), at the cost of one member
+Members several models of the same sources are an ensemble: they predict together and share the
+        weight of one, or take turns from draw to draw, at the cost of one
 Cost    NFE = K S per draw and sample, K its own number of models (dispatch.py); of a network only
         what depends on x_t is evaluated at every step (specialize.py)
 Memory  O(R N), whatever S is, unless the trajectory is asked for
@@ -43,7 +42,7 @@ from cohgen_jax.sampling.specialize import (
 from cohgen_jax.schedule import Schedule, eps_from, x_0_from
 from cohgen_jax.solvers import Solver, SolverState, reverse_process
 
-Ensemble = Literal["mixture", "average"]
+Ensemble = Literal["average", "mixture"]
 ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
 
 
@@ -102,7 +101,7 @@ def coherent_sample(
     sample_ids: jax.Array | None = None,
     keep_trajectory: bool = False,
     recorded: RecordedNoise | None = None,
-    ensemble: Ensemble = "mixture",
+    ensemble: Ensemble = "average",
     precision: Precision = "float32",
     mesh: Mesh | None = None,
     specialized: bool = True,
@@ -130,9 +129,13 @@ def coherent_sample(
       sample_ids: int array [N] that names the samples to the random generator (default
         0..N-1). Give a sample the same id in two calls and it gets the same noise.
       keep_trajectory: return the disagreement of every step.
-      recorded: replay this noise instead of drawing any (not with rejection).
-      ensemble: what several models of the same sources do: 'mixture', take turns from draw to draw;
-        'average', all predict in every draw and share the weight of one, at as many times the cost.
+      recorded: replay this noise instead of drawing any (not with rejection), that of R draws.
+      ensemble: what M models of the same sources do. 'average': all predict in every draw and share
+        the weight of one. 'mixture': draw r is that of member r mod M, so that the draws are the
+        mixture of what the members believe (deep ensembles, Lakshminarayanan et al. 2017), at the
+        cost of one model. Its draws are shared out evenly, not independent: estimates that remove
+        the noise of finitely many (fair scores, R2_inf) are too good by about 1/R of what the
+        members do not agree on.
       precision: of the networks' matrix products (see `specialize.fold`).
       mesh: devices of one axis among which the samples are shared out evenly; each works on its
         own, without communication. N must be a multiple of their number.
@@ -169,6 +172,16 @@ def coherent_sample(
         raise InputError(f"{num_samples} samples cannot be shared evenly by {num_devices} devices")
     if recorded is not None and rejection is not None:
         raise InputError("recorded noise replays one chain: it cannot be combined with rejection")
+    if recorded is not None:
+        of_draws = (num_draws, num_samples, bank.x_dim)
+        if recorded.initial.shape != of_draws or recorded.steps.shape != (
+            solver.num_steps,
+            *of_draws,
+        ):
+            raise InputError(
+                f"recorded noise must be {of_draws} and {(solver.num_steps, *of_draws)}, got "
+                f"{tuple(recorded.initial.shape)} and {tuple(recorded.steps.shape)}"
+            )
     scale = _scale(bank, consensus, temperature)
     if sample_ids is None:
         sample_ids = jnp.arange(num_samples)

@@ -12,7 +12,8 @@ rule reads v = sum_k w_k v_k. The rules differ in the weights alone:
               witnesses, a product of experts (Hinton 2002)
     stacked   w_k(t): what predicted best on validation patients             (stacking.py)
 
-Weights belong to a sample: models whose sources a sample lacks get none. They are data, a table of
+Models that look at the same share the weight of one, as members of an ensemble. Weights belong to a
+sample: models whose sources a sample lacks get none. They are data, a table of
 weights for each step and pattern of present models, and arguments of the compiled sampler.
 
 Posteriors  of Gaussian models N(m_k, S) that share S, driven by weights that sum to W:
@@ -28,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank
@@ -62,19 +64,27 @@ def weigh(rule: Consensus, bank: Bank, present: Any, log_snr: np.ndarray) -> Wei
     if not traced:
         patterns, index = np.unique(seen, axis=0, return_inverse=True)
         index = index.reshape(-1).astype(np.int32)
-        # A power of two of them, so that few programs are compiled.
-        patterns = np.resize(patterns, (1 << (len(patterns) - 1).bit_length(), seen.shape[1]))
+        num_rows = 1 << (len(patterns) - 1).bit_length()  # a power of two: few programs
     else:
         patterns, index = seen, jnp.arange(len(seen), dtype=jnp.int32)
-    pairs = consensus_weights("loss" if rule == "loss" else "mean", bank.losses, seen)
+        num_rows = len(seen)
+    copies = np.array([bank.slots.count(slot) for slot in bank.slots])
+    pairs = consensus_weights("loss" if rule == "loss" else "mean", bank.losses, seen, copies)
     if rule == "stacked":
-        return Weights(_stacked(bank, patterns, log_snr), index, pairs)
-    table = consensus_weights(rule, bank.losses, patterns)
-    return Weights(jnp.tile(table[None, :, :, None], (len(log_snr), 1, 1, 1)), index, pairs)
+        table = _stacked(bank, patterns, log_snr)
+    else:
+        table = consensus_weights(rule, bank.losses, patterns, copies)
+        table = jnp.tile(table[None, :, :, None], (len(log_snr), 1, 1, 1))
+    filled = jnp.take(table, np.arange(num_rows) % len(patterns), axis=1)
+    return Weights(filled, index, pairs)
 
 
-def consensus_weights(rule: str, losses: jax.Array, available: Any) -> jax.Array:
+def consensus_weights(
+    rule: str, losses: jax.Array, available: Any, copies: ArrayLike = 1
+) -> jax.Array:
     """Weights [N, K] of the rules that know no levels, for models available as [N, K] says.
+
+    copies: [K], the number of models that look at what the model looks at.
 
     'mean' and 'loss' sum to 1 over the models available to a sample.
     A sample that no model can see anything of gets equal weights that sum to 1: its models then
@@ -82,10 +92,11 @@ def consensus_weights(rule: str, losses: jax.Array, available: Any) -> jax.Array
     """
     available = jnp.asarray(available, bool)
     nothing = ~available.any(axis=1, keepdims=True)
-    scores = 1 / losses if rule == "loss" else jnp.zeros_like(losses)
+    alike = jnp.broadcast_to(jnp.asarray(copies, jnp.float32), losses.shape)
+    scores = (1 / losses if rule == "loss" else jnp.zeros_like(losses)) - jnp.log(alike)
     weights = jax.nn.softmax(jnp.where(available | nothing, scores[None], -jnp.inf), axis=1)
     if rule == "product":
-        return jnp.where(nothing, weights, PRODUCT_WEIGHT * available.astype(weights.dtype))
+        return jnp.where(nothing, weights, PRODUCT_WEIGHT * available / alike[None])
     return weights
 
 

@@ -46,9 +46,6 @@ def bank_generator(
     solver: Solver,
     consensus: Consensus = "mean",
     temperature: float = 1.0,
-    rejection: Rejection | None = None,
-    ensemble: Ensemble = "mixture",
-    precision: Precision = "float32",
 ) -> Generator:
     """A generator of `target` with the signature that evaluation and baselines share.
 
@@ -71,9 +68,6 @@ def bank_generator(
             solver=solver,
             consensus=consensus,
             temperature=temperature,
-            rejection=rejection,
-            ensemble=ensemble,
-            precision=precision,
         )
         return Generated(np.asarray(samples.draws), np.asarray(samples.disagreement))
 
@@ -95,7 +89,7 @@ def sample_rows(
     rejection: Rejection | None = None,
     sample_ids: np.ndarray | None = None,
     keep_trajectory: bool = False,
-    ensemble: Ensemble = "mixture",
+    ensemble: Ensemble = "average",
     precision: Precision = "float32",
     chains: int | None = None,
     on_chunk: Callable[[int], None] = lambda rows: None,

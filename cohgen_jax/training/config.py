@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Literal
 
 from cohgen_jax.errors import InputError
@@ -26,6 +28,10 @@ PER_MODEL = (
 LEAST_PATIENTS = 32
 
 
+LARGEST_REST = 0.01
+"""Of the signal's variance, at the noisiest level."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiffusionConfig:
     """The forward process and what the networks predict."""
@@ -40,6 +46,13 @@ class DiffusionConfig:
             raise InputError(f"predicts must be one of {', '.join(PREDICTIONS)}")
         if self.num_steps < 1:
             raise InputError(f"num_steps must be at least 1, got {self.num_steps}")
+        left = float(self.build().alpha_bar[-1])
+        if left > LARGEST_REST:
+            raise InputError(
+                f"after {self.num_steps} steps of the {self.schedule} schedule {left:.0%} of the "
+                "signal is left, but chains start from pure noise: take more steps, or the cosine "
+                "schedule"
+            )
 
     def build(self) -> Schedule:
         make = {"linear": linear_schedule, "cosine": cosine_schedule}[self.schedule]
@@ -73,28 +86,36 @@ class SolverConfig:
         if self.clip < 0:
             raise InputError(f"clip must not be negative, got {self.clip}")
 
-    def check(self, schedule: Schedule, predicts: Prediction) -> int:
-        """The number of steps; more than the diffusion has are refused."""
-        num_steps = self.num_steps or (8 if self._eta(predicts) == 0 else 10)
-        if num_steps > schedule.num_steps:
+    def resolved(self, predicts: Prediction) -> SolverConfig:
+        """The same with nothing left to the default."""
+        eta = float(predicts == "eps") if self.eta is None else self.eta
+        smooth = self.name == "dpmpp_2m" and eta == 0
+        return dataclasses.replace(
+            self,
+            num_steps=self.num_steps or (10 if eta else 8),
+            eta=eta,
+            grid=self.grid or ("log_snr" if smooth else "uniform"),
+        )
+
+    def check(self, num_levels: int, predicts: Prediction) -> None:
+        """Refuse more steps than the diffusion has."""
+        num_steps = self.resolved(predicts).num_steps
+        assert num_steps is not None
+        if num_steps > num_levels:
             raise InputError(
                 f"a solver of {num_steps} steps needs as many in the diffusion, which has "
-                f"{schedule.num_steps}"
+                f"{num_levels}"
             )
-        return num_steps
-
-    def _eta(self, predicts: Prediction) -> float:
-        return float(predicts == "eps") if self.eta is None else self.eta
 
     def build(self, schedule: Schedule, predicts: Prediction) -> Solver:
-        num_steps, eta = self.check(schedule, predicts), self._eta(predicts)
-        smooth = self.name == "dpmpp_2m" and eta == 0
-        grid = self.grid or ("log_snr" if smooth else "uniform")
-        if self.name == "ddpm":
-            solver = ddpm(schedule, num_steps, grid=grid)
-        else:
-            make = {"ddim": ddim, "dpmpp_2m": dpmpp_2m}[self.name]
-            solver = make(schedule, num_steps, eta=eta, grid=grid)
+        self.check(schedule.num_steps, predicts)
+        own = self.resolved(predicts)
+        make: dict[str, Callable[..., Solver]] = {
+            "ddpm": ddpm,
+            "ddim": functools.partial(ddim, eta=own.eta),
+            "dpmpp_2m": functools.partial(dpmpp_2m, eta=own.eta),
+        }
+        solver = make[self.name](schedule, own.num_steps, grid=own.grid)
         return clipped(solver, schedule, self.clip) if self.clip else solver
 
 

@@ -31,7 +31,7 @@ from cohgen_jax.training.hyper import Hyper, common_shape
 from cohgen_jax.training.mesh import place
 from cohgen_jax.training.objective import denoising_loss
 from cohgen_jax.training.private import private_gradients
-from cohgen_jax.training.validation import METRICS, ValidationData, validation_scores
+from cohgen_jax.training.validation import METRICS, ValidationData, judged, validation_scores
 
 
 class ModelSpec(NamedTuple):
@@ -127,7 +127,8 @@ def make_farm(
     """Put the cohort on the device and lay out the farm.
 
     A model trains on the train patients that have its target and at least one of its sources,
-    and is validated on the `val_rows` of which the same is true.
+    and is validated on the `val_rows` of which the same is true, of very many on some of them
+    (`validation.judged`).
 
     Args:
       z: [N, M, D] standardised latents; present: [N, M] bool; widths: [M] true latent widths.
@@ -141,6 +142,7 @@ def make_farm(
         config = [config.of_member(spec.member) for spec in specs]
     configs = list(config)
     config = common_shape(configs)
+    val_rows = judged(val_rows, present, seed)
     rows = usable_rows(specs, present, train_rows, val_rows, config)
     latent_dim, num_conds = z.shape[2], len(specs[0].sources)
     schedule = diffusion.build()

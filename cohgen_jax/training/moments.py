@@ -42,8 +42,7 @@ def measure_moments(
     """Moments of the predictions from each of the bank's sources.
 
     Args:
-      bank: single-condition models; of the members of its ensembles, which take turns, the moments
-        are averaged.
+      bank: single-condition models; several of one source are averaged.
       x_0: [N, D], the target of patients who have it. conds: S arrays [N, C]; present: [N, S].
       width: features of the target that are not padding.
 
@@ -65,13 +64,11 @@ def measure_moments(
     for t, signal, noise in zip(levels, a, s, strict=True):
         eps = rng.standard_normal((NUM_NOISES, *x_0.shape), np.float32)
         x_t = (signal * x_0 + noise * eps).astype(np.float32)
-        truth = (signal * eps - noise * x_0)[None]
-        total = np.zeros((width, *patients.shape))
-        for turn in bank.turns:
-            v_k = _predict_v(turn, x_t, t, shown, present, signal, noise)
-            v = np.where(known[:, None, :, None], np.concatenate([v_k, truth])[..., :width], 0)
-            total += np.einsum("irnd,jrnd->dij", v, v, optimize=True)
-        moment = total / (NUM_NOISES * len(bank.turns) * np.maximum(patients, 1))
+        v_k = _predict_v(bank, x_t, t, shown, present, signal, noise)
+        v = np.concatenate([v_k, (signal * eps - noise * x_0)[None]])[..., :width]
+        v = np.where(known[:, None, :, None], v, 0)
+        total = np.einsum("irnd,jrnd->dij", v, v, optimize=True)
+        moment = total / (NUM_NOISES * np.maximum(patients, 1))
         with_truth = moment[:, :, -1]
         apart = with_truth[:, :, None] * with_truth[:, None] / moment[:, -1, -1, None, None]
         second.append(np.where(patients > 0, moment, apart))
@@ -84,7 +81,12 @@ def measure_moments(
 
 @jax.jit
 def _predict_v(bank: Bank, x_t, t, conds, present, signal, noise):
-    """Of the model of each source, [S, R, N, D]."""
+    """Mean over the models of each source, [S, R, N, D]."""
     eps = bank.predict_eps(x_t, t, conds, present, signal, noise)
     v = (eps - noise * x_t[None]) / signal
-    return v[jnp.array([bank.slots.index((i,)) for i in range(len(bank.sources))])]
+    return jnp.stack(
+        [
+            v[jnp.array([k for k, slot in enumerate(bank.slots) if slot == (i,)])].mean(axis=0)
+            for i in range(len(bank.sources))
+        ]
+    )

@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     from cohgen_jax.training.farm import ModelSpec
 
 METRICS = ("energy", "mse", "cosine", "timestep")
+MOST_JUDGED = 2048
+"""Validation patients at most: scores do not gain by more, and all are on the device at once."""
+
+
+def judged(rows: np.ndarray, present: np.ndarray, seed: int) -> np.ndarray:
+    """Those of the validation rows that are used: all, or, of too many, the ones with the most
+    modalities, drawn by chance among equals. rows: positions in present [N, M]."""
+    if len(rows) <= MOST_JUDGED:
+        return rows
+    chance = np.random.default_rng(seed).random(len(rows))
+    order = np.lexsort((chance, -present[rows].sum(axis=1)))
+    return np.sort(rows[order[:MOST_JUDGED]])
 
 
 class ValidationData(NamedTuple):

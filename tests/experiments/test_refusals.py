@@ -140,7 +140,11 @@ def test_one_process_works_in_a_run_directory(refused, done, command):
         (["--single.network.dropout", "2"], "dropout must lie in"),
         (["--single.val-solver.num-steps", "0"], "num_steps must be at least 1"),
         (["--single.val-solver.eta", "3"], r"eta must lie in \[0, 1\]"),
-        (["--diffusion.num-steps", "4"], "a solver of 5 steps needs as many"),
+        (["--diffusion.num-steps", "4"], "4 steps of the linear schedule"),
+        (
+            ["--diffusion.num-steps", "4", "--diffusion.schedule", "cosine"],
+            "a solver of 5 steps needs as many",
+        ),
         (["--val-fraction", "1.5"], "val_fraction must lie in"),
         (["--max-missing", "0"], "max_missing is a share"),
         (["--seed", "-1"], "seed must lie in"),

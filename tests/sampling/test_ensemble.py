@@ -1,4 +1,4 @@
-"""Members of an ensemble take turns from draw to draw, or predict together."""
+"""Members of an ensemble predict together, or take turns from draw to draw."""
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,8 @@ def bank_of(gains, sources=("y",), slots=None) -> Bank:
 
 
 def sample(bank, y, num_draws, **more):
-    key, common = jax.random.key(0), {"schedule": SCHEDULE, "solver": SOLVER}
-    return coherent_sample(key, bank, y, num_draws=num_draws, **common, **more)
+    common = {"schedule": SCHEDULE, "solver": SOLVER, "ensemble": "mixture"} | more
+    return coherent_sample(jax.random.key(0), bank, y, num_draws=num_draws, **common)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,8 @@ def test_chunks_and_turns_change_nothing(rejection):
     z = rng.normal(size=(21, 3, 3)).astype(np.float32)
     present = rng.random((21, 3)) < 0.7
     bank = bank_of((0.2, 0.3, 0.5, 0.9), ("y", "w"), [(0,), (1,), (0,), (1,)])
-    common = {"schedule": SCHEDULE, "solver": ddpm(SCHEDULE, 5), "rejection": rejection}
+    solver = ddpm(SCHEDULE, 5)
+    common = {"schedule": SCHEDULE, "solver": solver, "rejection": rejection, "ensemble": "mixture"}
     whole, *parts = (
         sample_rows(bank, ("x", "y", "w"), z, present, 0, 5, chains=chains, **common)
         for chains in (1000, 16)
@@ -83,6 +84,19 @@ def test_chunks_and_turns_change_nothing(rejection):
     for part in parts:
         for one, other in zip(whole[:-1], part[:-1], strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["mean", "loss", "product"])
+def test_members_share_the_weight_of_one(rule, y):
+    """Two equal models of one source and one of another weigh what one of each does."""
+    one = bank_of((0.2, 0.9), ("y", "w"), [(0,), (1,)])
+    two = bank_of((0.2, 0.2, 0.9), ("y", "w"), [(0,), (0,), (1,)])
+    present = np.array([[1, 1], [1, 0], [0, 1], [0, 0], [1, 1], [1, 1]], bool)
+    expected, together = (
+        sample(bank, [y, -y], 2, present=present, consensus=rule, ensemble="average").draws
+        for bank in (one, two)
+    )
+    np.testing.assert_allclose(together[:, :3], expected[:, :3], atol=1e-5)
 
 
 def test_recorded_noise_goes_with_its_draw(y):
@@ -96,6 +110,12 @@ def test_recorded_noise_goes_with_its_draw(y):
         np.testing.assert_allclose(mixed[draw], alone, atol=1e-6)
 
 
+def test_recorded_noise_of_another_shape_is_refused(y):
+    noise = RecordedNoise(jnp.zeros((2, 6, 3)), jnp.zeros((SOLVER.num_steps, 2, 6, 3)))
+    with pytest.raises(InputError, match=r"recorded noise must be \(4, 6, 3\)"):
+        sample(bank_of((0.2,)), [y], 4, recorded=noise)
+
+
 def test_other_ensembles_are_refused(y):
-    with pytest.raises(InputError, match="ensemble must be one of mixture, average"):
+    with pytest.raises(InputError, match="ensemble must be one of average, mixture"):
         sample(bank_of((0.2, 0.9)), [y], 2, ensemble="bagging")

@@ -25,7 +25,7 @@ schedule = linear_schedule(20)
 solver = ddpm(schedule, 4)
 module = build(NetworkConfig(architecture="norm_mlp", width=8), 3, (3,))
 models = [(module, init(module, jax.random.key(k))) for k in range(4)]
-slots = [(0,), (1,), (2,), (0,)]  # a has two models, which take turns
+slots = [(0,), (1,), (2,), (0,)]  # a has two models
 bank = Bank.from_models("t", ["a", "b", "c"], models, slots=slots)
 rng = np.random.default_rng(0)
 conds = rng.normal(size=(3, 48, 3)).astype(np.float32)
@@ -43,7 +43,7 @@ for rejection in (None, Rejection(cos_threshold=0.9, prop_threshold=0.2, max_ret
     one, eight = (
         coherent_sample(
             jax.random.key(0), bank, conds, present, schedule=schedule, solver=solver,
-            num_draws=2, rejection=rejection, keep_trajectory=True, mesh=m,
+            num_draws=2, rejection=rejection, keep_trajectory=True, mesh=m, ensemble="mixture",
         )
         for m in (None, mesh)
     )

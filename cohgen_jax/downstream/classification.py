@@ -39,8 +39,11 @@ class Classification:
     metric: str = "balanced_accuracy"
 
     @classmethod
-    def of_study(cls, study: Study, column: str, factory: Factory) -> Classification:
-        return cls(column, study.labels(column), factory)
+    def of_study(
+        cls, study: Study, column: str, factory: Factory, *, tested: bool = True
+    ) -> Classification:
+        """tested: whether it is for the tested samples of the study, or for other patients."""
+        return cls(column, study.labels(column, tested=tested), factory)
 
     @property
     def chance(self) -> float:

@@ -111,8 +111,9 @@ def prioritize_tables(
 
 def outcome_of(study: Study, config: PrioritizeConfig) -> Outcome:
     if config.label == SURVIVAL:
-        return SurvivalOutcome.of_study(study, LONG if config.survival == "long" else QUICK)
-    return Classification.of_study(study, config.label, random_forest(config.trees))
+        size = LONG if config.survival == "long" else QUICK
+        return SurvivalOutcome.of_study(study, size, tested=False)
+    return Classification.of_study(study, config.label, random_forest(config.trees), tested=False)
 
 
 def read_costs(given: Sequence[str], modalities: Sequence[str]) -> dict[str, float] | None:

@@ -117,11 +117,13 @@ class Study:
             parts.append(np.full_like(block, np.nan) if modality in missing else block)
         return np.hstack([*parts, *([self.one_hot_type[rows]] if with_type else [])])
 
-    def labels(self, column: str) -> Labels:
-        """The classes of a column: "stage" (I to IV) or any column of names.
+    def labels(self, column: str, *, tested: bool = True) -> Labels:
+        """The classes of a column: "stage" (I to IV) or any column of names, numbers or truths.
+
+        tested: whether the classes are to be told apart among the tested samples too.
 
         Raises:
-          NotPossible: no such column, or fewer than two classes to learn and test.
+          NotPossible: no such column, or fewer than two classes to learn (and test).
         """
         if column not in self.samples:
             raise NotPossible(f"this run has no {column!r}: samples.csv had no such column")
@@ -129,24 +131,30 @@ class Study:
             numbers = stage_number(self.samples[column])
             values = numbers.map({1: "I", 2: "II", 3: "III", 4: "IV"}).to_numpy(object)
         else:
-            values = self.samples[column].to_numpy(object)
+            # Numbers without fraction are whole ones: a missing value makes a column of floats.
+            values = self.samples[column].convert_dtypes().to_numpy(object)
         unknown = pd.isna(values)
+        values = np.array([None if pd.isna(v) else str(v) for v in values], object)
         training = pd.Series(values[self.train]).value_counts()
         names = tuple(sorted(str(v) for v, count in training.items() if count >= MIN_TRAIN))
         codes = pd.Categorical(values, names).codes.astype(int)
-        tested = np.unique(codes[self.test][codes[self.test] >= 0])
-        if len(names) < 2 or len(tested) < 2:
-            raise NotPossible(
-                f"{column}: {len(names)} classes with {MIN_TRAIN} training patients and "
-                f"{len(tested)} among the tested ones; 2 are needed"
-            )
+        found = [f"{len(names)} classes with {MIN_TRAIN} training patients"]
+        fewest = len(names)
+        if tested:
+            seen = len(set(codes[self.test]) - {-1})
+            found.append(f"{seen} among the tested ones")
+            fewest = min(fewest, seen)
+        if fewest < 2:
+            raise NotPossible(f"{column}: {' and '.join(found)}; 2 are needed")
         reasons = [f"{unknown.sum()} samples without {column}"] * bool(unknown.any())
         rare = int(((codes < 0) & ~unknown).sum())
         reasons += [f"{rare} of a {column} with fewer than {MIN_TRAIN} to train on"] * bool(rare)
         return Labels(codes, names, " and ".join(reasons))
 
-    def survival(self) -> Survival:
+    def survival(self, *, tested: bool = True) -> Survival:
         """Overall survival; samples with a time of zero or without time or event are left out.
+
+        tested: whether the tested samples need deaths too.
 
         Raises:
           NotPossible: no survival columns, or too few deaths.
@@ -158,7 +166,8 @@ class Study:
         days = self.samples["os_days"].to_numpy(float)
         unknown, zero = np.isnan(event) | np.isnan(days), days <= 0
         known = ~unknown & ~zero
-        for what, rows in (("training", self.train), ("tested", self.test)):
+        sides = [("training", self.train), *([("tested", self.test)] if tested else [])]
+        for what, rows in sides:
             deaths = int((known & (event == 1))[rows].sum())
             if deaths < MIN_EVENTS:
                 raise NotPossible(

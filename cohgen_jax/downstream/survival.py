@@ -39,17 +39,20 @@ class SurvivalOutcome:
     train: np.ndarray
     """int: positions of the training samples with known survival, for censoring weights."""
     times: np.ndarray
-    """float [T] days, inside the follow-up of the tested and of the training samples."""
+    """float [T] days, inside the follow-up of the training samples and of those tested."""
     size: ForestSize = QUICK
     name: str = "survival"
     metric: str = "c_index"
     chance: float = 0.5
 
     @classmethod
-    def of_study(cls, study: Study, size: ForestSize = QUICK) -> SurvivalOutcome:
-        survival = study.survival()
+    def of_study(
+        cls, study: Study, size: ForestSize = QUICK, *, tested: bool = True
+    ) -> SurvivalOutcome:
+        """tested: whether it is for the tested samples of the study, or for other patients."""
+        survival = study.survival(tested=tested)
         train = study.train[survival.known[study.train]]
-        test = study.test[survival.known[study.test]]
+        test = study.test[survival.known[study.test]] if tested else train
         deaths = survival.days[test][survival.event[test]]
         low, high = np.quantile(deaths, [0.05, 0.90])
         last = min(survival.days[train].max(), survival.days[test].max())

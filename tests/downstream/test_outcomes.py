@@ -86,3 +86,39 @@ def test_what_cannot_be_predicted_is_named(study):
         type(study)(study.latents, study.samples.drop(columns="stage")).labels("stage")
     with pytest.raises(NotPossible, match="0 deaths among the training patients"):
         SurvivalOutcome.of_study(type(study)(study.latents, study.samples.assign(os_event=0.0)))
+
+
+@pytest.mark.parametrize(
+    ("grades", "names"),
+    [
+        ({"I": 1, "II": 2, "III": 10, "IV": 10}, ("1", "10", "2")),
+        ({"I": 1, "II": 2, "III": 10}, ("1", "10", "2")),  # IV unknown: a column of floats
+        ({"I": False, "II": False, "III": True, "IV": True}, ("False", "True")),
+    ],
+    ids=["int", "float", "bool"],
+)
+def test_numbers_and_truths_are_classes_as_names_are(study, grades, names):
+    grade = study.samples["stage"].map(grades)
+    labels = type(study)(study.latents, study.samples.assign(grade=grade)).labels("grade")
+    assert labels.names == names
+    for stage, code in zip(study.samples["stage"], labels.codes, strict=True):
+        assert code == (names.index(str(grades[stage])) if stage in grades else -1)
+
+
+def test_the_tested_samples_matter_only_where_they_are_tested(study):
+    nobody = study.latents._replace(present=study.latents.present.copy())
+    nobody.present[study.test] = False
+    other = type(study)(nobody, study.samples.copy())
+    other.samples.loc[other.samples["split"] == "test", ["stage", "os_event"]] = np.nan
+    for column in ("stage", "cancer_type"):
+        with pytest.raises(NotPossible):
+            other.labels(column)
+        learnt = study.labels(column).codes[study.train]
+        np.testing.assert_array_equal(other.labels(column, tested=False).codes[study.train], learnt)
+    with pytest.raises(NotPossible, match="0 test patients"):
+        SurvivalOutcome.of_study(other)
+    times = SurvivalOutcome.of_study(other, tested=False).times
+    days = study.samples["os_days"].iloc[study.train]
+    died = study.samples["os_event"].iloc[study.train] == 1
+    assert times[0] == pytest.approx(days[died].quantile(0.05))
+    assert times[-1] <= days.max()

@@ -59,6 +59,24 @@ def test_survival_is_a_label_and_needs_none_of_the_patients(command, run_dir, ne
     assert "the patients have no cancer type" in outcome.err
 
 
+def test_numbers_are_labels_and_test_patients_need_none(command, run_dir, new_dir, tmp_path):
+    run, tables = shutil.copytree(run_dir, tmp_path / "run"), []
+    samples = pd.read_parquet(run / "samples.parquet")
+    grade = samples["stage"].map({"I": 1, "II": 2, "III": 3, "IV": 4})
+    grade = grade.where(samples["split"] != "test")
+    samples.assign(grade=grade).to_parquet(run / "samples.parquet")
+    for label in ("stage", "grade"):
+        out = tmp_path / f"{label}.csv"
+        args = ("--run", run, "--patients", new_dir, "--out", out, *SMALL, "--label", label)
+        outcome = command("prioritize", *args)
+        assert outcome.status == 0, outcome.err
+        tables.append(pd.read_csv(out, dtype={"predicted": str}))
+    stage, graded = tables
+    assert set(graded["predicted"]) <= {"1", "2", "3", "4"}
+    named = graded["predicted"].map({"1": "I", "2": "II", "3": "III", "4": "IV"})
+    pd.testing.assert_frame_equal(graded.assign(predicted=named), stage)
+
+
 @pytest.fixture
 def refused(command, run_dir, new_dir, tmp_path):
     def run(*args, run=run_dir, source=new_dir) -> str:

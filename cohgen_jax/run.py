@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -369,7 +371,9 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
     unfinished = run_dir / "checkpoints" / "codec"
     if is_whole(run_dir / "codec"):  # written last
         shutil.rmtree(unfinished, ignore_errors=True)
-        return _read_latents(run_dir, cohort.samples, load_codecs(run_dir / "codec"))
+        latents = _read_latents(run_dir, cohort.samples, load_codecs(run_dir / "codec"))
+        _renew_labels(cohort.samples, run_dir, tell)
+        return latents
     codec_config: Any = config.codec
     if config.published_codecs:
         dim = config.codec.latent_dim
@@ -410,6 +414,30 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
     save_codecs(codecs, run_dir / "codec")
     shutil.rmtree(unfinished, ignore_errors=True)
     return latents
+
+
+def _renew_labels(samples: pd.DataFrame, run_dir: Path, tell: Tell) -> None:
+    """Take over labels and survival that were mended or added since the run began; patients and
+    split are what they were, which the checksum of the data holds."""
+    file = run_dir / "samples.parquet"
+    old = _read_parquet(file)
+    changed = [
+        column
+        for column in dict.fromkeys([*old, *samples])
+        if samples_checksum(old.reindex(columns=[column]))
+        != samples_checksum(samples.reindex(columns=[column]))
+    ]
+    if not changed:
+        return
+    half = file.with_suffix(".part")
+    with writing(file):
+        samples.to_parquet(half)
+        os.replace(half, file)
+    tell(
+        f"taken over from the cohort as it is now: {', '.join(changed)}; evaluate.py, audit.py and "
+        "downstream.py make the results by labels again"
+    )
+    rundir.log(run_dir, "relabelled", columns=changed)
 
 
 def _read_latents(run_dir: Path, samples: pd.DataFrame, codecs: dict[str, Codec]) -> Latents:
@@ -582,10 +610,13 @@ def _load_moments(directory: Path) -> dict[str, Moments]:
     return {target: Moments(**arrays[target]) for target in about["modalities"]}
 
 
+def samples_checksum(samples: pd.DataFrame) -> str:
+    """Of everything that is known of the patients, whatever the types of the columns."""
+    return hashlib.sha256(samples.to_csv().encode()).hexdigest()[:16]
+
+
 def data_checksum(cohort: Cohort) -> str:
     """Of names, tables and split, so that a run is resumed on the data that it began with."""
-    import hashlib
-
     digest = hashlib.sha256()
     frames = {m: cohort.tables[m] for m in cohort.modalities}
     for name, frame in (*frames.items(), ("", cohort.samples[["patient_id", "split"]])):

@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -31,10 +31,8 @@ from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.baselines import fit_baselines
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.of_run import KNOWN, run_generators
+from cohgen_jax.run import Run, samples_checksum
 from cohgen_jax.training.config import SolverConfig
-
-if TYPE_CHECKING:
-    from cohgen_jax.run import Run
 
 DRAWS_VERSION = 1
 """Raised when the same run and seed give other draws."""
@@ -130,9 +128,9 @@ def analyse_run(
         tell(note)
     workers = config.jobs or joblib.cpu_count()
     with rundir.locked(run.path):
-        made, drawn = _made_by(run, config), None
+        made, drawn, samples = _made_by(run, config), None, samples_checksum(run.samples)
         for analysis in config.chosen:
-            inputs = {"draws": made, "methods": config.used_methods}
+            inputs = {"draws": made, "methods": config.used_methods, "samples": samples}
             key = _key(inputs | {"options": dataclasses.asdict(config.options)}, analysis)
             if _is_current(run.path, analysis, key):
                 tell(f"{analysis.name}: as computed before")
@@ -159,12 +157,15 @@ def _reporter(progress: Progress, name: str) -> Callable[[int, int], None]:
 
 
 def _made_by(run: Run, config: DownstreamConfig) -> dict[str, Any]:
-    """Everything that the draws depend on."""
+    """Everything that the draws depend on. A run may be calibrated long after it was trained."""
+    calibration = run.sampled_by(config.solver).calibration
     return {
         "version": DRAWS_VERSION,
         "run": rundir.read_config(run.path),
         "draws": config.num_draws,
         "solver": dataclasses.asdict(config.solver),
+        "scale": {m: {t: float(c.scale) for t, c in own.items()} for m, own in calibration.items()},
+        "moments": sorted(run.moments),
         "seed": config.seed,
     }
 

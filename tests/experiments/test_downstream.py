@@ -7,6 +7,9 @@ import pandas as pd
 import pytest
 
 from cohgen_jax.downstream import ANALYSES
+from cohgen_jax.downstream.of_run import DownstreamConfig, analyse_run
+from cohgen_jax.downstream.reconstruction import EVERYONE
+from cohgen_jax.run import open_run
 
 SMALL = ("--quick", "--methods", "mean", "nearest", "multi", "--jobs", "1", "--bootstrap", "50")
 
@@ -35,6 +38,36 @@ def test_analyses_are_kept_and_not_computed_twice(command, own_run):
     assert "rescue_stage: as computed before" in again.err
     assert "reconstruction: as computed before" not in again.err
     assert second.read_text() == "not computed again\n"
+
+
+def test_results_follow_calibration_and_labels(own_run):
+    config = DownstreamConfig(
+        analyses=("reconstruction",), quick=True, methods=("nearest", "multi"), bootstrap=20, jobs=1
+    )
+    table, kept = (
+        own_run / place
+        for place in ("metrics/downstream/reconstruction.csv", "generated/downstream/multi.npz")
+    )
+
+    def computed() -> tuple[pd.DataFrame, bytes]:
+        told = []
+        analyse_run(open_run(own_run), config, tell=told.append)
+        assert "reconstruction: as computed before" not in told
+        return pd.read_csv(table), kept.read_bytes()
+
+    (own_run / "calibration").rename(own_run / "later")
+    plain, narrow = computed()
+    (own_run / "later").rename(own_run / "calibration")
+    calibrated, wide = computed()
+    assert wide != narrow
+    changed = calibrated["energy_score"] != plain["energy_score"]
+    assert (changed == (calibrated["method"] == "multi")).all()
+
+    samples = pd.read_parquet(own_run / "samples.parquet")
+    samples.assign(cancer_type="one").to_parquet(own_run / "samples.parquet")
+    labelled, same = computed()
+    assert same == wide
+    assert set(labelled["label"]) == {EVERYONE, "one"}
 
 
 def test_two_processes_find_what_one_finds(command, own_run):

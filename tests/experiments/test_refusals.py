@@ -87,6 +87,25 @@ def test_the_place_of_the_data_does_not_matter(command, done, cohort_dir, tmp_pa
     assert command("train", *args).status == 0
 
 
+def test_labels_are_taken_over_when_resuming(command, done, tmp_path, no_work):
+    tables, facts = demo_tables(0, 200)
+    facts["grade"] = np.arange(len(facts)) % 3
+    facts.loc[facts.index[5], "stage"] = "IV" if facts["stage"].iloc[5] == "I" else "I"
+    mended = write_tables(tmp_path / "mended", tables, facts)
+    args = ("train", *DEBUG, "--cohort", mended, "--out", done, "--resume")
+    before = pd.read_parquet(done / "samples.parquet")
+    outcome = command(*args)
+    assert outcome.status == 0, outcome.err
+    assert "as it is now: stage, grade" in outcome.err
+    after = open_run(done).samples
+    assert after["stage"].iloc[5] == facts["stage"].iloc[5] != before["stage"].iloc[5]
+    assert (after["grade"] == facts.loc[after.index, "grade"]).all()
+    pd.testing.assert_frame_equal(
+        after.drop(columns="grade").drop(index=after.index[5]), before.drop(index=before.index[5])
+    )
+    assert "as it is now" not in command(*args).err
+
+
 @pytest.mark.parametrize("flag", ["--overwrite", "--resume", None])
 def test_a_foreign_folder_is_left_alone(refused, tmp_path, flag):
     foreign = tmp_path / "foreign"

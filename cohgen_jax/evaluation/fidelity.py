@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.checkpoint import write_text
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.evaluation.calibration import calibration_scores, rank_shares
@@ -321,9 +322,9 @@ def _stacked_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> None:
-    """Write `stem`.csv and `stem`.json (a list of records; missing values are null)."""
+    """Write `stem`.csv and `stem`.json (a list of records; missing values are null), each whole or
+    not at all."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(stem.with_name(stem.name + ".csv"), index=False)
-    table.to_json(
-        stem.with_name(stem.name + ".json"), orient="records", indent=1, double_precision=10
-    )
+    records = table.to_json(orient="records", indent=1, double_precision=10)
+    write_text(stem.with_name(stem.name + ".csv"), table.to_csv(index=False))
+    write_text(stem.with_name(stem.name + ".json"), records)

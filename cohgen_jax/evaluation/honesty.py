@@ -28,6 +28,11 @@ from cohgen_jax.evaluation.uncertainty import uncertainty_tables
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+TABLES = (
+    *("reliability", "rank_histogram", "uncertainty", "risk_coverage"),
+    *("consensus_against_members", "consensus_verdicts", "temperature"),
+)
+"""File names; those without rows are not written."""
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +20,7 @@ from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL, fit_baselines
 from cohgen_jax.evaluation.baselines.vae import missing
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
 from cohgen_jax.evaluation.generator import Generated, Generator
-from cohgen_jax.evaluation.honesty import honesty_of, temperature_rows, write_honesty
+from cohgen_jax.evaluation.honesty import TABLES, honesty_of, temperature_rows, write_honesty
 from cohgen_jax.evaluation.report import write_run_report
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
@@ -36,6 +38,8 @@ OTHER_RULES: dict[str, Consensus] = {
 }
 """The same single-condition models under other rules of consensus than the evaluation's own."""
 KNOWN = (*MODELS, *OTHER_RULES, *BASELINES)
+WRITTEN = ("fidelity", "fidelity_by_cancer_type", *TABLES, "null_distributions", "disagreement")
+"""Tables of an evaluation, as metrics/<name>.csv and .json; some need a method or a label."""
 REPEATS = 200
 """Pairs of random subsets in a null distribution."""
 
@@ -142,6 +146,11 @@ def evaluate_run(
         tempered: list[pd.DataFrame] = []
         shown: dict[tuple[str, str], np.ndarray] = {}
 
+        def begin(done: int, total: int, what: str) -> None:
+            if done == 0:  # what can be refused has been refused
+                _forget(run.path)
+            progress(done, total, what)
+
         def keep(method: str, condition: Condition, rows: np.ndarray, generated: Generated) -> None:
             if method not in MODELS:
                 return
@@ -162,21 +171,23 @@ def evaluate_run(
             # Without sources, nearest patients are random training patients: train against test.
             unconditional=[m for m in config.methods if m in ("coherent", "nearest")],
             together=(*MODELS, *OTHER_RULES),
-            progress=progress,
+            progress=begin,
             keep=keep,
         )
-        write_table(result.conditions, run.path / "metrics" / "fidelity")
+        metrics = run.path / "metrics"
+        metrics.mkdir(exist_ok=True)
+        # First, since it says what the tables are of.
+        write_json(metrics / "evaluation.json", dataclasses.asdict(config))
+        write_table(result.conditions, metrics / "fidelity")
         if len(result.by_label):
-            write_table(result.by_label, run.path / "metrics" / "fidelity_by_cancer_type")
+            write_table(result.by_label, metrics / "fidelity_by_cancer_type")
         rules = [m for m in config.methods if m == "coherent" or m in OTHER_RULES]
         honesty = honesty_of(result, tempered, rules)
-        write_honesty(honesty, result, run.samples.index, run.path / "metrics")
+        write_honesty(honesty, result, run.samples.index, metrics)
         nulls = _null_distributions(run, run.rows(config.split), shown, targets)
-        write_table(nulls, run.path / "metrics" / "null_distributions")
-        write_json(run.path / "metrics" / "evaluation.json", dataclasses.asdict(config))
+        write_table(nulls, metrics / "null_distributions")
         if "coherent" in config.methods:
-            disagreement = _disagreement(run, config, targets)
-            write_table(disagreement, run.path / "metrics" / "disagreement")
+            write_table(_disagreement(run, config, targets), metrics / "disagreement")
         rundir.log(
             run.path,
             "evaluated",
@@ -187,6 +198,17 @@ def evaluate_run(
         )
         write_run_report(run.path)
     return result
+
+
+def _forget(path: Path) -> None:
+    """Nothing of an earlier evaluation may be taken for this one's: it may have had other methods,
+    targets or patients."""
+    metrics = path / "metrics"
+    files = ["evaluation.json", *(name + end for name in WRITTEN for end in (".csv", ".json"))]
+    for file in (*files, "by_patient.parquet"):
+        (metrics / file).unlink(missing_ok=True)
+    for method in MODELS:
+        shutil.rmtree(path / "generated" / method, ignore_errors=True)
 
 
 def _available(config: EvaluationConfig, tell: Callable[[str], None]) -> EvaluationConfig:

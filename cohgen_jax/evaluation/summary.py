@@ -9,13 +9,13 @@ SUMMARY_COLUMNS = ("r2_inf", "energy_score", "energy_score_se", "spread_error", 
 def summarise(conditions: pd.DataFrame) -> pd.DataFrame:
     """Rows of `conditions` that use all sources, a row a target and method.
 
-    Columns target, method, sources, n, then SUMMARY_COLUMNS; `best_r2` and `best_energy` mark the
-    best method of a target. Targets and methods keep their order.
+    Columns target, method, sources, n, draws, then SUMMARY_COLUMNS; `best_r2` and `best_energy`
+    mark the best method of a target. Targets and methods keep their order.
     """
     rows = []
     for _, table in conditions.groupby("target", sort=False):
         table = table.query("num_sources == num_sources.max()")
-        columns = ["target", "method", "sources", "n", *SUMMARY_COLUMNS]
+        columns = ["target", "method", "sources", "n", "draws", *SUMMARY_COLUMNS]
         best_r2 = table["r2_inf"] == table["r2_inf"].max()
         best_energy = table["energy_score"] == table["energy_score"].min()
         rows.append(table.filter(columns).assign(best_r2=best_r2, best_energy=best_energy))

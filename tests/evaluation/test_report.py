@@ -219,6 +219,7 @@ def test_the_page_stands_alone_and_names_what_is_absent(small_run):
         chapter = next(c for c in CHAPTERS if c.anchor == anchor)
         assert anchor not in outline.sections
         assert chapter.made_by.format(run=small_run) in text
+    assert "variation between held-out patients" in text
     for escaped in ("&lt;b&gt;mine", "dropped &lt;3 columns", "x &amp; y"):
         assert escaped in text
     assert "<b>mine" not in text
@@ -226,6 +227,16 @@ def test_the_page_stands_alone_and_names_what_is_absent(small_run):
         "num_sources == 2 and target == 'cna'"
     )
     assert f'<span class="big best">{best["r2_inf"].max():.3f}</span>' in text
+
+
+def test_the_page_names_the_patients_of_the_evaluation(small_run, tmp_path):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    (run / "metrics" / "evaluation.json").write_text('{"split": "val"}')
+    text = write_run_report(run).read_text()
+    for place in ("variation between", "posterior mean on", "on the same"):
+        assert f"{place} validation patients" in text
+    assert "better than new patients will have" in text
+    assert not re.search("held-out", text, re.IGNORECASE)
 
 
 def test_one_row_holds_a_condition_by_every_method():
@@ -273,6 +284,9 @@ def test_the_verdict_says_what_is_bad():
     assert "on 0 of 3 targets" in headline
     assert "too sure of itself" in first
     assert "0.50 worse" in first
+    few = table.assign(spread_error=1.0, draws=3)  # whose range holds the truth half of the time
+    assert "calibrated (" in verdict(summarise(few), ["coherent", "multi"])[1]
+    assert "too sure" in verdict(summarise(few.assign(draws=9)), ["coherent", "multi"])[1]
     table["coverage80"], table["spread_error"] = 0.8, [0.7, 1.0, 1.4] * (len(table) // 3)
     words = honesty(table.iloc[0]), honesty(table.iloc[1]), honesty(table.iloc[2])
     assert [text.split(" (")[0] for text in words] == [

@@ -402,10 +402,16 @@ def test_evaluations_that_cannot_be(command, done):
 def test_a_baseline_that_is_not_installed_is_skipped(command, done, monkeypatch):
     monkeypatch.setattr("cohgen_jax.evaluation.of_run.missing", lambda: "no such library")
     asked = ("evaluate", "--run", done, "--draws", 2, "--targets", "rppa", "--methods")
+    names = ("disagreement", "temperature", "consensus_verdicts")
+    left = [*(f"metrics/{name}.csv" for name in names), "generated/multi/cna_from_rppa.parquet"]
+    for file in left:  # by an evaluation with other methods and targets
+        (done / file).parent.mkdir(parents=True, exist_ok=True)
+        (done / file).write_text("old\n")
     outcome = command(*asked, "ridge", "multimodal_vae")
     assert outcome.status == 0, outcome.err
     assert outcome.err.count("multimodal_vae is skipped: no such library") == 1
     assert set(pd.read_csv(done / "metrics" / "fidelity.csv")["method"]) == {"ridge"}
+    assert not any((done / file).exists() for file in left)
     assert "no methods to evaluate" in command(*asked, "multimodal_vae").refused()
 
 

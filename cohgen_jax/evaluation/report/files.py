@@ -13,6 +13,8 @@ import pandas as pd
 from cohgen_jax import rundir
 from cohgen_jax.errors import InputError
 
+VALIDATION = "validation patients"
+
 
 class RunFiles:
     """A run directory; everything is read when it is first asked for.
@@ -46,6 +48,12 @@ class RunFiles:
             {m: self.samples.index.isin(self.latents(m).index) for m in self.modalities},
             index=self.samples.index,
         )
+
+    @functools.cached_property
+    def evaluated(self) -> str:
+        """Whom the evaluation is of, in words."""
+        validation = (self.json("metrics/evaluation.json") or {}).get("split") == "val"
+        return VALIDATION if validation else "held-out patients"
 
     def latents(self, modality: str) -> pd.DataFrame:
         """Standardised latents of the samples that have the modality."""

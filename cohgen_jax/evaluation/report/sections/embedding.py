@@ -25,7 +25,7 @@ PCA_CAPTION = (
     "hold. Generated patients should fill the same cloud: one that is too narrow hedges."
 )
 UMAP_CAPTION = (
-    "UMAP of training patients (umap-learn, 15 neighbours), held-out patients placed into it, "
+    "UMAP of training patients (umap-learn, 15 neighbours), {} placed into it, "
     "measured and generated. Who lies beside whom can be read; distances and areas cannot."
 )
 
@@ -37,8 +37,8 @@ def blocks(run: RunFiles) -> list[Block]:
     maps = {target: pca_map(*clouds(own)) for target, own in sets.items()}
     found: list[Block] = [
         Text.of(
-            "Held-out patients with every modality: measured, and one draw of each, generated from "
-            "all other modalities."
+            f"{run.evaluated.capitalize()} with every modality: measured, and one draw of each, "
+            "generated from all other modalities."
         ),
         _plot(run, "pca", maps, sets, PCA_CAPTION),
     ]
@@ -46,7 +46,7 @@ def blocks(run: RunFiles) -> list[Block]:
     if cached is None:
         found.append(Text.of(f"UMAP: experiments/report.py --run {run.path} computes it."))
     else:
-        found.append(_plot(run, "umap", cached, sets, UMAP_CAPTION))
+        found.append(_plot(run, "umap", cached, sets, UMAP_CAPTION.format(run.evaluated)))
     return found
 
 

@@ -26,7 +26,7 @@ def blocks(run: RunFiles) -> list[Block]:
     found: list[Block] = [
         Text.of(
             f"{num} conditions: each of {used['target'].nunique()} targets from every subset of "
-            f"the other modalities, by {len(methods)} methods on the same held-out patients. "
+            f"the other modalities, by {len(methods)} methods on the same {run.evaluated}. "
             "A good model lies to the right of every baseline in R², to the left in energy score, "
             "and on the line in the calibration scores. Click a method in the legend to hide it."
         ),
@@ -70,7 +70,7 @@ def _by_subset(run: RunFiles, table: pd.DataFrame, methods: list[str]):
     """Arguments of a Plot: score against subset, a selector each for target and score."""
     picture = Picture(
         save(score_dots(table, run.modalities, "r2_inf"), run.path / "figures" / "r2_inf"),
-        "Scores of every subset of sources (rows) on held-out patients.",
+        f"Scores of every subset of sources (rows) on {run.evaluated}.",
         "R² of the posterior mean of every method, for every target and subset of sources; the "
         "numbers are in the table 'Every condition'.",
     )
@@ -144,7 +144,7 @@ def _by_label(run: RunFiles, methods: list[str]) -> list[Block]:
     still = Picture(
         save(label_dots(table, run.modalities), run.path / "figures" / "by_cancer_type"),
         "R² of the posterior mean within each cancer type, about the mean of all patients, from "
-        "all other modalities; in brackets the number of held-out patients. Small groups are "
+        f"all other modalities; in brackets the number of {run.evaluated}. Small groups are "
         "uncertain.",
         "R² of the posterior mean by cancer type for every target and method.",
     )

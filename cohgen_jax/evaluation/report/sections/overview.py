@@ -5,13 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL
-from cohgen_jax.evaluation.report.files import RunFiles
+from cohgen_jax.evaluation.report.files import VALIDATION, RunFiles
 from cohgen_jax.evaluation.report.page import Block, Cell, Grid, Text, percent
 from cohgen_jax.evaluation.style import method_label
 from cohgen_jax.evaluation.summary import summarise
 
 REFERENCES = (*BASELINES, *OPTIONAL, "mean")
 """What the models are judged beside."""
+FITTED = (
+    "Of validation patients: weights, the consensus and the calibration were chosen on these "
+    "patients, so scores are better than new patients will have. "
+    "evaluate.py --split test scores patients whom nothing was fitted to."
+)
 
 
 def blocks(run: RunFiles) -> list[Block]:
@@ -20,10 +25,13 @@ def blocks(run: RunFiles) -> list[Block]:
         return []
     summary = summarise(conditions)
     models = [m for m in dict.fromkeys(summary["method"]) if m not in REFERENCES]
-    headline, *by_target = verdict(summary, models)
+    headline, *by_target = verdict(summary, models, run.evaluated)
     found: list[Block] = [Text.of(headline)]
+    if run.evaluated == VALIDATION:
+        found.insert(0, Text.of(FITTED))
     if models:
-        found.append(from_which(conditions, run.modalities, best_model(summary, models)))
+        best = best_model(summary, models)
+        found.append(from_which(conditions, run.modalities, best, run.evaluated))
     found.append(against_baselines(summary))
     return [*found, Text(by_target)] if by_target else found
 
@@ -34,7 +42,9 @@ def best_model(summary: pd.DataFrame, models: list[str]) -> str:
     return str(own.groupby("method", sort=False)["energy_score"].mean().idxmin())
 
 
-def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
+def verdict(
+    summary: pd.DataFrame, models: list[str], patients: str = "held-out patients"
+) -> list[str]:
     """What the numbers say, good or bad: in one sentence, then target by target."""
     lines, ahead, compared = [], 0, 0
     for target, own in summary.groupby("target", sort=False):
@@ -44,8 +54,8 @@ def verdict(summary: pd.DataFrame, models: list[str]) -> list[str]:
         best = _best(own[is_model])
         line = (
             f"{target}: {method_label(best['method'])} explains "
-            f"{percent(max(best['r2_inf'], 0))} of the variation between held-out "
-            f"patients (R² {best['r2_inf']:.3f}), energy score "
+            f"{percent(max(best['r2_inf'], 0))} of the variation between {patients} "
+            f"(R² {best['r2_inf']:.3f}), energy score "
             f"{best['energy_score']:.2f}; {honesty(best)}."
         )
         if (~is_model).any():
@@ -87,7 +97,9 @@ def honesty(row: pd.Series) -> str:
     return f"calibrated ({facts})"
 
 
-def from_which(conditions: pd.DataFrame, modalities: tuple[str, ...], model: str) -> Grid:
+def from_which(
+    conditions: pd.DataFrame, modalities: tuple[str, ...], model: str, patients: str
+) -> Grid:
     """Targets by sources: R2 of the posterior mean from one source alone, and from all."""
     own = conditions[conditions["method"] == model]
     rows = []
@@ -107,7 +119,7 @@ def from_which(conditions: pd.DataFrame, modalities: tuple[str, ...], model: str
         "generated ↓  from →",
         [*modalities, "all others"],
         rows,
-        f"What can be generated from which: R² of the posterior mean on held-out patients, by "
+        f"What can be generated from which: R² of the posterior mean on {patients}, by "
         f"{method_label(model)}, the model with the best energy score. 1 is perfect, 0 no better "
         "than one value for everyone.",
     )

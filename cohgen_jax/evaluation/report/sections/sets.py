@@ -18,9 +18,9 @@ def blocks(run: RunFiles) -> list[Block]:
         Text(verdict(table)),
         Picture(
             save(set_distances(table), run.path / "figures" / "set_distances"),
-            "Distance between random half sets: held-out patients against other held-out patients "
-            "(what chance gives), against training patients, and against one generated draw of "
-            "each held-out patient. Bars hold the central 95 % of random pairs of sets.",
+            f"Distance between random half sets: {run.evaluated} against others of them (what "
+            "chance gives), against training patients, and against one generated draw of each. "
+            "Bars hold the central 95 % of random pairs of sets.",
             "Energy and pointwise distances of generated sets beside the distances between real "
             "sets, for every target.",
         ),

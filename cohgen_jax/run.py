@@ -45,7 +45,7 @@ from cohgen_jax.codec import (
 from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
 from cohgen_jax.config import ExperimentConfig
 from cohgen_jax.distributed import by_first, is_first, to_host
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, need
 from cohgen_jax.networks import build
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.consensus import Consensus
@@ -207,6 +207,7 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
     if config.cohort == "demo":
         cohort = demo_cohort()
     elif config.cohort.startswith("tfds:"):
+        need(f"--cohort {config.cohort}", "prep", "tensorflow_datasets", "array_record")
         from data_prep.tfds_cohort import load_tfds_cohort
 
         cohort = load_tfds_cohort(config.cohort)

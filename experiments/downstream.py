@@ -7,6 +7,7 @@ Writes metrics/downstream/<analysis>.csv (with a .json of what made it), their c
 intervals over patients as metrics/downstream_summary.csv, and figures/downstream_<analysis>.svg
 and .png. Can be interrupted: what was computed, with the same options, is not computed again.
 An analysis that the run cannot have (no stages, too few deaths) is named and skipped.
+Needs the packages of the extra `downstream`: pip install 'cohgen-jax[downstream]'.
 """
 
 from __future__ import annotations

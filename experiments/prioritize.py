@@ -16,6 +16,8 @@ hold 95 % of the forests, each of a bootstrap draw of the training patients and 
 `advice` is the first in rank, or `cannot tell` (with `why`) when the 95 % interval of the
 difference of its value from the second holds 0, or when the draws of either are wider than those of
 nine in ten validation patients.
+
+`--label survival` needs scikit-survival: pip install 'cohgen-jax[downstream]'.
 """
 
 from __future__ import annotations

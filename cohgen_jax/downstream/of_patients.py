@@ -18,7 +18,7 @@ from cohgen_jax.downstream.options import Workers
 from cohgen_jax.downstream.outcome import Outcome
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.downstream.survival import LONG, QUICK, SurvivalOutcome
-from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.errors import InputError, check_seed, need
 from cohgen_jax.patients import Patients, read_patients, shown_sources, to_generate
 from cohgen_jax.run import Run
 from cohgen_jax.sampling.generate import sample_rows
@@ -77,6 +77,8 @@ def prioritize_tables(
     """
     import joblib
 
+    if config.label == SURVIVAL:
+        need("--label survival", "downstream", "sksurv")
     priced = read_costs(costs, run.modalities)
     study = Study.of_run(run)
     outcome = outcome_of(study, config)

@@ -27,7 +27,7 @@ from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.statistics import CLAIM_COLUMNS
 from cohgen_jax.downstream.study import NotPossible, Study
-from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.errors import InputError, check_seed, need
 from cohgen_jax.evaluation.baselines import fit_baselines
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.of_run import KNOWN, run_generators
@@ -122,6 +122,7 @@ def analyse_run(
     """
     import joblib
 
+    need("downstream analyses", "downstream", "statsmodels", "pingouin", "sksurv")
     study = Study.of_run(run)
     note = run.uncalibrated(config.solver)
     if note:

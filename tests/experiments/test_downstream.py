@@ -1,5 +1,6 @@
 """experiments/downstream.py: what it leaves, what it does not do twice, what it says it cannot."""
 
+import importlib.util
 import json
 import shutil
 
@@ -103,6 +104,27 @@ def test_a_run_without_models_is_refused(command, own_run):
     shutil.rmtree(own_run / "models" / "multi")
     message = command("downstream", "--run", own_run, *SMALL).refused()
     assert "is not finished: it has no multi-condition models" in message
+
+
+def test_packages_that_are_not_there_are_named_before_any_work(
+    command, own_run, new_dir, tmp_path, monkeypatch
+):
+    there, absent = importlib.util.find_spec, ("sksurv", "tensorflow_datasets")
+
+    def found(name, *more):
+        return None if name in absent else there(name, *more)
+
+    monkeypatch.setattr("importlib.util.find_spec", found)
+    install = "sksurv: pip install 'cohgen-jax[downstream]'"
+    assert install in command("downstream", "--run", own_run, *SMALL).refused()
+    assert not (own_run / "metrics" / "downstream").exists()
+    args = ("--run", own_run, "--patients", new_dir, "--out", tmp_path / "next.csv")
+    assert install in command("prioritize", *args, "--label", "survival").refused()
+    args = ("--cohort", "tfds:any/raw", "--out", tmp_path / "packed")
+    assert (
+        "tensorflow_datasets: pip install 'cohgen-jax[prep]'" in command("train", *args).refused()
+    )
+    assert not (tmp_path / "packed").exists()
 
 
 @pytest.mark.parametrize(

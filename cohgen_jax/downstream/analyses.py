@@ -79,10 +79,12 @@ def _completion(study: Study, draws: Draws, options: Options, workers: Workers) 
     told = []
     for make in (_stage, _survival):
         try:
-            outcomes.append(make(study, options))
-            rescue.rows_of(study, outcomes[-1])
+            outcome = make(study, options)
+            rescue.rows_of(study, outcome)
         except NotPossible as reason:
             told.append(f"completion: {reason}")
+            continue
+        outcomes.append(outcome)
     return completion.completion(study, draws, outcomes, options, workers, told)
 
 

@@ -34,7 +34,7 @@ def cascades(study: Study, draws: Draws, options: Options, workers: Workers) -> 
     rows, latents = study.test, study.latents
     weights = patient_weights(study.patients[rows], options.bootstrap, options.seed)
     share = weights / weights.sum(axis=1, keepdims=True)
-    methods = [m for m in draws.methods if m != "mean"]  # a constant has no spread to score
+    methods = draws.with_spread
     table, contrasts = [], {}
     for number, method in enumerate(methods, start=1):
         replicates: dict[str, list[np.ndarray]] = {"sorted": [], "reverse": [], APART: []}
@@ -86,8 +86,9 @@ def _cut(study: Study, modality: str, values: np.ndarray) -> np.ndarray:
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Energy score by pair, a panel a method."""
-    methods = [m for m in (*MODELS, "kernel_ridge") if m in set(table["method"])]
+    """Energy score by pair, a panel a method: models and kernel ridge, without them all others."""
+    there = list(dict.fromkeys(table["method"]))
+    methods = [m for m in (*MODELS, "kernel_ridge") if m in there] or there
     return plots.dots(
         table[table["method"].isin(methods)].drop(columns=["ci_low", "ci_high"]),
         x="pair",

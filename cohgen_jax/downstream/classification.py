@@ -57,6 +57,9 @@ class Classification:
     def left_out(self) -> str:
         return self.labels.left_out
 
+    def cases(self, rows: np.ndarray) -> int:
+        return int(self.known[rows].sum())
+
     def fit(self, x: np.ndarray, rows: np.ndarray, seed: int) -> Predict:
         model = self.factory(seed).fit(x, self.labels.codes[rows])
         columns = model.classes_

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cohgen_jax.downstream.study import NotPossible
 from cohgen_jax.evaluation.generator import Generated, Generator
 
 Order = tuple[str, ...]
@@ -101,6 +102,18 @@ class Draws:
     @property
     def methods(self) -> tuple[str, ...]:
         return tuple(self.cascades)
+
+    @property
+    def with_spread(self) -> list[str]:
+        """Methods whose draws differ, to be scored: all but the mean.
+
+        Raises:
+          NotPossible: there is none.
+        """
+        methods = [method for method in self.methods if method != "mean"]
+        if not methods:
+            raise NotPossible("the mean alone has no draws to compare: name more --methods")
+        return methods
 
     def one(self, method: str, target: str) -> np.ndarray:
         """[R, n, D]: a modality from all others."""

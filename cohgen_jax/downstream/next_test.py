@@ -81,13 +81,17 @@ def rank_assays(
     left open), flagged, advice (a modality, or `cannot tell`), why.
 
     Raises:
-      NotPossible: fewer than 20 complete training patients with a known outcome.
+      NotPossible: fewer than 20 complete training patients with a known outcome, or too few deaths
+        among them.
     """
     study, outcome = question.study, question.outcome
     train = complete_training(study, outcome)
     weights = patient_weights(study.patients[train], forests, seed)[1:].astype(int)
+    drawn = [np.repeat(train, own) for own in weights]
     calls = [
-        (question, np.repeat(train, own), [seed, number]) for number, own in enumerate(weights)
+        (question, rows, [seed, number])
+        for number, rows in enumerate(drawn)
+        if outcome.cases(rows)  # of few deaths a draw may have none
     ]
     found = workers(one_forest, calls)
     by_patient: dict[int, list[Candidate]] = {}

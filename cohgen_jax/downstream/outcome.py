@@ -40,6 +40,10 @@ class Outcome(Protocol):
         """Who is left out and why, in words."""
         ...
 
+    def cases(self, rows: np.ndarray) -> int:
+        """How many of the samples at `rows` have something to be learnt from: a class, a death."""
+        ...
+
     def fit(self, x: np.ndarray, rows: np.ndarray, seed: int) -> Predict:
         """Train on features [n, F] (NaN: missing) of the samples at `rows`."""
         ...

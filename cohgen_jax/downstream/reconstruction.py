@@ -46,7 +46,7 @@ def reconstruction(study: Study, draws: Draws, options: Options, workers: Worker
     types = study.samples.get("cancer_type")
     types = None if types is None else types.to_numpy(object)[rows]
     table, contrasts = [], {}
-    methods = [m for m in draws.methods if m != "mean"]  # a constant has no spread to score
+    methods = draws.with_spread
     for target in study.modalities:
         t = study.modalities.index(target)
         width = int(study.latents.widths[t])

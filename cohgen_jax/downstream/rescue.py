@@ -30,7 +30,7 @@ from cohgen_jax.downstream.statistics import (
     paired_tests,
     patient_weights,
 )
-from cohgen_jax.downstream.study import NotPossible, Study
+from cohgen_jax.downstream.study import MIN_EVENTS, NotPossible, Study
 
 REFERENCES = ("full", "retrained", "ablated", "cancer_type")
 MODELS = ("coherent", "multi")
@@ -65,6 +65,12 @@ def complete_training(study: Study, outcome: Outcome) -> np.ndarray:
         raise NotPossible(
             f"{outcome.name}: {len(train)} training patients have it and every modality; "
             "20 are needed"
+        )
+    cases = outcome.cases(train)
+    if cases < MIN_EVENTS:
+        raise NotPossible(
+            f"{outcome.name}: {cases} deaths among the training patients who have every modality; "
+            f"{MIN_EVENTS} are needed"
         )
     return train
 

@@ -66,6 +66,9 @@ class SurvivalOutcome:
     def left_out(self) -> str:
         return self.survival.left_out
 
+    def cases(self, rows: np.ndarray) -> int:
+        return int(self.survival.event[rows].sum())
+
     def _pairs(self, rows: np.ndarray, days: np.ndarray | None = None) -> np.ndarray:
         from sksurv.util import Surv
 

@@ -118,7 +118,8 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def effects_kept(
     generated: np.ndarray, labels: np.ndarray, real: np.ndarray, real_labels: np.ndarray
 ) -> dict[str, float]:
-    """How well differences between each label and the rest are recovered, mean over labels.
+    """How well differences between each label and the rest are recovered, mean over labels, of the
+    features that vary among real and among generated patients.
 
     effects_r      correlation over features of the effect sizes
     effects_sign   share of the SHARE_TOP features of largest real effect with the same sign
@@ -136,6 +137,10 @@ def effects_kept(
             effect_sizes(generated, labels == label),
             effect_sizes(real, real_labels == label),
         )
+        varies = np.isfinite(ours) & np.isfinite(true)
+        ours, true = ours[varies], true[varies]
+        if len(true) < 2:
+            continue
         top = np.argsort(-np.abs(true))[: max(1, int(SHARE_TOP * len(true)))]
         is_top = np.isin(np.arange(len(true)), top)
         found.append(
@@ -235,7 +240,7 @@ def raw_space_of_run(
             codec.decode(generate(z, present, num_draws, seed).draws[..., : codec.width]),
         )
     progress(len(generators), len(generators), "compared")
-    linked = pd.concat(links, ignore_index=True) if len(genes) else pd.DataFrame()
+    linked = pd.concat(links, ignore_index=True) if links else pd.DataFrame()
     order = {name: i for i, name in enumerate(targets)}
     ordered = pd.DataFrame(scores).sort_values("target", key=lambda t: t.map(order), kind="stable")
     return RawSpace(

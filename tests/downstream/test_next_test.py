@@ -1,11 +1,14 @@
 """The next test of a patient: planted cases in which the answer is known."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from cohgen_jax.downstream.classification import Classification, random_forest
 from cohgen_jax.downstream.next_test import CANNOT_TELL, Drawn, Question, rank_assays
+from cohgen_jax.downstream.statistics import patient_weights
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.downstream.survival import ForestSize, SurvivalOutcome
 from tests.downstream.conftest import FakeLatents
@@ -119,6 +122,17 @@ def test_an_assay_that_the_others_determine_is_not_asked_for():
         table = rank_assays(asked(study, outcome, {"b": known, "c": unknowable(2)}), forests=8)
         assert (table["advice"] == "c").all()
         assert (table.loc[table["modality"] == "b", "expected_change"] < 1e-9).all()
+
+
+def test_bootstrap_draws_without_deaths_are_left_out(deciding, monkeypatch):
+    monkeypatch.setattr("cohgen_jax.downstream.rescue.MIN_EVENTS", 1)
+    outcome = outcomes(deciding)[1]
+    died = np.arange(NUM) == deciding.train[7]
+    one = dataclasses.replace(outcome, survival=outcome.survival._replace(event=died))
+    drawn = patient_weights(deciding.patients[deciding.train], 6, 0)[1:, 7]
+    assert 0 < (drawn == 0).sum() < 6
+    table = rank_assays(asked(deciding, one, {"b": unknowable(2)}), forests=6)
+    assert np.isfinite(table["expected_change"]).all()
 
 
 def test_the_only_one_missing_is_the_advice(deciding):

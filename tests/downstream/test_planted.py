@@ -10,6 +10,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
 from cohgen_jax.downstream import (
+    ANALYSES,
     cascades,
     completion,
     prioritise,
@@ -21,6 +22,7 @@ from cohgen_jax.downstream import (
 from cohgen_jax.downstream.classification import Classification
 from cohgen_jax.downstream.draws import generate_all
 from cohgen_jax.downstream.options import Options, Workers
+from cohgen_jax.downstream.study import NotPossible
 from cohgen_jax.downstream.survival import ForestSize, SurvivalOutcome
 from cohgen_jax.evaluation.generator import Generated
 from tests.downstream.conftest import noise_generator, planted_draws, planted_study
@@ -129,6 +131,32 @@ def test_completed_training_sets_use_every_patient(study, draws):
     np.testing.assert_allclose(
         features[np.isin(rows, lacking), 6:9], draws.holes["multi"]["c"][1], rtol=1e-6
     )
+
+
+def test_survival_needs_deaths_among_complete_patients_and_completion_does_without(study, draws):
+    samples = study.samples.copy()
+    complete = study.train[study.latents.present[study.train].all(axis=1)]
+    samples.iloc[complete, samples.columns.get_loc("os_event")] = 0.0
+    alive = dataclasses.replace(study, samples=samples)
+    outcome = SurvivalOutcome.of_study(alive)
+    with pytest.raises(NotPossible, match="0 deaths among the training patients who have every"):
+        rescue.rescue("r", alive, draws, outcome, OPTIONS, WORKERS)
+    analysis = next(one for one in ANALYSES if one.name == "completion")
+    result = analysis.compute(alive, draws, OPTIONS, WORKERS)
+    assert set(result.table["outcome"]) == {"stage"}
+    assert any("0 deaths" in note for note in result.notes)
+
+
+def test_baselines_alone_are_shown_and_the_mean_alone_is_refused(study, draws):
+    nearest = dataclasses.replace(draws, cascades={"nearest": draws.cascades["nearest"]})
+    for analysis in (cascades, reconstruction):
+        compute = getattr(analysis, analysis.__name__.split(".")[-1])
+        result = compute(study, nearest, OPTIONS, WORKERS)
+        assert set(result.table["method"]) == {"nearest"}
+        assert any(axes.lines for axes in analysis.figure(result.table).axes)
+        mean = dataclasses.replace(draws, cascades={"mean": draws.cascades["nearest"]})
+        with pytest.raises(NotPossible, match="name more --methods"):
+            compute(study, mean, OPTIONS, WORKERS)
 
 
 def test_generated_data_without_patient_are_no_substitute(study, draws):

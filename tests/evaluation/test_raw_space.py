@@ -56,6 +56,12 @@ def test_effects_are_kept_by_the_same_world_and_not_by_another():
     assert same["effects_r"] > 0.95
     assert same["effects_sign"] == 1
     assert same["effects_auc"] > 0.95
+    holey = real.copy()
+    holey[:, 0] = 1.0  # without variation among the real patients, or among the generated ones
+    lost = cohort()
+    lost[:, 1] = 1.0
+    found = effects_kept(lost, labels, holey, labels)
+    assert found == effects_kept(lost[:, 2:], labels, holey[:, 2:], labels)
     flipped = effects_kept(cohort(-1), labels, real, labels)
     assert flipped["effects_r"] < -0.95
     assert flipped["effects_sign"] == 0

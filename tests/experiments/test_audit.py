@@ -60,6 +60,8 @@ def test_raw_space_of_a_run(command, own_run, cohort_dir, tmp_path):
     assert np.corrcoef(real["r"], real["r_real"])[0, 1] > 0.8
     assert (own_run / "figures" / "raw_links.svg").exists()
     assert "reconstruction" in outcome.out
+    outcome = command(*asked, "--targets", "rppa", "--cohort", moved)  # genes, but none to link
+    assert outcome.status == 0, outcome.err
 
     table = pd.read_parquet(moved / "cna.parquet")
     table.iloc[0, 0] += 1

@@ -57,9 +57,11 @@ class Bars:
 def summary_text(summary: pd.DataFrame) -> str:
     """The claims for a terminal: estimate, 95 % interval, adjusted p."""
     lines = []
-    for analysis, own in summary.groupby("analysis", sort=False):
-        n, metric = own["n"].iloc[0], own["metric"].iloc[0].replace("_", " ")
-        lines.append(f"{analysis} ({metric}, {n} {own['unit'].iloc[0]}s)")
+    for (analysis, metric), own in summary.groupby(["analysis", "metric"], sort=False):
+        first = own.iloc[0]
+        work = f"{first['draws']} draws, {first['seeds']} seeds, {first['trees']} trees"
+        what = str(metric).replace("_", " ")
+        lines.append(f"{analysis} ({what}, {own['n'].max()} {first['unit']}s; {work})")
         width = own["contrast"].str.len().max()
         for row in own.itertuples():
             mark = "*" if row.p_holm < 0.05 else " "  # pyright: ignore[reportOperatorIssue]

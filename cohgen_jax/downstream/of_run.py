@@ -3,7 +3,7 @@
 run/generated/downstream/<method>.npz     all draws of a method, shared by the analyses
 run/metrics/downstream/<name>.csv         the tidy table; <name>_claims.csv, <name>_tests.csv
 run/metrics/downstream/<name>.json        what made it: key, options, seconds, notes
-run/metrics/downstream_summary.csv, .json one row a claim, of all analyses
+run/metrics/downstream_summary.csv, .json one row a claim, of all analyses; draws, seeds, trees
 run/figures/downstream_<name>.svg, .png
 """
 
@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -211,14 +211,18 @@ def _all_draws(
 
 def _is_current(path: Path, analysis: Analysis, key: str) -> bool:
     """Whether the analysis was written whole, by the same inputs."""
-    about = (path / analysis.table_file).with_suffix(".json")
     files = [analysis.table_file, analysis.claims_file, analysis.figure_stem + ".svg"]
+    there = all((path / file).exists() for file in files)
+    return there and _about(path, analysis).get("key") == key
+
+
+def _about(path: Path, analysis: Analysis) -> dict[str, Any]:
+    """What made the result; without a key where none was written whole."""
     try:
-        return json.loads(about.read_text()).get("key") == key and all(
-            (path / file).exists() for file in files
-        )
-    except (OSError, ValueError, AttributeError):
-        return False
+        about = json.loads((path / analysis.table_file).with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _forget(path: Path, analysis: Analysis, reason: str) -> None:
@@ -267,14 +271,18 @@ def _write(
 
 
 def _summary(path: Path) -> pd.DataFrame:
-    """All claims of the analyses that the run holds, written beside the other metrics."""
-    parts: Sequence[pd.DataFrame] = [
-        pd.read_csv(path / analysis.claims_file)
-        for analysis in ANALYSES
-        if (path / analysis.claims_file).exists()
-    ]
-    parts = [part for part in parts if len(part)]
-    columns = list(CLAIM_COLUMNS)
+    """All claims of the analyses that the run holds, written beside the other metrics; each with
+    the draws, seeds and trees behind it, which another command may have chosen."""
+    parts = []
+    for analysis in ANALYSES:
+        about = _about(path, analysis)
+        if "key" not in about or not (path / analysis.claims_file).exists():
+            continue
+        claims = pd.read_csv(path / analysis.claims_file)
+        work = {"draws": about["draws"]} | {k: about["options"][k] for k in ("seeds", "trees")}
+        if len(claims):
+            parts.append(claims.assign(**work))
+    columns = [*CLAIM_COLUMNS, "draws", "seeds", "trees"]
     summary = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
     write_table(summary, path / "metrics" / "downstream_summary")
     return summary

@@ -160,7 +160,8 @@ def _tests(table: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for (task, modality), values in own.groupby(["task", "modality"], sort=False):
         key = {"task": str(task), "modality": str(modality)}
-        if values["seed"].nunique() > 2 and values.groupby("data")["value"].std().max() > 0:
+        several = values["seed"].nunique() > 2 and values["data"].nunique() > 1
+        if several and values.groupby("data")["value"].std().max() > 0:
             anova = repeated_measures(values, "value", "data", "seed")
             parts.append(anova.assign(test="repeated-measures ANOVA", **key))
         pairs = paired_tests(values, "value", "data", "seed", reference=REAL)

@@ -316,6 +316,10 @@ def test_the_claims_say_who_is_better():
     assert "lower is better; the first named is better in 1, worse in 1, 1 undecided" in energy
     assert "higher is better; the first named is better in 1, worse in 0" in accuracy
     assert "closest to real is best; 0 above real, 1 below it" in synthetic
+    table["analysis"] = "completion"  # of several outcomes
+    energy, accuracy = verdicts(table)
+    assert energy.startswith("completion (energy score), 3 contrasts")
+    assert accuracy.startswith("completion (balanced accuracy), 2 contrasts")
 
 
 def test_plotly_is_packed_and_can_be_unpacked(small_run):

@@ -11,6 +11,7 @@ from cohgen_jax.downstream import ANALYSES
 from cohgen_jax.downstream.of_run import DownstreamConfig, analyse_run
 from cohgen_jax.downstream.reconstruction import EVERYONE
 from cohgen_jax.run import open_run
+from experiments.downstream import summary_text
 
 SMALL = ("--quick", "--methods", "mean", "nearest", "multi", "--jobs", "1", "--bootstrap", "50")
 
@@ -39,6 +40,28 @@ def test_analyses_are_kept_and_not_computed_twice(command, own_run):
     assert "rescue_stage: as computed before" in again.err
     assert "reconstruction: as computed before" not in again.err
     assert second.read_text() == "not computed again\n"
+
+    second.with_suffix(".json").unlink()  # what is not whole makes no claim
+    less = command("downstream", "--run", own_run, *SMALL, "--draws", 2, "--analyses", wanted[0])
+    assert less.status == 0, less.err
+    summary = pd.read_csv(own_run / "metrics" / "downstream_summary.csv")
+    work = summary.groupby("analysis")[["draws", "seeds", "trees"]].agg(set)
+    assert set(work.index) == {"reconstruction", "cascades"}
+    assert work.loc["reconstruction"].tolist() == [{2}, {2}, {25}]
+    assert work.loc["cascades"].tolist() == [{3}, {2}, {25}]
+
+
+def test_claims_are_told_by_metric():
+    rows = [("stage", "balanced_accuracy", 40), ("survival", "c_index", 30)]
+    table = pd.DataFrame(rows, columns=["contrast", "metric", "n"]).assign(
+        analysis="completion", unit="patient", estimate=0.1, ci_low=0.0, ci_high=0.2, p_holm=0.5,
+        draws=10, seeds=5, trees=100,
+    )  # fmt: skip
+    heads = [line for line in summary_text(table).splitlines() if line[0] != " "]
+    assert heads == [
+        "completion (balanced accuracy, 40 patients; 10 draws, 5 seeds, 100 trees)",
+        "completion (c index, 30 patients; 10 draws, 5 seeds, 100 trees)",
+    ]
 
 
 def test_results_follow_calibration_and_labels(own_run):

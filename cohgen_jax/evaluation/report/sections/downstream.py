@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -36,8 +36,8 @@ def blocks(run: RunFiles) -> list[Block]:
 def verdicts(summary: pd.DataFrame) -> list[str]:
     """Every analysis: how many of its contrasts `a - b` survive correction, and who is better."""
     lines = []
-    for name, own in summary.groupby("analysis", sort=False):
-        metric, sure = str(own["metric"].iloc[0]), own[own["p_holm"] < 0.05]
+    for (name, metric), own in summary.groupby(["analysis", "metric"], sort=False):
+        name, metric, sure = str(name), str(metric), own[own["p_holm"] < 0.05]
         up, down = int((sure["estimate"] > 0).sum()), int((sure["estimate"] < 0).sum())
         rest = f"{len(own) - up - down} undecided ({int(own['n'].max())} patients)."
         lower = metric.endswith(LOWER_IS_BETTER)
@@ -49,9 +49,19 @@ def verdicts(summary: pd.DataFrame) -> list[str]:
                 f"{'lower' if lower else 'higher'} is better; the first named is better in "
                 f"{better}, worse in {worse}, {rest}"
             )
-        what = f"{str(name).replace('_', ' ')} ({metric.replace('_', ' ')})"
+        what = f"{name.replace('_', ' ')} ({metric.replace('_', ' ')})"
         lines.append(f"{what}, {len(own)} contrasts after Holm's correction: {found}")
     return lines
+
+
+def _work(about: dict[str, Any]) -> str:
+    """Of how much work an analysis is the result; `--quick` shows here."""
+    options = about["options"]
+    return (
+        f"{about['draws']} draws, {options['seeds']} seeds, {options['trees']} trees (survival: "
+        f"{options['survival']}), {options['bootstrap']} bootstrap draws of patients; methods: "
+        f"{', '.join(about['methods'])}."
+    )
 
 
 def _analysis(run: RunFiles, analysis: Analysis) -> list[Block]:
@@ -61,7 +71,7 @@ def _analysis(run: RunFiles, analysis: Analysis) -> list[Block]:
     head = Heading(analysis.title)
     if "skipped" in about:
         return [head, Text.of(f"Skipped: {about['skipped']}")]
-    found: list[Block] = [head, Text.of(analysis.explanation)]
+    found: list[Block] = [head, Text.of(analysis.explanation, _work(about))]
     figure = run.figure(analysis.figure_stem.removeprefix("figures/"))
     if figure is not None:
         found.append(Picture(figure, f"{analysis.title}.", f"{analysis.title}: see its table."))

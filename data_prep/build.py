@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from cohgen_jax.cohort.read import mark_unfinished
 from cohgen_jax.errors import InputError
 from data_prep.barcodes import patients
 from data_prep.blocks import assemble, block_paths, merged_features
@@ -97,6 +98,8 @@ def run_build(config: PrepConfig, stages: Stages) -> None:
     if slides is not None and 1 in usable["wsi"].tolist():
         present.append("wsi")
     told: dict[str, Any] = {}
+    config.out.mkdir(parents=True, exist_ok=True)
+    mark_unfinished(config.out)
     for modality in tqdm(present, desc="cohort", unit="table"):
         told[modality] = _build_table(config, stages, modality, usable, slides)
     samples_path = config.out / "samples.parquet"
@@ -115,7 +118,7 @@ def run_build(config: PrepConfig, stages: Stages) -> None:
         _export(config, stages, slides)
     card = data_card(config, stages, files, skipped, present, pd.read_parquet(samples_path), split)
     write_text(config.out / "data_card.md", card)
-    # Written last, so that a directory that was cut short is not taken for a whole one.
+    # Written last: until then the directory is refused.
     write_json(
         config.out / "cohort.json",
         {

@@ -399,7 +399,7 @@ def main() -> int:
     }
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="python -m data_prep.mudata_io")
-    except (InputError, FileNotFoundError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

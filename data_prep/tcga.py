@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = tyro.cli(PrepConfig, prog=f"python -m data_prep.tcga {stage}", args=arguments)
         stages = prepare(config, None if stage == "all" else stage)
         empty = [] if stage == "slides" else raw_files(config)[1]
-    except (InputError, FileNotFoundError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(

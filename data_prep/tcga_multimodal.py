@@ -194,7 +194,7 @@ def main() -> int:
 
     try:
         tyro.cli(pack, prog="python -m data_prep.tcga_multimodal")
-    except (InputError, FileNotFoundError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

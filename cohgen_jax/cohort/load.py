@@ -13,7 +13,7 @@ import pandas as pd
 
 from cohgen_jax.cohort.cohort import SPLITS, Cohort
 from cohgen_jax.cohort.labels import given_split, sample_facts
-from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, read_tables
+from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.split import patient_split
 from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
@@ -96,6 +96,7 @@ def save_cohort(cohort: Cohort, path: str | Path) -> None:
     if path.is_dir() and any(path.iterdir()) and not (path / "cohort.json").exists():
         raise InputError(f"{path} has files that are no saved cohort: choose an empty directory")
     path.mkdir(parents=True, exist_ok=True)
+    mark_unfinished(path)
     for modality in cohort.modalities:
         cohort.tables[modality].to_parquet(path / f"{modality}.parquet")
     cohort.samples.to_parquet(path / "samples.parquet")

@@ -101,6 +101,12 @@ def _read_folder(path: Path, modalities: Sequence[str] | None) -> RawTables:
     )
 
 
+def mark_unfinished(path: Path) -> None:
+    """Until cohort.json is written again, last, the folder is refused: its tables may be of two
+    cohorts, and without cohort.json it would be read as anybody's folder of tables."""
+    (path / "cohort.json").write_text('{"unfinished": true}\n')
+
+
 def _table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
     files: dict[str, Path] = {}
     others = []
@@ -128,7 +134,10 @@ def _read_about(path: Path) -> dict | None:
         if not {"name", "modalities", "units", "notes"} <= about.keys():
             raise KeyError("modalities")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is not a cohort description: save the cohort again") from error
+        raise InputError(
+            f"{file} is not a cohort description, or {path.name} was not written to its end: save "
+            "or build the cohort again"
+        ) from error
     if version != SCHEMA_VERSION:
         raise InputError(
             f"{file} has schema version {version!r}, this program reads {SCHEMA_VERSION}: "

@@ -136,6 +136,11 @@ def privacy_of_run(
     split = run.samples["split"].to_numpy()
     chosen = candidates(complete, split, labels.to_numpy(), patients, seed)
     release = np.flatnonzero(complete & (split == "val"))
+    if not len(release):
+        raise InputError(
+            "a privacy audit attacks the release of generated validation patients; none of them "
+            "has every modality: train with a larger --val-fraction, or on modalities they have"
+        )
     everyone = np.concatenate([chosen.rows, release])
     is_member = np.arange(len(chosen.rows)) < len(chosen.members)
     near, attacks, inferred = [], [], []

@@ -69,6 +69,23 @@ def test_saved_cohort_loads_unchanged(tables, write, tmp_path):
     assert load_cohort(tmp_path / "saved").notes == again.notes
 
 
+def test_a_cohort_that_was_not_saved_to_its_end_is_refused(tables, write, tmp_path, monkeypatch):
+    cohort = load_cohort(write(tables))
+    save_cohort(cohort, tmp_path / "saved")
+
+    def full(self, path, *more):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_parquet", full)
+        with pytest.raises(OSError, match="full"):
+            save_cohort(cohort, tmp_path / "saved")
+    with pytest.raises(InputError, match="was not written to its end"):
+        load_cohort(tmp_path / "saved")
+    save_cohort(cohort, tmp_path / "saved")
+    assert_same(load_cohort(tmp_path / "saved"), cohort)
+
+
 def test_saving_never_overwrites_other_files(tables, write):
     folder = write(tables)
     with pytest.raises(InputError, match="no saved cohort"):

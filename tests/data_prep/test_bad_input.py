@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cohgen_jax.cohort import load_cohort
 from cohgen_jax.errors import InputError
 from data_prep import files, tcga
 from data_prep.config import PrepConfig
@@ -250,7 +251,8 @@ def test_full_disk_is_one_message_and_leaves_nothing(raw, tmp_path, capfd, monke
     assert "no space left while writing" in error
     assert "rnaseq.parquet" in error
     assert not [p for p in out.iterdir() if "rnaseq" in p.name]
-    assert not (out / "cohort.json").exists()
+    with pytest.raises(InputError, match="was not written to its end"):
+        load_cohort(out)
     monkeypatch.undo()
     assert _run(raw, out) == 0
 
@@ -305,7 +307,8 @@ def test_an_interrupted_build_continues_to_the_same_bytes(raw, tmp_path, after):
     command += ["--out", str(cut), "--offline", str(raw)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert not (cut / "cohort.json").exists()
+    with pytest.raises(InputError, match="was not written to its end"):
+        load_cohort(cut)
     assert len(list(cut.glob("*.parquet"))) == after
     assert _run(raw, cut) == 0
     assert _bytes(cut) == _bytes(whole)
@@ -336,6 +339,12 @@ def test_a_failing_stage_is_not_recorded(tmp_path):
     assert stages.info("x") is None
     stages.run("x", [], {}, [output], lambda: output.write_text("1") and {"n": 1})
     assert stages.info("x") == {"n": 1}
+
+
+def test_what_the_system_refuses_is_one_message(raw, tmp_path, capfd):
+    (tmp_path / "file").write_text("")
+    assert _run(raw, tmp_path / "file" / "cohort") == 1
+    assert capfd.readouterr().err.count("error: ") == 1
 
 
 def test_a_broken_record_is_named(tmp_path):

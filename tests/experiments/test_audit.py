@@ -79,6 +79,12 @@ def test_audits_that_cannot_be_are_refused(command, own_run):
     assert "patients" in command("audit", "--run", own_run, "--patients", "0").refused()
     assert "HER2=ERBB2" in command("audit", "--run", own_run, "--synonyms", "HER2").refused()
     assert sorted(own_run.rglob("*")) == before
+    samples = pd.read_parquet(own_run / "samples.parquet")
+    latents = pd.read_parquet(own_run / "latents" / "rppa.parquet")
+    latents = latents[(samples["split"].loc[latents.index] != "val").to_numpy()]
+    latents.to_parquet(own_run / "latents" / "rppa.parquet")
+    said = command("audit", "--run", own_run, "--analyses", "privacy").refused()
+    assert "validation patients; none of them has every modality" in said
 
 
 def test_intervals_hold_held_out_patients(command, own_run):

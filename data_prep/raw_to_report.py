@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def commands(out: Path, recipe: str, draws: int, prep: Sequence[str]) -> list[list[str]]:
-    """The command lines, in order; training is left out when its run is already finished."""
+    """The command lines, in order; training goes on with the run that is there, finished or not."""
     run, cohort = out / "run", out / "cohort"
     scripts = ROOT / "experiments"
     train = [

@@ -52,6 +52,8 @@ def parse(arguments: type[T], args: list[str], doc: str | None) -> T:
     """
     start = _value_of("--config", args)
     if start is not None:
+        if _value_of("--recipe", args) is not None:
+            raise InputError("--config is a whole configuration: leave out --recipe")
         defaults = _config_from(Path(start))
     else:
         chosen = _value_of("--recipe", args) or "default"

@@ -9,8 +9,9 @@ values as they are with sd 0, single missing cells filled as in training; mean a
 where generated) and `disagreement.csv`: 1 - mean cosine between the models' predictions for each
 patient (1 where only one source speaks), `spread` of its draws in latent units, `spread_rank` among
 validation patients, the `expected_error` (mean squared, latent units) of those of like spread,
-`flagged` where nine of ten were surer, and `typicality`, the p-value of its least usual source
-among the validation patients (5 % of ordinary assays are at 0.05 or below). With ten draws or more
+`flagged` where nine of ten were surer, and `typicality`, the least p-value of its sources
+among the validation patients (5 % of ordinary assays are at 0.05 or below, and so more of the
+patients who have several). With ten draws or more
 `<modality>_low.parquet` and `<modality>_high.parquet` hold 80 % of the true values of patients like
 those of validation (split conformal; observed values as they are). A patient's draws
 depend on its sample id, its data and the seed. Tables are written block by block: memory grows with

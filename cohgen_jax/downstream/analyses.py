@@ -92,9 +92,10 @@ ANALYSES: tuple[Analysis, ...] = (
     Analysis(
         "reconstruction",
         "Reconstruction",
-        "Every modality of the tested patients is generated from every subset of the others and "
-        "compared with the measured one. The figure shows, by cancer type, the share of variation "
-        "that the posterior mean explains (R² about the mean of all patients) from all other "
+        "Every modality of the tested patients is generated from all others, from all but one of "
+        "them and from some smaller subsets (Fidelity has every one), and compared with the "
+        "measured one. The figure shows, by cancer type, the share of variation that the "
+        "posterior mean explains (R² about the mean of all patients) from all other "
         "modalities. Claims compare energy scores on the same patients; lower is better.",
         reconstruction.reconstruction,
         reconstruction.figure,

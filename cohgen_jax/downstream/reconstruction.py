@@ -1,7 +1,9 @@
 """How close generated assays are to the measured ones: overall, by cancer type, by subset.
 
-Every modality from every subset of the others. Claims compare methods on the same patients by
-energy score (proper: mean and spread count; lower is better), each modality from all others.
+Every modality from all others and from all but one of them, and from the smaller subsets whose
+draws other analyses need (`evaluation/fidelity.py` has every subset). Claims compare methods on the
+same patients by energy score (proper: mean and spread count; lower is better), each modality from
+all others.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ def reconstruction(study: Study, draws: Draws, options: Options, workers: Worker
     """Table: target, sources ("a+b"), method, label ("all" or a cancer type), n, r2_inf,
     energy_score; `all` from all others has ci_low and ci_high of the energy score over patients.
 
-    Orders of generation that hide a set of modalities all begin with one of them, so that
-    every modality but one in a set has its conditions in another set.
+    A target's conditions are the orders of generation that begin with it. Of one and of two
+    modalities every order is drawn, of more only the sorted one, which begins with one of them.
     """
     z, rows = study.latents.z, study.test
     weights = patient_weights(study.patients[rows], options.bootstrap, options.seed)

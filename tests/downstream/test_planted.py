@@ -202,6 +202,8 @@ def test_reconstruction_ranks_the_generators(study, draws):
     own = result.table.query("label == 'all' and method == 'multi' and target == 'a'")
     by_sources = own.set_index("sources")["r2_inf"]
     # Var(u | k views) = 1 / (1 + 4 k); the target adds 1/4 that nobody can know.
+    pairs = result.table.query("label == 'all'").groupby("target")["sources"].agg(set)
+    assert pairs["c"] == {"a+b", "a", "b"}  # all others, and all but one
     assert by_sources["b+c"] == pytest.approx(1 - (1 / 9 + 0.25) / 1.25, abs=0.05)
     assert by_sources["b"] == pytest.approx(1 - (1 / 5 + 0.25) / 1.25, abs=0.05)
 

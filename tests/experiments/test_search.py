@@ -76,6 +76,8 @@ def test_the_winner_trained_alone_reaches_its_score(config, searched, command, t
     assert best.multi.learning_rate == table["learning_rate"][0]
     assert best.single == config.single
     args = ("--config", out / "best.json", "--out", tmp_path / "run")
+    said = command("train", *args, "--recipe", "debug").refused()
+    assert "--config is a whole configuration: leave out --recipe" in said
     assert command("train", *args).status == 0
     history = pd.read_csv(tmp_path / "run" / "metrics" / "history_multi.csv")
     score = history.loc[history["model"] == "cna_from_multi", "val_energy"].min()

@@ -39,7 +39,8 @@ def privacy(run: RunFiles) -> list[Block]:
     figures = {
         "privacy_membership": "Membership inference: AUC of each attack, with its interval.",
         "privacy_distances": "Distance from generated records to the closest training record, "
-        "beside the same for held-out patients: no closer is no memory.",
+        "beside the same for held-out patients. Closer would be a sign of copying; no closer does "
+        "not rule out memory: see the attacks.",
     }
     tables = {
         "privacy_membership": "Membership inference",
@@ -76,8 +77,8 @@ def _set_aside(run: RunFiles) -> list[Block]:
     return [
         Text.of(
             f"The models never met patients with {shown['set aside']}. Generated from all other "
-            "modalities, mean over the targets; an assay of typicality "
-            f"{ATYPICAL} or less is flagged."
+            "modalities, mean over the targets; a patient is flagged with a source of typicality "
+            f"{ATYPICAL} or less: about 5 % of ordinary patients for each source."
         ),
         Table(mean.rename(columns=columns).reset_index(), "Patients set aside", open=True),
     ]

@@ -435,8 +435,8 @@ def _renew_labels(samples: pd.DataFrame, run_dir: Path, tell: Tell) -> None:
         samples.to_parquet(half)
         os.replace(half, file)
     tell(
-        f"taken over from the cohort as it is now: {', '.join(changed)}; evaluate.py, audit.py and "
-        "downstream.py make the results by labels again"
+        f"taken over from the cohort as it is now: {', '.join(map(str, changed))}; evaluate.py, "
+        "audit.py and downstream.py make the results by labels again"
     )
     rundir.log(run_dir, "relabelled", columns=changed)
 

@@ -40,7 +40,7 @@ from cohgen_jax.config import recipe
 from cohgen_jax.run import read_latents
 from cohgen_jax.training import DiffusionConfig, SolverConfig, make_farm, multi_specs, pair_specs
 from cohgen_jax.training.config import MeshConfig, TrainConfig
-from cohgen_jax.training.farm import init_state, share_out, train_epochs, validate
+from cohgen_jax.training.farm import fresh_state, init_state, share_out, train_epochs, validate
 from cohgen_jax.training.mesh import make_mesh
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -87,7 +87,8 @@ class Steps:
         farm, data = cohort.farm(specs, config, diffusion)
         self.farm = dataclasses.replace(farm, steps_per_epoch=num)
         mesh = make_mesh(MeshConfig(), len(specs), config.batch_size)
-        self.state, self.data = share_out(data, farm=self.farm, mesh=mesh)
+        like, self.data = share_out(data, farm=self.farm, mesh=mesh)
+        self.state = fresh_state(self.data, like, farm=self.farm)
         began = time.perf_counter()
         self()
         self.compile_seconds = time.perf_counter() - began

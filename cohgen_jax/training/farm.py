@@ -249,7 +249,7 @@ def init_state(data: FarmData, *, farm: Farm) -> FarmState:
 
 
 def share_out(data: FarmData, *, farm: Farm, mesh: Mesh) -> tuple[FarmState, FarmData]:
-    """The fresh state and the data, each device of the mesh with its share.
+    """What the state is to be (shapes and places) and the data, each device with its share.
 
     A part's models are on its devices only, the cohort on all. Models do not look at each other,
     so the compiled programs need no communication between parts.
@@ -260,11 +260,19 @@ def share_out(data: FarmData, *, farm: Farm, mesh: Mesh) -> tuple[FarmState, Far
         lambda leaf, own: place(leaf, mesh, "model") if own else place(leaf, mesh), data, of_data
     )
     data = data._replace(slots=place(data.slots, mesh, "data"))
-    shardings = jax.tree.map(
-        lambda own: NamedSharding(mesh, PartitionSpec("model") if own else PartitionSpec()),
+    parts = NamedSharding(mesh, PartitionSpec("model")), NamedSharding(mesh, PartitionSpec())
+    state = jax.tree.map(
+        lambda leaf, own: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=parts[not own]),
+        shapes,
         of_state,
     )
-    return jax.device_put(init_state(data, farm=farm), shardings), data
+    return state, data
+
+
+def fresh_state(data: FarmData, like: FarmState, *, farm: Farm) -> FarmState:
+    """The state before the first step, placed as `share_out` says."""
+    places = jax.tree.map(lambda leaf: leaf.sharding, like)
+    return jax.device_put(init_state(data, farm=farm), places)
 
 
 def has_model_axis(state: FarmState, data: FarmData) -> tuple[FarmState, FarmData]:

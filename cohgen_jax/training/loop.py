@@ -25,6 +25,7 @@ from cohgen_jax.training.farm import (
     Farm,
     FarmData,
     FarmState,
+    fresh_state,
     share_out,
     train_epochs,
     validate,
@@ -88,13 +89,14 @@ def train_farm(
       Interrupted: after SIGTERM or SIGINT, when the state is saved.
     """
     config, num_models = farm.config, len(farm.specs)
-    whole, data = share_out(data, farm=farm, mesh=make_mesh(mesh, num_models, config.batch_size))
+    like, data = share_out(data, farm=farm, mesh=make_mesh(mesh, num_models, config.batch_size))
     last = config.num_epochs if until is None else min(until, config.num_epochs)
     log = Log([], [], list(range(num_models)))
 
     with Checkpoints(directory, checkpoint_seconds) as checkpoints, deferred() as stopped:
-        whole, seen = checkpoints.restore(whole) or (whole, log._asdict())
-        log = Log(**seen)
+        found = checkpoints.restore(like)
+        whole = found[0] if found else fresh_state(data, like, farm=farm)
+        log = Log(**found[1]) if found else log
         if only is not None:
             log = log._replace(training=sorted({*log.training} & {*only}))
             whole = whole._replace(active=whole.active & _flags(log.training, whole.active))

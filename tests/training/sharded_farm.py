@@ -10,7 +10,7 @@ import numpy as np
 
 from cohgen_jax.training import pair_specs
 from cohgen_jax.training.config import MeshConfig
-from cohgen_jax.training.farm import init_state, share_out, train_epochs, validate
+from cohgen_jax.training.farm import fresh_state, init_state, share_out, train_epochs, validate
 from cohgen_jax.training.mesh import make_mesh
 from tests.training.test_farm import CONFIG, MODALITIES, farm_of
 
@@ -22,7 +22,8 @@ def main(config: MeshConfig) -> dict:
     alone, _ = train_epochs(init_state(data, farm=farm), data, farm=farm, num_epochs=1)
     alone, alone_scores = validate(alone, data, farm=farm)
     mesh = make_mesh(config, len(farm.specs), CONFIG.batch_size)
-    state, data = share_out(data, farm=farm, mesh=mesh)
+    like, data = share_out(data, farm=farm, mesh=mesh)
+    state = fresh_state(data, like, farm=farm)
     train, judge = (
         Counter(re.findall(COLLECTIVES, program.compile().as_text()))
         for program in (

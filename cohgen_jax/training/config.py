@@ -110,10 +110,11 @@ class SolverConfig:
     def build(self, schedule: Schedule, predicts: Prediction) -> Solver:
         self.check(schedule.num_steps, predicts)
         own = self.resolved(predicts)
+        eta = own.eta or 0.0
         make: dict[str, Callable[..., Solver]] = {
             "ddpm": ddpm,
-            "ddim": functools.partial(ddim, eta=own.eta),
-            "dpmpp_2m": functools.partial(dpmpp_2m, eta=own.eta),
+            "ddim": functools.partial(ddim, eta=eta),
+            "dpmpp_2m": functools.partial(dpmpp_2m, eta=eta),
         }
         solver = make[self.name](schedule, own.num_steps, grid=own.grid)
         return clipped(solver, schedule, self.clip) if self.clip else solver

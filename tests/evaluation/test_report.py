@@ -191,7 +191,7 @@ def small_run(tmp_path_factory):
     (path / "config.json").write_text(json.dumps(config))
     (path / "codec" / "about.json").write_text(json.dumps(about))
     note = {"time": "2026-01-01T00:00:00+00:00", "event": "note", "text": "dropped <3 columns"}
-    (path / "log.jsonl").write_text(json.dumps(note) + "\n")
+    (path / "log.jsonl").write_text(2 * (json.dumps(note) + "\n"))  # a run that was resumed
     pd.DataFrame(
         {"split": ["train"] * 25 + ["val"] * 5 + ["test"] * 10, "cancer_type": ["x & y", "z"] * 20},
         index=ids,
@@ -210,6 +210,7 @@ def small_run(tmp_path_factory):
 def test_the_page_stands_alone_and_names_what_is_absent(small_run):
     text = write_run_report(small_run).read_text()
     outline = Outline(text)
+    assert text.count("dropped &lt;3 columns") == 1
     assert outline.loads == []
     assert outline.open == []
     assert outline.mute == []

@@ -21,7 +21,8 @@ def blocks(run: RunFiles) -> list[Block]:
         f"{len(samples)} samples; {percent(complete)} have all {len(run.modalities)} modalities.",
         f"{rarest} is the modality most often missing ({percent(1 - present[rarest].mean())}).",
         *_events(samples),
-        *(event["text"] for event in run.events if event["event"] == "note"),
+        # A resumed run repeats them.
+        *dict.fromkeys(event["text"] for event in run.events if event["event"] == "note"),
     ]
     caption = (
         "How many samples have exactly the assays marked by dark dots"

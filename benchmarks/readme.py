@@ -150,25 +150,25 @@ def sweep_table() -> str:
     return f"{where}\n\n" + _table([*header, "peak memory so far"], rows)
 
 
-def _studies() -> Iterator[tuple[str, dict[str, dict[str, dict]]]]:
-    """A title, and solver -> target -> scores, of every study."""
+def _studies() -> Iterator[tuple[str, str, dict[str, dict[str, dict]]]]:
+    """A title, the models, and solver -> target -> scores, of every study."""
     for name, study in _load("solver_study.json").items():
         by_solver: dict[str, dict[str, dict]] = {}
         for row in study["table"]:
             by_solver.setdefault(row["solver"], {})[row["target"]] = row
-        seeds = study.get("seeds", [study.get("seed")])
+        seeds, method = study.get("seeds", [study.get("seed")]), study.get("method", "coherent")
         title = (
             f"**{name}**: {study['predicts']}-prediction, {study['network']}, "
-            f"{study.get('method', 'coherent')} ({study.get('consensus', 'mean')}), "
+            f"{method} ({study.get('consensus', 'mean')}), "
             f"{study['patients']} patients, {study['draws']} draws, seeds {seeds}"
         )
-        yield title, by_solver
+        yield title, method, by_solver
 
 
 def study_table() -> str:
     """One table a study; the excess is that of the worst target, in the reference's errors."""
     parts = []
-    for title, by_solver in _studies():
+    for title, _, by_solver in _studies():
         first, *_ = by_solver
         if not first.startswith("ddpm"):  # no comparison with long chains
             continue
@@ -194,7 +194,7 @@ def study_table() -> str:
 def precision_table() -> str:
     """float32 and what bfloat16 changes, of each solver measured in both."""
     parts = []
-    for title, by_solver in _studies():
+    for title, _, by_solver in _studies():
         rows = []
         for solver, lower in by_solver.items():
             full = by_solver.get(solver.removesuffix("_bfloat16"), lower)
@@ -215,7 +215,7 @@ def precision_table() -> str:
 def members_table() -> str:
     """Ensembles that predict together, and the same that take turns."""
     rows, header = [], ["models", "target"]
-    for title, by_solver in _studies():
+    for _, method, by_solver in _studies():
         if not any(solver.endswith("_mixture") for solver in by_solver):
             continue
         header = ["models", "target", *(f"{name}, NFE" for name in by_solver)]
@@ -225,7 +225,7 @@ def members_table() -> str:
                 f"({r['r2_inf']:.3f}, {r['spread_error']:.2f}), {r['nfe']}"
                 for r in (own[target] for own in by_solver.values())
             ]
-            rows.append(["multi" if ", multi (" in title else "single", target, *cells])
+            rows.append(["multi" if method == "multi" else "single", target, *cells])
     return _table(header, rows)
 
 

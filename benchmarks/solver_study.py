@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.run import Run, open_run
 from cohgen_jax.sampling import sample_rows
-from cohgen_jax.sampling.coherent import Ensemble
+from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.consensus import RULES
 from cohgen_jax.sampling.specialize import Precision
 from cohgen_jax.schedule import Schedule
@@ -122,8 +122,7 @@ def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) 
             energy = found.pop("energy")
             excess = energy - reference.setdefault(target, energy)
             row = {"solver": name, "target": target, "seconds": seconds}
-            asked = bank.turns[0] if ensemble == "mixture" else bank
-            row |= {"nfe": solver.num_steps * asked.num_models}
+            row |= {"nfe": solver.num_steps * bank.turns(ensemble)[0].num_models}
             row |= {"energy_score": float(energy.mean()), "energy_score_se": _se(energy)}
             row |= {"excess": float(excess.mean()), "excess_se": _se(excess)}
             row |= {"seed_sd": float(np.std([s["energy"].mean() for s in per_seed]))}

@@ -31,7 +31,7 @@ from cohgen_jax.evaluation.metrics import interval_coverage
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.solvers import Solver, ddim
 from cohgen_jax.training.config import SolverConfig
-from cohgen_jax.training.validation import judged
+from cohgen_jax.training.validation import judged, random_subsets
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
@@ -130,9 +130,7 @@ def _validation(run: Run, target: int) -> tuple[np.ndarray, np.ndarray]:
     rows = judged(rows[use], run.latents.present, run.config.seed)
     present = run.latents.present[rows]
     present[:, target] = False
-    order = np.random.default_rng(run.config.seed).random(present.shape)
-    order = np.where(present, order, np.inf)
-    subset = present & ((order < 0.5) | (order == order.min(axis=1, keepdims=True)))
+    subset = random_subsets(present[None], run.config.seed)[0]
     return np.tile(rows, 2), np.concatenate([present, subset])
 
 

@@ -25,7 +25,7 @@ from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.typicality import typicality
 from cohgen_jax.patients import read_patients, shown_sources, to_generate
 from cohgen_jax.run import Run
-from cohgen_jax.sampling.coherent import Ensemble
+from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.training.config import SolverConfig

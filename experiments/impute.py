@@ -31,7 +31,7 @@ import tyro
 
 from cohgen_jax.impute import impute_tables
 from cohgen_jax.run import open_run
-from cohgen_jax.sampling.coherent import Ensemble
+from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.training.config import SolverConfig
 from experiments.common import CountBar, run_command, say

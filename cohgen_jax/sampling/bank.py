@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import flax.linen as nn
 import jax
@@ -22,6 +22,9 @@ from flax import struct
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.stacking import Moments
 from cohgen_jax.schedule import PREDICTIONS, Prediction, eps_from
+
+Ensemble = Literal["average", "mixture"]
+ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
 
 
 @struct.dataclass
@@ -109,8 +112,14 @@ class Bank:
         x_dim = models[0][0].x_dim
         return cls(groups, loss_array, moments, target, sources, slots, predicts, x_dim)
 
+    def turns(self, ensemble: Ensemble) -> tuple[Bank, ...]:
+        """The banks that draws come from in turn: this one, of a mixture one for each member."""
+        if ensemble not in ENSEMBLES:
+            raise InputError(f"ensemble must be one of {', '.join(ENSEMBLES)}, not {ensemble!r}")
+        return self._members if ensemble == "mixture" else (self,)
+
     @functools.cached_property
-    def turns(self) -> tuple[Bank, ...]:
+    def _members(self) -> tuple[Bank, ...]:
         """One bank for each member of the ensembles in this one: models of the same slots are the
         members of an ensemble, and turn m has the m-th of each, counted round where one has fewer.
         """

@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.sampling.bank import Bank, Ensemble
 from cohgen_jax.sampling.consensus import Consensus, Weights, combine, disagreement, weigh
 from cohgen_jax.sampling.dispatch import Dispatch, dispatch, everywhere
 from cohgen_jax.sampling.specialize import (
@@ -41,9 +41,6 @@ from cohgen_jax.sampling.specialize import (
 )
 from cohgen_jax.schedule import Schedule, eps_from, x_0_from
 from cohgen_jax.solvers import Solver, SolverState, reverse_process
-
-Ensemble = Literal["average", "mixture"]
-ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,8 +146,7 @@ def coherent_sample(
         not know enough for.
     """
     conds = tuple(jnp.asarray(cond, jnp.float32) for cond in conds)
-    if ensemble not in ENSEMBLES:
-        raise InputError(f"ensemble must be one of {', '.join(ENSEMBLES)}, not {ensemble!r}")
+    turns = bank.turns(ensemble)
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if len(conds) != len(bank.sources):
@@ -172,16 +168,11 @@ def coherent_sample(
         raise InputError(f"{num_samples} samples cannot be shared evenly by {num_devices} devices")
     if recorded is not None and rejection is not None:
         raise InputError("recorded noise replays one chain: it cannot be combined with rejection")
-    if recorded is not None:
-        of_draws = (num_draws, num_samples, bank.x_dim)
-        if recorded.initial.shape != of_draws or recorded.steps.shape != (
-            solver.num_steps,
-            *of_draws,
-        ):
-            raise InputError(
-                f"recorded noise must be {of_draws} and {(solver.num_steps, *of_draws)}, got "
-                f"{tuple(recorded.initial.shape)} and {tuple(recorded.steps.shape)}"
-            )
+    initial = (num_draws, num_samples, bank.x_dim)
+    wanted = initial, (solver.num_steps, *initial)
+    if recorded is not None and tuple(noise.shape for noise in recorded) != wanted:
+        given = " and ".join(str(tuple(noise.shape)) for noise in recorded)
+        raise InputError(f"recorded noise must be {wanted[0]} and {wanted[1]}, got {given}")
     scale = _scale(bank, consensus, temperature)
     if sample_ids is None:
         sample_ids = jnp.arange(num_samples)
@@ -196,8 +187,7 @@ def coherent_sample(
             plan = everywhere(num_samples, groups)
         else:
             plan = dispatch(bank.needed(np.asarray(present)), groups, num_devices)
-        alpha_bar = schedule.alpha_bar_at(static.solver.timesteps)
-        weights = weigh(consensus, bank, present, np.log(alpha_bar) - np.log1p(-alpha_bar))
+        weights = weigh(consensus, bank, present, schedule.log_snr[static.solver.timesteps])
         rows = (conds, known, sample_ids, plan)
         if mesh:
             rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
@@ -206,7 +196,6 @@ def coherent_sample(
             key, bank.unnamed(), weights, *rows, jnp.asarray(draw_ids), recorded, static=static
         )
 
-    turns = bank.turns if ensemble == "mixture" else (bank,)
     draw_ids = first_draw + np.arange(num_draws)
     turn_of = draw_ids % len(turns)
     own = [np.flatnonzero(turn_of == turn) for turn in range(len(turns))]

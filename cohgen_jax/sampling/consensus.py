@@ -71,7 +71,7 @@ def weigh(rule: Consensus, bank: Bank, present: Any, log_snr: np.ndarray) -> Wei
     copies = np.array([bank.slots.count(slot) for slot in bank.slots])
     pairs = consensus_weights("loss" if rule == "loss" else "mean", bank.losses, seen, copies)
     if rule == "stacked":
-        table = _stacked(bank, patterns, log_snr)
+        table = _stacked(bank, patterns, copies, log_snr)
     else:
         table = consensus_weights(rule, bank.losses, patterns, copies)
         table = jnp.tile(table[None, :, :, None], (len(log_snr), 1, 1, 1))
@@ -100,7 +100,7 @@ def consensus_weights(
     return weights
 
 
-def _stacked(bank: Bank, patterns: Any, log_snr: np.ndarray) -> jax.Array:
+def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray) -> jax.Array:
     """[S, P, K, D]. Models that look at the same share its weight, as members of an ensemble."""
     voices = list(dict.fromkeys(bank.slots))
     if bank.moments is None and len(voices) == 1:
@@ -117,7 +117,7 @@ def _stacked(bank: Bank, patterns: Any, log_snr: np.ndarray) -> jax.Array:
     voice_of = np.array([voices.index(slot) for slot in bank.slots])
     heard = patterns[:, [bank.slots.index(voice) for voice in voices]]
     weights = stacked_weights(bank.moments, heard, log_snr)[:, :, voice_of]
-    weights = weights / np.bincount(voice_of)[voice_of][:, None]
+    weights = weights / copies[:, None]
     nothing = ~patterns.any(axis=1)
     weights[:, nothing] = 1 / len(voice_of)  # all predict unconditionally
     return jnp.asarray(weights, jnp.float32)

@@ -18,8 +18,8 @@ from jax.sharding import Mesh
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.generator import Generated, Generator
-from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.sampling.coherent import Ensemble, Rejection, Samples, coherent_sample
+from cohgen_jax.sampling.bank import Bank, Ensemble
+from cohgen_jax.sampling.coherent import Rejection, Samples, coherent_sample
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.specialize import Precision
 from cohgen_jax.schedule import Schedule
@@ -110,7 +110,7 @@ def sample_rows(
     devices = jax.local_devices()
     mesh = Mesh(devices, ("samples",)) if 1 < len(devices) <= len(z) else None
     width = mesh.size if mesh else 1
-    turns = bank.turns if ensemble == "mixture" else (bank,)
+    turns = bank.turns(ensemble)
     fit = width * (chains or chains_at_once(turns[0], devices[0], present[:, columns]))
     size, draws_a_turn = chunk_shape(len(z), -(-num_draws // len(turns)), fit, width)
     draws = min(num_draws, draws_a_turn * len(turns))

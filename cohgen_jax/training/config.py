@@ -108,8 +108,8 @@ class SolverConfig:
             )
 
     def build(self, schedule: Schedule, predicts: Prediction) -> Solver:
-        self.check(schedule.num_steps, predicts)
         own = self.resolved(predicts)
+        own.check(schedule.num_steps, predicts)
         eta = own.eta or 0.0
         make: dict[str, Callable[..., Solver]] = {
             "ddpm": ddpm,

@@ -60,7 +60,7 @@ class ValidationData(NamedTuple):
         has_target = np.stack([present[:, spec.target] for spec in specs])
         if num_conds > 1:
             z, has_target = np.concatenate([z, z]), np.concatenate([has_target] * 2, axis=1)
-            shown = np.concatenate([shown, _random_subsets(shown, seed)], axis=1)
+            shown = np.concatenate([shown, random_subsets(shown, seed)], axis=1)
         weight = has_target & shown.any(axis=2)
         return cls(
             jnp.asarray(z, jnp.float32),
@@ -69,7 +69,7 @@ class ValidationData(NamedTuple):
         )
 
 
-def _random_subsets(shown: np.ndarray, seed: int) -> np.ndarray:
+def random_subsets(shown: np.ndarray, seed: int) -> np.ndarray:
     """A random non-empty subset of each patient's sources, the same for every model: [K, V, C]."""
     order = np.random.default_rng(seed).random(shown.shape[1:])[None]
     order = np.where(shown, order, np.inf)

@@ -24,6 +24,7 @@ from cohgen_jax.evaluation.calibration import calibration_scores, rank_shares
 from cohgen_jax.evaluation.distances import set_distances
 from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.manifold import manifold_metrics
+from cohgen_jax.evaluation.units import Units, patient_crps, score_units
 
 NUM_NEIGHBOURS = 10
 """k of the manifold metrics and local distances, as published."""
@@ -61,7 +62,8 @@ class Evaluation(NamedTuple):
     by_label: pd.DataFrame
     """The same, split by label (cancer type); empty without labels."""
     by_patient: pd.DataFrame
-    """One row a condition and patient: `row` of the latents and the columns of `score_patients`."""
+    """One row a condition and patient: `row` of the latents, the columns of `score_patients` and,
+    where there are units, `units_crps`."""
     ranks: pd.DataFrame
     """One row a condition and rank of the truth among its draws: `rank` and `share`."""
 
@@ -216,13 +218,15 @@ def evaluate(
     labels: Sequence[str] | np.ndarray | pd.Series | None = None,
     unconditional: Sequence[str] = (),
     together: Sequence[str] = (),
+    units: Mapping[str, Units] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
     keep: Callable[[str, Condition, np.ndarray, Generated], None] | None = None,
 ) -> Evaluation:
     """Score generators keyed (method, target) on all conditions of their target.
 
     Args:
-      latents: `z` float32 [N, M, D], `present` bool [N, M], `widths` [M], `modalities`.
+      latents: `z` float32 [N, M, D], `present` bool [N, M], `widths` [M], `modalities`. `z` may
+        have one column more, of covariates, which every condition shows.
       rows: positions of the patients to test on. A condition uses those that have its target and
         all its sources, shows the generator those sources alone, and scores the target's own width.
       draws: draws a patient; each is one repeat of the condition.
@@ -232,6 +236,8 @@ def evaluate(
       unconditional: methods also evaluated with no source at all, as a point of reference.
       together: methods asked for all conditions of a target in one call, a row for each condition
         and patient; `seconds` is then the condition's share by rows.
+      units: by target, what is drawn is also scored in units of its table: `units_crps` and the
+        other scores of units.py.
       progress: called with (finished, total, name of the condition about to run).
       keep: called with (method, condition, rows used, generated) after each condition.
 
@@ -273,11 +279,17 @@ def evaluate(
         for condition, rows, end in zip(wanted, used, ends, strict=True):
             columns = [modalities.index(source) for source in condition.sources]
             shown[end - len(rows) : end, columns] = True
-        z = np.where(shown[:, :, None], latents.z[np.concatenate(used)], 0).astype(np.float32)
+        z = np.array(latents.z[np.concatenate(used)], np.float32)
+        z[:, : len(modalities)][~shown] = 0  # covariates, beyond them, stay
         began = time.perf_counter()
         drawn = generators[method, wanted[0].target](z, shown, draws, seed)
         seconds = (time.perf_counter() - began) / len(z)
-        parts = [np.split(np.asarray(array), ends[:-1], axis=1) for array in drawn]
+        parts = [
+            [None] * len(wanted)
+            if array is None
+            else np.split(np.asarray(array), ends[:-1], axis=1)
+            for array in drawn
+        ]
         return [Generated(*part) for part in zip(*parts, strict=True)], seconds
 
     labels = None if labels is None else np.asarray(labels, object)
@@ -299,9 +311,16 @@ def evaluate(
         scores = score_draws(values, real)
         scores["disagreement"] = float(np.mean(generated.disagreement))
         scores["seconds"] = seconds_a_row * len(used)
-        table.append(key | scores)
         own = Generated(values, generated.disagreement)
-        by_patient.append(score_patients(own, real).assign(row=used, **key))
+        patients_table = score_patients(own, real).assign(row=used, **key)
+        if units is not None and condition.target in units:
+            measured = units[condition.target]
+            pair = measured.of(generated, used, seed), measured.truth[used]
+            in_units = score_units(*pair, measured.mean, measured.sd)
+            scores |= {f"units_{name}": score for name, score in in_units.items()}
+            patients_table["units_crps"] = patient_crps(*pair, measured.mean, measured.sd)
+        table.append(key | scores)
+        by_patient.append(patients_table)
         shares = np.asarray(rank_shares(values, real))
         rank_tables.append(pd.DataFrame({"rank": np.arange(len(shares)), "share": shares, **key}))
         if labels is not None:

@@ -12,6 +12,7 @@ from cohgen_jax.evaluation import metrics
 from cohgen_jax.evaluation.fidelity import conditions, evaluate, score_draws, write_table
 from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.evaluation.summary import summarise, summary_text
+from cohgen_jax.evaluation.units import SCORES, Units, patient_crps, score_units
 
 NAMES = ("a", "b", "c")
 
@@ -124,6 +125,50 @@ def test_conditions_drawn_together_are_one_call_and_the_same_scores(latents):
         np.testing.assert_array_equal(
             np.concatenate([shown for _, shown in calls[0][4 * i : 4 * i + 4]]), calls[1][i][1]
         )
+
+
+@pytest.mark.parametrize("together", [(), ("m",)])
+def test_covariates_are_always_shown_and_draws_are_scored_in_units(latents, together):
+    """Of b in units 10 + 2 z; of c, which has no units, there are none of these scores."""
+    rng = np.random.default_rng(0)
+    covariates = rng.normal(size=(60, 1, 4)).astype(np.float32)
+    wider = types.SimpleNamespace(**vars(latents) | {"z": np.hstack([latents.z, covariates])})
+    truth = np.where(latents.present[:, 1:2], 10 + 2 * latents.z[:, 1], np.nan)
+    seen, asked = [], []
+
+    def generate(z, present, num_draws, seed):
+        """Draws depend on covariates alone; features are twice the latents."""
+        seen.append((z.copy(), present.copy()))
+        draws = z[:, 3] + np.arange(num_draws, dtype=np.float32)[:, None, None]
+        return Generated(draws, np.zeros(draws.shape[:2]), 2 * draws)
+
+    def of(generated, rows, seed):
+        asked.append((rows, seed))
+        return 10 + generated.features
+
+    units = Units(truth, np.full(4, 10.0), np.full(4, 2.0), np.arange(4), of)
+    generators = {("m", "b"): generate, ("m", "c"): generate}
+    result = evaluate(
+        generators, wider, np.arange(60), draws=3, seed=7, together=together, units={"b": units}
+    )
+    for z, present in seen:
+        assert present.shape == (len(z), 3)
+        assert (z[:, :3][~present] == 0).all()
+        assert (z[:, 3] != 0).all()
+    c_from_a = seen[1 if together else 3][0]  # of everyone
+    np.testing.assert_array_equal(c_from_a[:60, 3], covariates[:, 0])
+    own = result.conditions.query("target == 'b'")
+    assert {seed for _, seed in asked} == {7}
+    rows = asked[0][0]
+    draws = 10 + 2 * (covariates[rows, 0] + np.arange(3)[:, None, None])
+    expected = score_units(draws, truth[rows], units.mean, units.sd)
+    for name in SCORES:
+        np.testing.assert_allclose(own[f"units_{name}"], expected[name], rtol=1e-5)
+    patients = result.by_patient.query("target == 'b' and sources == 'a+c'")
+    each = patient_crps(draws, truth[rows], units.mean, units.sd)
+    np.testing.assert_allclose(patients["units_crps"], each, rtol=1e-5)
+    rest = result.conditions.query("target == 'c'")
+    assert rest[[f"units_{name}" for name in SCORES]].isna().all(axis=None)
 
 
 def test_scores_are_those_of_the_metrics_without_padding(evaluated, latents):

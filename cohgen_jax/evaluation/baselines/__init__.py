@@ -1,27 +1,34 @@
-"""What any generator has to beat, on the same split: regressions, similar patients, a Gaussian,
-and where it is installed a multimodal VAE of another library."""
+"""What any generator has to beat, on the same split: climatology, regressions, similar patients, a
+Gaussian, and where they are installed models of other libraries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from cohgen_jax.evaluation.baselines import vae
 from cohgen_jax.evaluation.baselines.gaussian import gaussian
 from cohgen_jax.evaluation.baselines.nearest import nearest_patients
-from cohgen_jax.evaluation.baselines.patterns import fit_patterns
+from cohgen_jax.evaluation.baselines.patterns import Fit, fit_patterns, random_patient
 from cohgen_jax.evaluation.baselines.regression import kernel_ridge, ridge
 from cohgen_jax.evaluation.baselines.vae import multimodal_vae
+from cohgen_jax.evaluation.baselines.view import Project, View, view_of
 from cohgen_jax.evaluation.generator import Generator
 
-REGRESSIONS: dict[str, Callable] = {
+REGRESSIONS: dict[str, Fit] = {
+    "climatology": random_patient,
     "ridge": ridge,
     "kernel_ridge": kernel_ridge,
     "nearest": nearest_patients,
 }
-"""Name -> how one is fitted on complete rows: (x, y, x_val, y_val) -> draw function."""
+"""Name -> how one is fitted on complete rows: (x, y) -> draw function."""
+SOURCELESS = ("climatology",)
+"""Of these, what looks at nothing of a patient."""
 OPTIONAL: dict[str, Callable[..., dict[str, Generator]]] = {"multimodal_vae": multimodal_vae}
 """What needs a library that need not be there; as JOINT."""
+MISSING: dict[str, Callable[[], str | None]] = {"multimodal_vae": vae.missing}
+"""Why one of OPTIONAL cannot be had here, in words; None where it can."""
 JOINT: dict[str, Callable[..., dict[str, Generator]]] = {"gaussian": gaussian, **OPTIONAL}
-"""Name -> one model of all modalities: (latents, rows_train, rows_val) -> generators by target."""
+"""Name -> one model of all modalities: (view, rows_train, rows_val) -> generators by target."""
 BASELINES = (*REGRESSIONS, "gaussian")
 
 
@@ -30,28 +37,35 @@ def fit_baselines(
     rows_train: np.ndarray,
     rows_val: np.ndarray,
     *,
+    features: Mapping[str, np.ndarray] | None = None,
+    project: Mapping[str, Project] | None = None,
     methods: Sequence[str] = BASELINES,
     targets: Sequence[str] | None = None,
 ) -> dict[tuple[str, str], Generator]:
     """Every baseline for every target, keyed (method, target) as `evaluate` takes them.
 
-    `latents` has `z` [N, M, D], `present` [N, M], `widths` [M] and `modalities`; rows are integer
-    positions. Nothing is computed until a generator is called (for a regression: with a presence
-    pattern) for the first time.
+    Nothing is computed until a generator is called (for a regression: with a presence pattern) for
+    the first time.
+
+    Args:
+      latents: `z` [N, M, D], or [N, M + 1, D] with covariates last, `present` [N, M], `widths` [M],
+        `modalities`, and `scale` [M or M + 1, D] unless it is all one.
+      rows_train, rows_val: integer positions; validation patients are of use to OPTIONAL alone.
+      features: by modality, standardised features [N, F], rows as latents.z. Where they are given,
+        whole vectors of them are drawn; else latents are.
+      project: by modality, x [n, F] -> z [n, L], the latents of what is drawn so.
     """
-    names = tuple(latents.modalities)
+    view = view_of(latents, rows_train, features, project)
     fitted = {}
     for method in methods:
-        joint = JOINT[method](latents, rows_train, rows_val) if method in JOINT else {}
-        for target in names if targets is None else targets:
+        joint = JOINT[method](view, rows_train, rows_val) if method in JOINT else {}
+        for t, target in enumerate(view.modalities):
+            if targets is not None and target not in targets:
+                continue
+            others = [i for i in range(len(view.modalities)) if i != t]
+            sources = [] if method in SOURCELESS else others
             fitted[method, target] = joint.get(target) or fit_patterns(
-                REGRESSIONS[method],
-                latents.z,
-                latents.present,
-                rows_train,
-                rows_val,
-                names.index(target),
-                [i for i, name in enumerate(names) if name != target],
+                REGRESSIONS[method], view, rows_train, t, sources
             )
     return fitted
 
@@ -59,13 +73,17 @@ def fit_baselines(
 __all__ = [
     "BASELINES",
     "JOINT",
+    "MISSING",
     "OPTIONAL",
     "REGRESSIONS",
+    "View",
     "fit_baselines",
     "fit_patterns",
     "gaussian",
     "kernel_ridge",
     "multimodal_vae",
     "nearest_patients",
+    "random_patient",
     "ridge",
+    "view_of",
 ]

@@ -1,21 +1,30 @@
 """A joint Gaussian of all modalities; a draw is one of its conditional given the sources.
 
-Model   x = all latents of a patient, side by side, ~ N(mean, S); with sources s and target t
-        x_t | x_s ~ N(mean_t + W' (x_s - mean_s), S_tt - W' S_st),    W = S_ss^-1 S_st
+Model   c = leading components of a patient's modalities (z * scale), side by side with the
+        covariates, ~ N(mean, S); with what is known s and target t
+        c_t | c_s ~ N(mean_t + W' (c_s - mean_s), S_tt - W' S_st),    W = S_ss^-1 S_st
 Fit     expectation-maximisation on every training patient, whatever it has (Little & Rubin 2019,
         section 11.2): absent values are replaced by their conditional means, and their
-        conditional covariance is added to the moments
+        conditional covariance is added to the moments. Covariates are always known
 Shrink  after each step S becomes (1 - d) S + d (tr S / F) I, with the intensity d of Ledoit & Wolf
         2004 (J. Multivar. Anal. 88:365) from the completed patients
+Draw    outcomes are c B + rest: B by least squares, the whole rest that of a random training
+        patient. Where all latents are components and the outcomes are latents, there is no rest
 """
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation.baselines.patterns import MIN_TRAIN, pick
+from cohgen_jax.evaluation.baselines.view import View
 from cohgen_jax.evaluation.generator import Generated, Generator
 
+COMPONENTS = 64
+"""Of a modality at most, those of largest scale: the solves are cubic in the sum of them."""
 MAX_STEPS = 100
 TOLERANCE = 1e-3
 """Of the largest change of a covariance, in units of the mean variance, at which EM ends."""
@@ -65,37 +74,105 @@ def fit_joint(x: np.ndarray, seen: np.ndarray) -> Gaussian:
     return Gaussian(mean, covariance)
 
 
-def gaussian(latents, rows_train: np.ndarray, rows_val: np.ndarray) -> dict[str, Generator]:
-    """Generators by target. Validation patients are not used: there is nothing to choose.
+class Columns(NamedTuple):
+    """What the joint Gaussian is of: components of the modalities, then the covariates."""
 
-    latents: `z` [N, M, D], `present` [N, M], `widths` [M], `modalities`.
-    """
-    dims = np.arange(latents.z.shape[2])[None] < np.asarray(latents.widths)[:, None]  # [M, D]
-    modality = np.nonzero(dims)[0]  # [F], of each latent
-    fitted: list[Gaussian] = []
+    modality: np.ndarray  # int [F], M for a covariate
+    component: np.ndarray  # int [F], column of z[:, modality]
+    scale: np.ndarray  # [F]
 
-    def joint() -> Gaussian:
-        if not fitted:
-            seen = np.asarray(latents.present, bool)[rows_train][:, modality]
-            fitted.append(fit_joint(latents.z[rows_train][:, dims].astype(float), seen))
-        return fitted[0]
+    def of(self, z: np.ndarray) -> np.ndarray:
+        """float64 [n, F] of z [n, M or M + 1, D]."""
+        return z[:, self.modality, self.component] * self.scale
+
+
+def columns_of(view: View, rows_train: np.ndarray) -> Columns:
+    """The COMPONENTS of largest scale of each modality, fewer than a third of its patients."""
+    modality, component, scale = [], [], []
+    for m, width in enumerate(view.widths):
+        own = view.scale[m, :width]
+        most = min(COMPONENTS, view.present[rows_train, m].sum() // 3, (own > 0).sum())
+        chosen = np.sort(np.argsort(-own, kind="stable")[:most])
+        modality.append(np.full(len(chosen), m))
+        component.append(chosen)
+        scale.append(own[chosen])
+    # Shrinkage draws all variances to their mean, which would drown rare categories.
+    sd = view.z[rows_train][:, -1, view.covariates].std(axis=0)
+    usual = np.sqrt(np.mean(np.concatenate(scale) ** 2)) if any(map(len, scale)) else 1.0
+    varies = sd > 0
+    modality.append(np.full(varies.sum(), len(view.modalities)))
+    component.append(view.covariates[varies])
+    scale.append(usual / sd[varies])
+    return Columns(*(np.concatenate(parts) for parts in (modality, component, scale)))
+
+
+class Rest(NamedTuple):
+    """Outcomes given their components: y = mean_y + (c - mean_c) B + what is left of a patient."""
+
+    components: np.ndarray  # c [n, C], of training patients
+    outcomes: np.ndarray  # y [n, F]
+    weights: np.ndarray  # B [C, F]
+
+    def draw(self, components: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """[R, N, C] -> float32 [R, N, F], with the rest of the patient that u [R, N] picks."""
+        n, used = self.components.shape
+        gain = float(np.sqrt((n - 1) / max(n - 1 - used, 1)))  # degrees of freedom the fit took
+        mean_c, mean_y = self.components.mean(axis=0), self.outcomes.mean(axis=0)
+        draws = np.empty((*u.shape, self.outcomes.shape[1]), np.float32)
+        for r, chosen in enumerate(pick(u, n)):
+            c = components[r] - mean_c - gain * (self.components[chosen] - mean_c)
+            draws[r] = mean_y + c.astype(np.float32) @ self.weights
+            draws[r] += gain * (self.outcomes[chosen] - mean_y)
+        return draws
+
+
+def fit_rest(components: np.ndarray, outcomes: np.ndarray) -> Rest:
+    """B by least squares about the means."""
+    inverse = np.linalg.pinv((components - components.mean(axis=0)).astype(float))
+    weights = inverse.astype(np.float32) @ (outcomes - outcomes.mean(axis=0))
+    return Rest(components, outcomes, weights)
+
+
+def gaussian(view: View, rows_train: np.ndarray, rows_val: np.ndarray) -> dict[str, Generator]:
+    """Generators by target. Validation patients are not used: there is nothing to choose."""
+    rows_train = np.asarray(rows_train)
+
+    def known(present: np.ndarray, columns: Columns) -> np.ndarray:
+        """bool [n, F]: which columns a patient has, all covariates among them."""
+        present = np.asarray(present, bool)
+        return np.hstack([present, np.ones((len(present), 1), bool)])[:, columns.modality]
+
+    @functools.cache
+    def joint() -> tuple[Columns, Gaussian]:
+        columns = columns_of(view, rows_train)
+        x = columns.of(view.z[rows_train]).astype(float)
+        return columns, fit_joint(x, known(view.present[rows_train], columns))
 
     def generator(target: int) -> Generator:
+        having = rows_train[view.present[rows_train, target]]
+
         def generate(z: np.ndarray, present: np.ndarray, num_draws: int, seed: int) -> Generated:
-            mean, covariance = joint()
-            own, values = modality == target, np.asarray(z, float)[:, dims]
+            if len(having) < MIN_TRAIN:
+                raise InputError(
+                    f"a Gaussian of {view.modalities[target]} needs {MIN_TRAIN} training patients "
+                    f"that have it; there are {len(having)}"
+                )
+            columns, (mean, covariance) = joint()
+            own, values = columns.modality == target, columns.of(np.asarray(z, float))
             # One block of numbers a patient: its draws do not depend on how many come after.
             noise = np.random.default_rng(seed).standard_normal((len(z), num_draws, own.sum()))
-            draws = np.zeros((num_draws, len(z), z.shape[2]), np.float32)
-            shown = np.asarray(present, bool)[:, modality] & ~own
-            for given, rows in groups(shown):
+            components = np.zeros((num_draws, len(z), own.sum()))
+            for given, rows in groups(known(present, columns) & ~own):
                 used = given | own
-                weights, rest = conditional(covariance[np.ix_(used, used)], given[used])
+                weights, left = conditional(covariance[np.ix_(used, used)], given[used])
                 centre = mean[own] + (values[np.ix_(rows, given)] - mean[given]) @ weights
-                drawn = centre[:, None] + noise[rows] @ np.linalg.cholesky(rest).T
-                draws[:, rows, : own.sum()] = drawn.swapaxes(0, 1)
-            return Generated(draws, np.full(draws.shape[:2], np.nan, np.float32))
+                drawn = centre[:, None] + noise[rows] @ np.linalg.cholesky(left).T
+                components[:, rows] = drawn.swapaxes(0, 1)
+            u = np.random.default_rng([seed, 1]).random((len(z), num_draws)).T
+            patients = columns.of(view.z[having])[:, own]
+            rest = fit_rest(patients, view.outcomes(target, having))
+            return view.generated(target, rest.draw(components, u))
 
         return generate
 
-    return {name: generator(t) for t, name in enumerate(latents.modalities)}
+    return {name: generator(t) for t, name in enumerate(view.modalities)}

@@ -2,23 +2,28 @@
 
 Linear and kernel methods have no notion of a missing input, so every subset of sources gets a
 model of its own, fitted on the training patients that have the target and that whole subset.
+Covariates are inputs of all of them.
 """
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation.baselines.view import ROWS, View
 from cohgen_jax.evaluation.generator import Generated, Generator
 
 MIN_TRAIN = 10
-MIN_VAL = 20
+KEEP_BYTES = 1 << 29
+"""Of fitted models that a generator keeps, at least one: what was used last."""
 
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(x [N, F], u [R, N] uniform in [0, 1)) -> draws [R, N, D]; `u` picks among neighbours."""
+"""(x [N, P], u [R, N] uniform in [0, 1)) -> draws [R, N, F]; `u` picks among patients."""
 
-Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], Draw]
-"""(x [n, F], y [n, D], x_val, y_val) -> Draw; hyperparameters are chosen on validation."""
+Fit = Callable[[np.ndarray, np.ndarray], Draw]
+"""(x [n, P], y [n, F]) -> Draw; hyperparameters are chosen by leaving out each row in turn."""
 
 
 def pick(u: np.ndarray, count: int) -> np.ndarray:
@@ -26,66 +31,62 @@ def pick(u: np.ndarray, count: int) -> np.ndarray:
     return np.minimum((u * count).astype(int), count - 1)
 
 
+def random_patient(x: np.ndarray, y: np.ndarray) -> Draw:
+    """Climatology: the target of a random training patient, whatever the inputs."""
+    return lambda x_new, u: y[pick(u, len(y))]
+
+
 def fit_patterns(
-    fit: Fit,
-    z: np.ndarray,
-    present: np.ndarray,
-    rows_train: np.ndarray,
-    rows_val: np.ndarray,
-    target: int,
-    sources: Sequence[int],
+    fit: Fit, view: View, rows_train: np.ndarray, target: int, sources: Sequence[int]
 ) -> Generator:
     """A generator of modality `target` from whichever of `sources` each patient has.
 
-    z float32 [N, M, D], present bool [N, M]; rows are integer positions of the training and
-    validation patients; modalities by position. A pattern with fewer than MIN_VAL validation
-    patients has a fifth of its training patients set aside to choose hyperparameters. A patient
-    with no source at all is given the target of a random training patient.
+    rows_train are integer positions of the training patients; modalities by position. A pattern
+    that fewer than MIN_TRAIN training patients have is served by the largest part of it that enough
+    have. With no source and no covariate, a patient is given the target of a random one.
+
+    Raises:
+      InputError: the target is a source, or (when called) too few have the target itself.
     """
     if target in sources:
         raise InputError(f"modality {target} cannot be both target and source")
-    z, present = np.asarray(z, np.float32), np.asarray(present, bool)
-    models: dict[tuple[int, ...], Draw] = {}
+    rows_train = np.asarray(rows_train)
 
-    def inputs(values: np.ndarray, rows, subset: Sequence[int]) -> np.ndarray:
-        return values[rows][:, list(subset)].reshape(len(rows), -1).astype(float)
+    @functools.cache
+    def complete(subset: tuple[int, ...]) -> np.ndarray:
+        return rows_train[view.present[rows_train][:, [target, *subset]].all(axis=1)]
 
-    def complete(rows, subset: Sequence[int]) -> np.ndarray:
-        rows = np.asarray(rows)
-        return rows[present[rows][:, [target, *subset]].all(axis=1)]
+    @functools.cache
+    def served_by(subset: tuple[int, ...]) -> tuple[int, ...]:
+        for size in range(len(subset), -1, -1):
+            best = max(itertools.combinations(subset, size), key=lambda s: len(complete(s)))
+            if len(complete(best)) >= MIN_TRAIN:
+                return best
+        raise InputError(
+            f"a baseline for {view.modalities[target]} needs {MIN_TRAIN} training patients that "
+            f"have it; there are {len(complete(()))}"
+        )
 
+    @functools.lru_cache(max(1, KEEP_BYTES // (8 * len(rows_train) * view.size(target) + 1)))
     def model(subset: tuple[int, ...]) -> Draw:
-        if subset not in models:
-            train, val = complete(rows_train, subset), complete(rows_val, subset)
-            if len(train) < MIN_TRAIN:
-                raise InputError(
-                    f"a baseline for modality {target} from {subset} needs {MIN_TRAIN} training "
-                    f"patients with all of them; there are {len(train)}"
-                )
-            y = z[train, target].astype(float)
-            if not subset:
-                models[subset] = lambda x, u: y[pick(u, len(y))]
-                return models[subset]
-            x = inputs(z, train, subset)
-            if len(val) < MIN_VAL:
-                held = np.arange(len(train)) % 5 == 0
-                models[subset] = fit(x[~held], y[~held], x[held], y[held])
-            else:
-                models[subset] = fit(x, y, inputs(z, val, subset), z[val, target].astype(float))
-        return models[subset]
+        train = complete(subset)
+        x, y = view.inputs(view.z[train], subset), view.outcomes(target, train)
+        return fit(x, y) if x.shape[1] else random_patient(x, y)
 
     def generate(
         z_new: np.ndarray, present_new: np.ndarray, num_draws: int, seed: int
     ) -> Generated:
-        z_new, present_new = np.asarray(z_new), np.asarray(present_new, bool)
-        draws = np.zeros((num_draws, len(z_new), z_new.shape[-1]), np.float32)
+        z_new = np.asarray(z_new)
+        shown = np.asarray(present_new, bool)[:, list(sources)]
         # One row of numbers a patient: a patient's draws do not depend on how many come after.
         u = np.random.default_rng(seed).random((len(z_new), num_draws)).T
-        patterns, group = np.unique(present_new[:, list(sources)], axis=0, return_inverse=True)
+        drawn = np.zeros((num_draws, len(z_new), view.size(target)), np.float32)
+        patterns, group = np.unique(shown, axis=0, return_inverse=True)
         for index, pattern in enumerate(patterns):
             rows = np.flatnonzero(group.ravel() == index)
-            subset = tuple(s for s, here in zip(sources, pattern, strict=True) if here)
-            draws[:, rows] = model(subset)(inputs(z_new, rows, subset), u[:, rows])
-        return Generated(draws, np.full(draws.shape[:2], np.nan, np.float32))
+            subset = served_by(tuple(np.array(sources, int)[pattern].tolist()))
+            for own in np.split(rows, range(ROWS, len(rows), ROWS)):
+                drawn[:, own] = model(subset)(view.inputs(z_new[own], subset), u[:, own])
+        return view.generated(target, drawn)
 
     return generate

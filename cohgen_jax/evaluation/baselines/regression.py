@@ -1,22 +1,26 @@
 """Ridge and kernel ridge regression, made into generators by a local residual bootstrap.
 
 A draw is the regression mean plus the whole residual vector of one of the 50 nearest training
-patients (Euclidean in the sources), so that spread and correlation between features follow the
+patients (Euclidean in the inputs), so that spread and correlation between features follow the
 neighbourhood. Two details keep the draws honest:
 - residuals are leave-one-out, r_i = r_i^fit / (1 - H_ii) (Allen 1974's PRESS identity, H the hat
   matrix): fitted residuals of a kernel method are far too small;
 - each neighbourhood's residuals are centred, so the posterior mean of the draws is the regression.
+
+Hyperparameters minimise the mean square of the same residuals: no patient is set aside, of however
+few. Inputs x [n, P] in natural scale, outcomes y [n, F], in whose precision the results are.
 """
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from cohgen_jax.evaluation.baselines.patterns import Draw, pick
 from cohgen_jax.evaluation.pairwise import neighbours, squared_distances
 
-RIDGE_PENALTIES = 10.0 ** np.arange(-4, 2.5, 0.5)
+RIDGE_PENALTIES = 10.0 ** np.arange(-4, 4.5, 0.5)
 """Per training patient: the penalty on squared weights is this times n."""
 KERNEL_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Added to the diagonal of a kernel matrix whose diagonal is 1."""
@@ -25,77 +29,108 @@ KERNEL_SCALES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 NUM_RESIDUALS = 50
 TUNING_ROWS = 1500
 """Training patients, evenly spaced, on which kernel ridge chooses its hyperparameters."""
+SKETCHED = 256
+"""Outcomes, or random combinations of more, by which hyperparameters are chosen."""
+BLOCK = 2048
+"""Outcomes that are solved for at once."""
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
+def sketch(y: np.ndarray) -> np.ndarray:
+    """float64 [n, F] or, of more than SKETCHED outcomes, [n, SKETCHED] random combinations.
+
+    With signs S [F, k] / sqrt(k) the mean of ||E S||^2 is ||E||^2 for any errors E (Achlioptas
+    2003), and an error that is linear in the outcomes is that of their combinations.
+    """
+    if y.shape[1] <= SKETCHED:
+        return y.astype(float)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (y.shape[1], SKETCHED))
+    return (y @ signs.astype(y.dtype)).astype(float) / np.sqrt(SKETCHED)
+
+
 def _residual_bootstrap(predict: Predict, residuals: np.ndarray, x: np.ndarray) -> Draw:
     k = min(NUM_RESIDUALS, len(x))
+    # Centring k residuals takes 1/k of their variance away; put it back.
+    gain = float(np.sqrt(k / (k - 1)))
 
     def draw(x_new: np.ndarray, u: np.ndarray) -> np.ndarray:
-        local = residuals[neighbours(x_new, x, k)]  # [N, k, D]
-        local -= local.mean(axis=1, keepdims=True)
-        # Centring k residuals takes 1/k of their variance away; put it back.
-        local *= np.sqrt(k / (k - 1))
-        return predict(x_new)[None] + local[np.arange(len(x_new))[None], pick(u, k)]
+        near = neighbours(x_new, x, k)
+        local = sum(residuals[column] for column in near.T) / k
+        centre = predict(x_new) - gain * local
+        chosen = np.take_along_axis(near, pick(u, k).T, axis=1).T  # [R, N]
+        draws = np.empty((*chosen.shape, residuals.shape[1]), residuals.dtype)
+        for one, own in zip(draws, chosen, strict=True):
+            one[:] = centre + gain * residuals[own]
+        return draws
 
     return draw
 
 
-def _squared_error(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.mean((predicted - truth) ** 2))
+def ridge(x: np.ndarray, y: np.ndarray) -> Draw:
+    """Multi-output ridge with an unpenalised intercept.
 
+        W = (Xc' Xc + n a I)^-1 Xc' (Y - mean),    H = 1/n + Xc (Xc' Xc + n a I)^-1 Xc'
 
-def ridge(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray) -> Draw:
-    """Multi-output ridge with an unpenalised intercept; the penalty is chosen on validation.
-
-    W = (Xc' Xc + n a I)^-1 Xc' (Y - mean),    H = 1/n + Xc (Xc' Xc + n a I)^-1 Xc'
+    through the principal axes V of Xc, T = Xc V: the inverse is V diag(1 / (T'T + n a)) V'.
     """
-    mean_x, mean_y, n = x.mean(axis=0), y.mean(axis=0), len(x)
-    centred = x - mean_x
-    gram, cross = centred.T @ centred, centred.T @ (y - mean_y)
+    mean_x, mean_y, n = x.mean(axis=0, dtype=float), y.mean(axis=0, dtype=float), len(x)
+    scores, axes, spectrum = _principal(x - mean_x)
+    truth = sketch(y)
+    truth -= truth.mean(axis=0)
+    rotated = scores.T @ truth
 
-    def weights(penalty: float) -> np.ndarray:
-        return np.linalg.solve(gram + n * penalty * np.eye(len(gram)), cross)
+    def fit(penalty: float) -> tuple[np.ndarray, np.ndarray]:
+        """1 / (T'T + n a) and 1 - H_ii."""
+        shrunk = 1 / (spectrum + n * penalty)
+        return shrunk, 1 - 1 / n - scores**2 @ shrunk
 
     def error(penalty: float) -> float:
-        return _squared_error(mean_y + (x_val - mean_x) @ weights(penalty), y_val)
+        shrunk, rest = fit(penalty)
+        left = truth - scores @ (shrunk[:, None] * rotated)
+        return float(np.mean((left / rest[:, None]) ** 2))
 
-    best = min(RIDGE_PENALTIES, key=error)
-    fitted = weights(best)
-    inverse = np.linalg.inv(gram + n * best * np.eye(len(gram)))
-    leverage = 1 / n + np.sum((centred @ inverse) * centred, axis=1)
-    residuals = (y - mean_y - centred @ fitted) / (1 - leverage)[:, None]
-    return _residual_bootstrap(lambda new: mean_y + (new - mean_x) @ fitted, residuals, x)
+    shrunk, rest = fit(min(RIDGE_PENALTIES, key=error))
+    offset = mean_y.astype(y.dtype)
+    centred = y - offset
+    along = (shrunk[:, None] * scores.T).astype(y.dtype) @ centred  # [r, F], of T
+    residuals = centred - scores.astype(y.dtype) @ along
+    residuals /= rest[:, None].astype(y.dtype)
+    weights = axes.astype(y.dtype) @ along
+    return _residual_bootstrap(
+        lambda new: offset + (new - mean_x).astype(y.dtype) @ weights, residuals, x
+    )
 
 
-def kernel_ridge(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray) -> Draw:
-    """Gaussian-kernel ridge, K = exp(-gamma ||x - x'||^2), about the training mean.
+def _principal(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """T [n, r], V [P, r] and diag T'T [r], from the smaller of the two Gram matrices."""
+    wide = centred.shape[1] > len(centred)
+    spectrum, axes = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    kept = spectrum > 1e-12 * spectrum[-1]
+    spectrum, axes = spectrum[kept], axes[:, kept]
+    if wide:
+        axes = centred.T @ axes / np.sqrt(spectrum)
+    return centred @ axes, axes, spectrum
 
-    Penalty and width are chosen on validation by one search along each axis in turn until neither
-    moves, trained on at most TUNING_ROWS patients: both are properties of the distribution (noise
-    over signal variance, and length scale, of the equivalent Gaussian process), not of n, and the
-    solves are cubic in n. Leave-one-out residuals are (K + a I)^-1 (Y - mean), each row over the
-    diagonal of that inverse (the training mean taken as known).
+
+def kernel_ridge(x: np.ndarray, y: np.ndarray) -> Draw:
+    """Gaussian-kernel ridge, K = exp(-gamma ||x - x'||^2), with an unpenalised intercept b.
+
+        A = K + a I,  s = A^-1 1,  b = s'Y / s'1,  r_i = [A^-1 (Y - b)]_i / (A^-1_ii - s_i^2 / s'1)
+
+    r are the leave-one-out residuals, the intercept left out too (Dubrule 1983, Math. Geol.
+    15:687). Penalty and width are chosen by one search along each axis in turn until neither
+    moves, on at most TUNING_ROWS patients: both are properties of the distribution (noise over
+    signal variance, and length scale, of the equivalent Gaussian process), not of n, and the
+    solves are cubic in n.
     """
-    from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
-
-    mean_y = y.mean(axis=0)
     tuning = np.linspace(0, len(x) - 1, min(len(x), TUNING_ROWS)).astype(int)
-    distance = squared_distances(x[tuning], x[tuning])
-    distance_val = squared_distances(x_val, x[tuning])
-    unit = 1 / np.median(distance)
-
-    def factor(squared: np.ndarray, scale: float, penalty: float):
-        kernel = np.exp(-scale * unit * squared)
-        kernel[np.diag_indices_from(kernel)] += penalty
-        return cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
+    distance, truth = squared_distances(x[tuning], x[tuning]), sketch(y[tuning])
+    unit = 1 / (np.median(distance) or distance.mean() or 1.0)
 
     @functools.cache
     def error(scale: float, penalty: float) -> float:
-        dual = cho_solve(factor(distance, scale, penalty), y[tuning] - mean_y)
-        predicted = mean_y + np.exp(-scale * unit * distance_val) @ dual
-        return _squared_error(predicted, y_val)
+        return float(np.mean(_left_out(scale * unit * distance, penalty, truth).residuals ** 2))
 
     scale, penalty, before = 0.8, 0.3, None
     while before != (scale, penalty):
@@ -103,15 +138,40 @@ def kernel_ridge(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndar
         penalty = _descend(KERNEL_PENALTIES, penalty, lambda value, s=scale: error(s, value))
         scale = _descend(KERNEL_SCALES, scale, lambda value, p=penalty: error(value, p))
 
-    cholesky = factor(squared_distances(x, x), scale, penalty)
-    dual = cho_solve(cholesky, y - mean_y)
-    (invert,) = get_lapack_funcs(("potri",), (cholesky[0],))
-    inverse, _ = invert(cholesky[0], lower=True)
-    residuals = dual / np.diag(inverse)[:, None]
     gamma = scale * unit
-    return _residual_bootstrap(
-        lambda new: mean_y + np.exp(-gamma * squared_distances(new, x)) @ dual, residuals, x
-    )
+    intercept, residuals, diagonal = _left_out(gamma * squared_distances(x, x), penalty, y)
+
+    def predict(new: np.ndarray) -> np.ndarray:
+        kernel = np.exp(-gamma * squared_distances(new, x))
+        return intercept + (kernel * diagonal).astype(y.dtype) @ residuals
+
+    return _residual_bootstrap(predict, residuals, x)
+
+
+class LeftOut(NamedTuple):
+    intercept: np.ndarray  # b [F]
+    residuals: np.ndarray  # r [n, F]
+    diagonal: np.ndarray  # [n], over which r are: A^-1 (Y - b) = diagonal * r
+
+
+def _left_out(exponent: np.ndarray, penalty: float, y: np.ndarray) -> LeftOut:
+    """Of kernel exp(-exponent) [n, n] and penalty a."""
+    from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
+
+    kernel = np.exp(-exponent)
+    kernel[np.diag_indices_from(kernel)] += penalty
+    cholesky = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
+    ones = cho_solve(cholesky, np.ones(len(y)), check_finite=False)
+    intercept = (ones @ y / ones.sum()).astype(y.dtype)
+    residuals = np.empty_like(y)
+    for start in range(0, y.shape[1], BLOCK):
+        own = slice(start, start + BLOCK)
+        residuals[:, own] = cho_solve(cholesky, y[:, own] - intercept[own], check_finite=False)
+    (invert,) = get_lapack_funcs(("potri",), (cholesky[0],))
+    inverse, _ = invert(cholesky[0], lower=True, overwrite_c=True)
+    diagonal = np.diag(inverse) - ones**2 / ones.sum()
+    residuals /= diagonal[:, None].astype(y.dtype)
+    return LeftOut(intercept, residuals, diagonal)
 
 
 def _descend(grid: tuple[float, ...], start: float, error: Callable[[float], float]) -> float:

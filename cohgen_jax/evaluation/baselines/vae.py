@@ -8,6 +8,7 @@ Fit     on every training patient, whatever it has; the weights kept are those t
 Draw    m + s (f_t(z) - m) + e with m = f_t(E z), z ~ q(z | x_S) and e ~ N(0, diag v): v is what the
         spread of f_t(z) about m leaves of the squared error of m on validation patients, for each
         subset S; where the spread is more than the error, s scales it down to that instead
+See     the latents alone, of unit variance: no covariates, and no scale
 
 The optional extra `benchmarks` has multivae; without it, `missing` says what is not there.
 """
@@ -23,7 +24,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.baselines.patterns import MIN_VAL
 from cohgen_jax.evaluation.generator import Generated, Generator
 
 LATENT = 64
@@ -39,6 +39,8 @@ MAX_EPOCHS = 300
 PATIENCE = 25
 """Epochs without a better validation error after which training ends."""
 NOISE_DRAWS = 50
+MIN_VAL = 20
+"""Validation patients that the noise of a subset of sources needs."""
 SEED = 0
 
 

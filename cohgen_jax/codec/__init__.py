@@ -1,7 +1,9 @@
 """Codecs: raw tables <-> standardised latents, one for each modality."""
 
-from cohgen_jax.codec.codec import Codec, Latents, encode_cohort, fit_codec, fit_codecs
+from cohgen_jax.codec.codec import Codec
 from cohgen_jax.codec.config import CodecConfig, published_config
+from cohgen_jax.codec.fit import fit_codec, fit_codecs
+from cohgen_jax.codec.latents import Latents, encode_cohort, padded_scale
 from cohgen_jax.codec.store import load_codecs, save_codecs
 
 __all__ = [
@@ -12,6 +14,7 @@ __all__ = [
     "fit_codec",
     "fit_codecs",
     "load_codecs",
+    "padded_scale",
     "published_config",
     "save_codecs",
 ]

@@ -175,6 +175,12 @@ def autoencoder_decode(fit: AutoencoderFit, z: np.ndarray) -> np.ndarray:
     return x.reshape(*z.shape[:-1], x.shape[-1])
 
 
+def autoencoder_restorer(fit: AutoencoderFit) -> Callable[[jax.Array], jax.Array]:
+    """`autoencoder_decode` of [B, L] on the device."""
+    variables = jax.device_put(fit.variables)
+    return lambda z: _apply(fit.module, "decode", variables, z)
+
+
 def _in_parts(fit: AutoencoderFit, half: str, values: np.ndarray) -> np.ndarray:
     variables = jax.device_put(fit.variables)
     starts = range(0, max(len(values), 1), ENCODED_AT_ONCE)

@@ -7,13 +7,26 @@ from cohgen_jax.errors import InputError
 
 Place = Literal["device", "host", "disk"]
 
+PUBLISHED = {"marginals": "none", "natural": False, "rest": 0}
+"""What the publication's codecs, and those of runs before these fields, have instead."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CodecConfig:
-    """One modality's codec. The defaults from num_layers on concern the autoencoder only."""
+    """One modality's codec. The fields from num_layers on concern the autoencoder only."""
 
     kind: Literal["pca", "autoencoder"] = "pca"
-    latent_dim: int = 32
+    latent_dim: int = 256
+    """Latents; a natural codec of few patients has fewer (see `fit_codec`)."""
+    marginals: Literal["normal_scores", "none"] = "normal_scores"
+    """Each feature goes through its own monotone transform to normal scores and comes back through
+    the inverse; none: it is shifted and scaled (the published form)."""
+    natural: bool = True
+    """Conditions see each component in its natural scale, worth what it is in the table; False:
+    whitened, all alike (the published form)."""
+    rest: int = 256
+    """Components of what the latents do not bring back that draws get, beside noise by feature;
+    0: draws are what is decoded and no more (the published form)."""
     max_missing: float = 0.10
     """Features missing in this share of the train samples, or more, are dropped."""
     imputer: Literal["median", "knn"] = "median"
@@ -34,6 +47,12 @@ class CodecConfig:
     def __post_init__(self):
         if self.kind not in ("pca", "autoencoder"):
             raise InputError(f"codec kind {self.kind!r} is unknown; known: pca, autoencoder")
+        if self.marginals not in ("normal_scores", "none"):
+            raise InputError(f"marginals {self.marginals!r} unknown; known: normal_scores, none")
+        if not isinstance(self.natural, bool):
+            raise InputError(f"natural {self.natural!r} is unknown; known: True, False")
+        if self.rest < 0:
+            raise InputError(f"rest must be at least 0, not {self.rest}")
         if self.imputer not in ("median", "knn"):
             raise InputError(f"imputer {self.imputer!r} is unknown; known: median, knn")
         if self.place not in ("auto", "device", "host", "disk"):
@@ -55,4 +74,6 @@ def published_config(modality: str, latent_dim: int = 32) -> CodecConfig:
         "rppa": CodecConfig(kind="autoencoder", num_layers=2, imputer="knn"),
     }
     choices["rna"] = choices["rnaseq"]
-    return dataclasses.replace(choices.get(modality, CodecConfig()), latent_dim=latent_dim)
+    return dataclasses.replace(
+        choices.get(modality, CodecConfig()), latent_dim=latent_dim, **PUBLISHED
+    )

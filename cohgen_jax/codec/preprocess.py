@@ -1,7 +1,8 @@
 """Raw table <-> complete, standardised matrix; everything is fitted on train.
 
 Filter    features missing in a share >= max_missing of train, or constant there, are dropped
-Scale     x = (raw - mean) / sd, over the observed train cells of each feature
+Scale     x = (raw - mean) / sd, over the observed train cells of each feature, or its normal score
+          (cohgen_jax.codec.marginal)
 Impute    a missing cell becomes the train median, or the mean over the 5 nearest train samples
           (scikit-learn's KNNImputer), in units of x, so that every feature counts alike in a
           distance
@@ -13,6 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.codec.marginal import (
+    Marginals,
+    columns_of,
+    fit_marginals,
+    from_scores,
+    to_scores,
+)
 from cohgen_jax.cohort.load import usable_features
 from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
@@ -26,14 +34,20 @@ class Preprocess(NamedTuple):
     """F features kept, n train samples."""
 
     features: tuple[str, ...]
-    mean: np.ndarray  # float32 [F]
-    sd: np.ndarray  # float32 [F]
+    mean: np.ndarray  # float32 [F], units of the table
+    sd: np.ndarray  # float32 [F], units of the table
     median: np.ndarray  # float32 [F], in units of x
     reference: np.ndarray | None  # float32 [n, F] in units of x, NaN where missing; KNN only
+    marginals: Marginals | None = None  # x is the normal score by these, else (raw - mean) / sd
 
 
-def fit_preprocess(train: pd.DataFrame, *, max_missing: float, imputer: str) -> Preprocess:
-    """Choose the features and their scale; `imputer` is "median" or "knn"."""
+def fit_preprocess(
+    train: pd.DataFrame, *, max_missing: float, imputer: str, marginals: str = "none"
+) -> Preprocess:
+    """Choose the features and their scale.
+
+    `imputer` is "median" or "knn", `marginals` "normal_scores" or "none".
+    """
     values = _finite_values(train)
     keep = usable_features(train, max_missing)
     if not keep["keep"].any():
@@ -43,6 +57,7 @@ def fit_preprocess(train: pd.DataFrame, *, max_missing: float, imputer: str) -> 
             f"{int(keep['constant'].sum())} are constant; raise max_missing or leave it out"
         )
     kept = np.flatnonzero(keep["keep"])
+    fitted = fit_marginals(values, kept) if marginals == "normal_scores" else None
     mean, sd, median = np.empty((3, len(kept)), np.float64)
     reference = np.empty((len(values), len(kept)), np.float32) if imputer == "knn" else None
     for first in range(0, len(kept), COLUMNS_AT_ONCE):
@@ -50,7 +65,10 @@ def fit_preprocess(train: pd.DataFrame, *, max_missing: float, imputer: str) -> 
         part = values[:, kept[own]]
         mean[own] = np.nanmean(part, axis=0, dtype=np.float64)
         sd[own] = np.nanstd(part, axis=0, dtype=np.float64)
-        x = ((part - mean[own]) / sd[own]).astype(np.float32)
+        if fitted is None:
+            x = ((part - mean[own]) / sd[own]).astype(np.float32)
+        else:
+            x = to_scores(columns_of(fitted, own), part)
         median[own] = np.nanmedian(x, axis=0)
         if reference is not None:
             reference[:, own] = x
@@ -60,6 +78,7 @@ def fit_preprocess(train: pd.DataFrame, *, max_missing: float, imputer: str) -> 
         sd=sd.astype(np.float32),
         median=median.astype(np.float32),
         reference=reference,
+        marginals=fitted,
     )
 
 
@@ -95,13 +114,19 @@ def standardise(
     for first in range(0, len(table), ROWS_AT_ONCE):
         rows = table.iloc[first : first + ROWS_AT_ONCE]
         values = _finite_values(rows if as_fitted else rows.reindex(columns=[*fitted.features]))
-        x[first : first + ROWS_AT_ONCE] = (values - fitted.mean[None, :]) / fitted.sd[None, :]
+        part = x[first : first + ROWS_AT_ONCE]
+        if fitted.marginals is None:
+            part[:] = (values - fitted.mean[None, :]) / fitted.sd[None, :]
+        else:
+            part[:] = to_scores(fitted.marginals, values)
     _impute(fitted, x)
     return x
 
 
 def unstandardise(fitted: Preprocess, x: np.ndarray) -> np.ndarray:
     """float32 [..., F]: from units of x back to the units of the table."""
+    if fitted.marginals is not None:
+        return from_scores(fitted.marginals, x)
     return (np.asarray(x, dtype=np.float32) * fitted.sd + fitted.mean).astype(np.float32)
 
 

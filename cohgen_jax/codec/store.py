@@ -1,16 +1,24 @@
-"""Codecs on disk: their numbers as one tree of arrays, what they are in the JSON beside it."""
+"""Codecs on disk: their numbers as one tree of arrays, what they are in the JSON beside it.
+
+Those of runs before there were marginals, scales and the rest load as what they are: the published
+form.
+"""
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cohgen_jax.checkpoint import load_tree, save_tree
 from cohgen_jax.codec.autoencoder import AutoencoderFit, make_module
 from cohgen_jax.codec.codec import Codec
-from cohgen_jax.codec.config import CodecConfig
+from cohgen_jax.codec.config import PUBLISHED, CodecConfig
+from cohgen_jax.codec.marginal import Marginals
 from cohgen_jax.codec.pca import Pca
 from cohgen_jax.codec.preprocess import Preprocess
+from cohgen_jax.codec.rest import Rest
 
 
 def save_codecs(codecs: Mapping[str, Codec], directory: str | Path) -> None:
@@ -30,10 +38,14 @@ def _arrays(codec: Codec) -> dict[str, Any]:
     fitted = codec.preprocess
     tree: dict[str, Any] = {
         "preprocess": {"mean": fitted.mean, "sd": fitted.sd, "median": fitted.median},
-        "latent": {"mean": codec.latent_mean, "sd": codec.latent_sd},
+        "latent": {"mean": codec.latent_mean, "sd": codec.latent_sd, "scale": codec.scale},
     }
     if fitted.reference is not None:
         tree["preprocess"]["reference"] = fitted.reference
+    if fitted.marginals is not None:
+        tree["marginals"] = fitted.marginals._asdict()
+    if codec.rest is not None:
+        tree["rest"] = codec.rest._asdict()
     if isinstance(codec.reducer, Pca):
         tree["pca"] = codec.reducer._asdict()
     else:
@@ -53,8 +65,8 @@ def _about(codec: Codec) -> dict[str, Any]:
 
 
 def _codec(about: dict[str, Any], arrays: dict[str, Any]) -> Codec:
-    config = CodecConfig(**about["config"])
-    scale = arrays["preprocess"]
+    config = CodecConfig(**{**PUBLISHED, **about["config"]})
+    fitted, latent = arrays["preprocess"], arrays["latent"]
     features = tuple(about["features"])
     if "pca" in arrays:
         reducer = Pca(**arrays["pca"])
@@ -67,9 +79,16 @@ def _codec(about: dict[str, Any], arrays: dict[str, Any]) -> Codec:
     return Codec(
         config=config,
         preprocess=Preprocess(
-            features, scale["mean"], scale["sd"], scale["median"], scale.get("reference")
+            features=features,
+            mean=fitted["mean"],
+            sd=fitted["sd"],
+            median=fitted["median"],
+            reference=fitted.get("reference"),
+            marginals=Marginals(**arrays["marginals"]) if "marginals" in arrays else None,
         ),
         reducer=reducer,
-        latent_mean=arrays["latent"]["mean"],
-        latent_sd=arrays["latent"]["sd"],
+        latent_mean=latent["mean"],
+        latent_sd=latent["sd"],
+        scale=latent["scale"] if "scale" in latent else np.ones_like(latent["sd"]),
+        rest=Rest(**arrays["rest"]) if "rest" in arrays else None,
     )

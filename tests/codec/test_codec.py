@@ -38,8 +38,8 @@ def codecs(cohort):
     configs = {
         "cna": CodecConfig(latent_dim=8),
         "rnaseq": AUTOENCODER,
-        "rppa": CodecConfig(latent_dim=5, imputer="knn"),
-        "wsi": CodecConfig(latent_dim=4),
+        "rppa": CodecConfig(latent_dim=5, imputer="knn", marginals="none"),
+        "wsi": CodecConfig(latent_dim=4, natural=False, rest=0),
     }
     return fit_codecs(cohort, configs, seed=0)
 
@@ -83,7 +83,7 @@ def test_modalities_that_a_cohort_lacks_are_absent(cohort, codecs):
 
 def test_low_rank_data_come_back_in_raw_units():
     table = _low_rank_table()
-    codec = fit_codec(table, None, CodecConfig(latent_dim=16), seed=0)
+    codec = fit_codec(table, None, CodecConfig(latent_dim=16, marginals="none"), seed=0)
     assert codec.width == 4  # no more than the data have
     np.testing.assert_allclose(codec.decode(codec.encode(table)), table, atol=1e-2)
 
@@ -101,8 +101,12 @@ def test_decoding_keeps_leading_axes(codecs):
 
 def test_width_is_bounded_by_features_and_samples():
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(10, 40))).rename(columns=str)
-    assert fit_codec(table, None, CodecConfig(), 0).width == 9
-    assert fit_codec(table.iloc[:, :5], None, CodecConfig(), 0).width == 5
+    whitened = CodecConfig(natural=False)
+    assert fit_codec(table, None, whitened, 0).width == 9
+    assert fit_codec(table.iloc[:, :5], None, whitened, 0).width == 5
+    assert fit_codec(table, None, CodecConfig(), 0).width == 3  # a third of the samples
+    assert fit_codec(table.iloc[:3], None, CodecConfig(), 0).width == 2
+    assert fit_codec(table.iloc[:2], None, CodecConfig(), 0).width == 1
 
 
 def test_only_train_is_fitted(cohort):
@@ -134,8 +138,7 @@ def test_autoencoder_learns_and_keeps_its_best_epoch(cohort, codecs):
     assert fit.val_loss[best] < 0.75  # the mean of train would give about 1
     assert len(fit.val_loss) in (60, best + 11)
     table = cohort.table("rnaseq", "val")
-    x = codecs["rnaseq"].preprocess
-    error = (codecs["rnaseq"].decode(codecs["rnaseq"].encode(table)) - table.to_numpy()) / x.sd
+    error = codecs["rnaseq"].residual(table)
     np.testing.assert_allclose((error**2).mean(), fit.val_loss[best], rtol=1e-3)
 
 
@@ -156,7 +159,11 @@ def test_published_choices():
     assert published_config("cna").shrink == 3.0
     assert published_config("cna").imputer == "median"
     assert published_config("rppa").imputer == "knn"
-    assert published_config("wsi") == CodecConfig()
+    for modality in ("cna", "rnaseq", "rppa", "wsi"):
+        config = published_config(modality)
+        assert (config.marginals, config.natural, config.rest) == ("none", False, 0)
+        assert config.latent_dim == 32
+    assert published_config("wsi").kind == "pca"
     assert published_config("rna", latent_dim=8).latent_dim == 8
 
 
@@ -167,6 +174,9 @@ def test_published_choices():
         ({"imputer": "mean"}, "known: median, knn"),
         ({"max_missing": 0.0}, "share in"),
         ({"latent_dim": 0}, "latent_dim must be at least 1"),
+        ({"marginals": "ranks"}, "known: normal_scores, none"),
+        ({"natural": "no"}, "known: True, False"),
+        ({"rest": -1}, "rest must be at least 0"),
         ({"shrink": 0.0}, "must be positive"),
     ],
 )

@@ -1,0 +1,168 @@
+"""Margins of a Gaussian copula: each feature <-> normal scores, by its own monotone quantile
+function (Liu, Lafferty & Wasserman 2009, arXiv:0903.0649, section 3, here with knots and atoms).
+
+Distinct value k of n observed train cells, with c_k cells and C_k below it, holds the scores
+between ndtri(C_k / n) and ndtri((C_k + c_k) / n); at its centre is z_k = ndtri((C_k + c_k/2) / n).
+
+Atoms   values of a notable share of the cells, and every value of a feature with few of them:
+        value -> E[Z | a < Z < b] = (phi(a) - phi(b)) / (Phi(b) - Phi(a)) of its interval (a, b),
+        any score in it -> the value, so that Z ~ N(0, 1) returns the frequencies of train
+Runs    the values between atoms: linear between knots that lie evenly in z on (z_k, value k);
+        never beyond the run's own first and last value towards an atom
+Tails   where a run, not an atom, is outermost it goes on linearly to |z| = 8 with the slope of
+        least squares through its outermost 5 % of values (5 values or more), though not below 0
+        for a feature without negative values; a value beyond stays at a score of 8, and one
+        beyond an outermost atom at the score of that atom
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+MAX_ROWS = 4000
+"""Train samples that a feature of many values is fitted on, evenly spaced in the table."""
+MIN_KNOTS, MAX_KNOTS, CELLS_PER_KNOT = 3, 64, 6
+"""The least are a run's; the most are a feature's, shared by its runs as they share the cells."""
+ATOM_SHARE, ATOM_CELLS = 0.02, 3
+"""Least that an atom holds of the observed cells."""
+FEW_VALUES = 16
+"""Distinct values, and half the cells, up to which every value is an atom."""
+TAIL_SHARE, TAIL_VALUES = 0.05, 5
+LIMIT = 8.0
+"""Largest score; a normal one is beyond it once in 10^15."""
+COLUMNS_AT_ONCE = 64
+
+
+class Marginals(NamedTuple):
+    """J knots of each of F features in ascending order; those with fewer repeat their last."""
+
+    value: np.ndarray  # float32 [J, F], units of the table
+    score: np.ndarray  # float32 [J, F], what the value becomes
+    low: np.ndarray  # float32 [J, F], scores from `low` to `high` become the value
+    high: np.ndarray  # float32 [J, F]
+
+
+def fit_marginals(
+    values: np.ndarray, columns: Sequence[int] | np.ndarray | None = None
+) -> Marginals:
+    """Marginals of the train values [n, F], NaN where missing; of all columns or of these."""
+    columns = np.arange(values.shape[1]) if columns is None else np.asarray(columns)
+    rows = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
+    knots: list[np.ndarray] = []
+
+    def fit(column: int, part: np.ndarray) -> np.ndarray:
+        part = part[~np.isnan(part)]
+        if len(rows) < len(values) and len(np.unique(part)) <= FEW_VALUES:
+            part = values[:, column]  # a rare value may be in none of the rows
+        return _knots(part[~np.isnan(part)].astype(np.float64))
+
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(columns), COLUMNS_AT_ONCE):
+            own = columns[first : first + COLUMNS_AT_ONCE]
+            parts = np.ascontiguousarray(values[np.ix_(rows, own)].T)
+            knots += pool.map(fit, own, parts)
+    table = np.empty((len(columns), 4, max((k.shape[1] for k in knots), default=1)), np.float32)
+    for f, own in enumerate(knots):
+        table[f, :, : own.shape[1]] = own
+        table[f, :, own.shape[1] :] = own[[0, 1, 3, 3], -1:]
+    return Marginals(*(np.ascontiguousarray(table[:, i].T) for i in range(4)))
+
+
+def columns_of(marginals: Marginals, columns: slice) -> Marginals:
+    return Marginals(*(part[:, columns] for part in marginals))
+
+
+def to_scores(marginals: Marginals, values: np.ndarray) -> np.ndarray:
+    """float32 [N, F] in units of the table -> float32 [N, F] normal scores; NaN stays NaN."""
+    return _interpolated(values, lambda f: (marginals.value[:, f], marginals.score[:, f]))
+
+
+def from_scores(marginals: Marginals, scores: np.ndarray) -> np.ndarray:
+    """float32 [..., F] normal scores -> float32 [..., F] in units of the table."""
+
+    def knots(f: int) -> tuple[np.ndarray, np.ndarray]:
+        ends = np.stack([marginals.low[:, f], marginals.high[:, f]], axis=1)
+        return ends.ravel(), np.repeat(marginals.value[:, f], 2)
+
+    flat = np.asarray(scores).reshape(-1, scores.shape[-1])
+    return _interpolated(flat, knots).reshape(scores.shape)
+
+
+def _interpolated(
+    x: np.ndarray, knots: Callable[[int], tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """x [N, F], each column through its own knots (from, to)."""
+    result = np.empty(x.shape, np.float32)
+
+    def block(first: int) -> None:
+        own = slice(first, first + COLUMNS_AT_ONCE)
+        columns = np.ascontiguousarray(x[:, own].T, dtype=np.float64)
+        for f, column in enumerate(columns, start=first):
+            columns[f - first] = np.interp(column, *knots(f))
+        result[:, own] = columns.T
+
+    with ThreadPoolExecutor() as pool:  # np.interp lets other threads work
+        list(pool.map(block, range(0, x.shape[1], COLUMNS_AT_ONCE)))
+    return result
+
+
+def _knots(values: np.ndarray) -> np.ndarray:
+    """[4, J]: value, score, low and high of the knots of observed values [n]."""
+    distinct, counts = np.unique(values, return_counts=True)
+    n = len(values)
+    if n == 0:
+        return np.array([[0.0], [0.0], [-LIMIT], [LIMIT]])
+    edges = np.append(0, np.cumsum(counts)) / n  # exactly 0 and 1 at the ends
+    atom = counts >= max(ATOM_CELLS, ATOM_SHARE * n)
+    if len(distinct) <= max(2, min(FEW_VALUES, n // 2)):
+        atom[:] = True
+    starts = np.flatnonzero(atom | np.append(True, atom[:-1]))
+    pieces = []
+    for i, j in zip(starts, np.append(starts[1:], len(distinct)), strict=True):
+        piece = _atom if atom[i] else _run
+        pieces.append(piece(distinct[i:j], edges[i : j + 1], n))
+    return np.concatenate(pieces, axis=1)
+
+
+def _atom(value: np.ndarray, edges: np.ndarray, n: int) -> np.ndarray:
+    """The knot [4, 1] of a value [1] between two shares of the n cells."""
+    ends = ndtri(edges)
+    density = np.exp(-0.5 * ends**2) / np.sqrt(2 * np.pi)
+    mean = (density[0] - density[1]) / (edges[1] - edges[0])
+    return np.array([value, [mean], *np.clip(ends, -LIMIT, LIMIT)[:, None]])
+
+
+def _run(values: np.ndarray, edges: np.ndarray, n: int) -> np.ndarray:
+    """The knots [4, J] of distinct values [m] between shares [m + 1] of the n cells."""
+    m, cells = len(values), n * (edges[-1] - edges[0])
+    centres = (edges[1:] + edges[:-1]) / 2
+    num_knots = int(min(cells * MAX_KNOTS / n, cells / CELLS_PER_KNOT))
+    num_knots = min(m, max(MIN_KNOTS, num_knots))
+    first, last = ndtri(centres[[0, -1]])
+    score = np.linspace(first, last, num_knots)
+    value = np.interp(ndtr(score), centres, values)
+    low, high = score.copy(), score.copy()
+    low[0], high[-1] = np.clip(ndtri(edges[[0, -1]]), -LIMIT, LIMIT)
+    knots = np.array([value, score, low, high])
+    outer = min(m, max(TAIL_VALUES, int(np.ceil(TAIL_SHARE * m))))
+    if edges[0] == 0 and m > 1:
+        beyond = values[0] - _slope(values[:outer], centres[:outer]) * (score[0] + LIMIT)
+        if values[0] >= 0:
+            beyond = max(beyond, 0.0)
+        knots[2, 0] = score[0]
+        knots = np.insert(knots, 0, [beyond, -LIMIT, -LIMIT, -LIMIT], axis=1)
+    if edges[-1] == 1 and m > 1:
+        beyond = values[-1] + _slope(values[-outer:], centres[-outer:]) * (LIMIT - score[-1])
+        knots[3, -1] = score[-1]
+        knots = np.append(knots, [[beyond], [LIMIT], [LIMIT], [LIMIT]], axis=1)
+    return knots
+
+
+def _slope(values: np.ndarray, centres: np.ndarray) -> float:
+    """Of least squares of the values on their scores; positive, since both ascend."""
+    z = ndtri(centres)
+    z -= z.mean()
+    return float(z @ values / (z @ z))

@@ -1,6 +1,8 @@
 """Baselines against closed forms, explicit leave-one-out and known posteriors."""
 
 import types
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from cohgen_jax.evaluation.baselines import (
     REGRESSIONS,
     fit_baselines,
     fit_patterns,
+    patterns,
     regression,
     view_of,
 )
-from cohgen_jax.evaluation.baselines.gaussian import fit_joint
+from cohgen_jax.evaluation.baselines.gaussian import COMPONENTS, columns_of, fit_joint
+from cohgen_jax.evaluation.baselines.nearest import _others
 
 METHODS = sorted(BASELINES)
 
@@ -63,7 +67,7 @@ def test_draws_are_calibrated(method):
 
 @pytest.mark.parametrize("inputs", [5, 80])
 def test_ridge_is_the_closed_form(inputs, monkeypatch):
-    """The mean of draws is (X'X + n a I)^-1 X'Y for a penalty of the grid, of few or many inputs."""
+    """The mean of draws is (X'X + n a I)^-1 X'Y for a penalty of the grid, for few or many x."""
     monkeypatch.setattr(regression, "RIDGE_PENALTIES", [0.37])
     rng = np.random.default_rng(0)
     x, y, new = (rng.normal(size=s) for s in ((60, inputs), (60, 3), (4, inputs)))
@@ -154,7 +158,213 @@ def test_seed_fixes_draws_and_later_patients_do_not_change_them():
     assert np.abs(generate(z, shown, 3, 8).draws - draws).max() > 0.1
 
 
-def test_without_validation_patients_some_training_patients_choose():
+class Study(NamedTuple):
+    latents: types.SimpleNamespace
+    features: dict[str, np.ndarray]
+    project: dict[str, Callable]
+    train: np.ndarray
+    test: np.ndarray
+
+    def fit(self, method: str, target: str, whole: bool = True):
+        what = {"features": self.features, "project": self.project} if whole else {}
+        methods = {"methods": [method], "targets": [target]}
+        none = np.array([], int)
+        return fit_baselines(self.latents, self.train, none, **what, **methods)[method, target]
+
+    def show(self, rows, *sources):
+        """z with the covariates, which are always known, and the sources that these patients have.
+
+        Hidden latents are nonsense."""
+        columns = [self.latents.modalities.index(s) for s in sources]
+        shown = np.zeros((len(rows), 3), bool)
+        shown[:, columns] = self.latents.present[rows][:, columns]
+        z = self.latents.z[rows].copy()
+        z[:, :3][~shown] = 1e3
+        return z, shown
+
+
+def study(patients=40, noise=0.3, seed=0):
+    """Tables of 20, 3 and 12 features as 6, 3 and 4 components of unequal scale, a few of each
+    absent; covariates one-hot of three types and age. What no component carries is `noise`."""
+    rng = np.random.default_rng(seed)
+    names, sizes, widths = ("a", "b", "c"), (20, 3, 12), np.array([6, 3, 4])
+    kind = rng.integers(3, size=patients)
+    shared = rng.normal(size=(patients, 3)) + 1.5 * np.eye(3)[kind]
+    z, scale = np.zeros((patients, 4, 7), np.float32), np.zeros((4, 7), np.float32)
+    present = np.ones((patients, 3), bool)
+    features, project = {}, {}
+    for m, (name, size, width) in enumerate(zip(names, sizes, widths, strict=True)):
+        axes = np.linalg.qr(rng.normal(size=(size, size)))[0][:, :width]
+        own = np.sqrt(size) / 2 ** np.arange(width)
+        mixed = (shared @ rng.normal(size=(3, width)) + rng.normal(size=(patients, width))) / 2
+        away = rng.normal(size=(patients, size)) @ (np.eye(size) - axes @ axes.T)
+        x = ((mixed * own) @ axes.T + noise * away).astype(np.float32)
+        features[name] = x
+        project[name] = lambda x, axes=axes, own=own: x @ (axes / own).astype(np.float32)
+        z[:, m, :width], scale[m, :width] = project[name](x), own
+        present[rng.permutation(patients)[: patients // 8], m] = False
+        features[name][~present[:, m]] = np.nan
+    z[:, :3][~present] = 0
+    z[:, 3, :3], z[:, 3, 3], scale[3, :4] = np.eye(3)[kind], rng.normal(size=patients), 1
+    latents = types.SimpleNamespace(z=z, present=present, widths=widths, modalities=names)
+    latents.scale = scale
+    return Study(latents, features, project, np.arange(patients * 3 // 4), np.arange(patients))
+
+
+@pytest.mark.parametrize("target", ["a", "b", "c"])
+@pytest.mark.parametrize("method", METHODS)
+def test_small_cohorts_with_holes_get_whole_vectors_and_their_latents(method, target):
+    own = study()
+    sources = [m for m in own.latents.modalities if m != target]
+    generated = own.fit(method, target)(*own.show(own.test, *sources), 3, 0)
+    width = own.latents.widths["abc".index(target)]
+    assert generated.features is not None
+    assert generated.features.shape == (3, 40, own.features[target].shape[1])
+    assert generated.features.dtype == generated.draws.dtype == np.float32
+    assert np.isfinite(generated.features).all()
+    assert np.abs(generated.features).max() < 100
+    expected = [own.project[target](x) for x in generated.features]
+    np.testing.assert_allclose(generated.draws[..., :width], expected, atol=1e-5)
+    assert (generated.draws[..., width:] == 0).all()
+    latents = own.fit(method, target, whole=False)(*own.show(own.test, *sources), 3, 0)
+    assert latents.features is None
+    assert (latents.draws[..., width:] == 0).all()
+    if method == "climatology":  # the same patients
+        np.testing.assert_allclose(latents.draws, generated.draws, atol=1e-5)
+    if method in ("climatology", "nearest"):
+        here = own.train[own.latents.present[own.train, "abc".index(target)]]
+        real = {tuple(x) for x in own.features[target][here]}
+        assert {tuple(x) for x in np.concatenate(list(generated.features))} <= real
+
+
+def test_climatology_is_the_training_patients_whatever_the_sources():
+    own = study()
+    generate = own.fit("climatology", "a")
+    drawn = generate(*own.show(own.test, "b", "c"), 400, 0).features
+    np.testing.assert_array_equal(drawn, generate(*own.show(own.test), 400, 0).features)
+    here = own.features["a"][own.train[own.latents.present[own.train, 0]]]
+    assert {tuple(x) for x in drawn.reshape(-1, 20)} == {tuple(x) for x in here}
+    np.testing.assert_allclose(drawn.mean(axis=(0, 1)), here.mean(axis=0), atol=0.05)
+
+
+@pytest.mark.parametrize("method", sorted({*BASELINES} - {"climatology"}))
+def test_covariates_tell_where_no_source_does(method):
+    """a and what kind of patient it is: R2 of the means of three kinds."""
+    own = study(600)
+    test = own.test[450:][own.latents.present[450:, 0]]
+    kinds, x = own.latents.z[:, 3, :3].argmax(axis=1), own.features["a"]
+    here = own.train[own.latents.present[own.train, 0]]
+    means = np.stack([x[here[kinds[here] == k]].mean(axis=0) for k in range(3)])
+    ideal = float(metrics.r2(means[kinds[test]], x[test]))
+    found = own.fit(method, "a")(*own.show(test), 20, 0).features
+    r2 = float(metrics.r2_inf(found, x[test]))
+    assert ideal > 0.1
+    assert ideal - 0.06 < r2 < ideal + 0.05
+    unknown, shown = own.show(test)
+    unknown[:, 3, 4:] = 9.0  # beyond the covariates
+    np.testing.assert_array_equal(own.fit(method, "a")(unknown, shown, 20, 0).features, found)
+
+
+@pytest.mark.parametrize("method", sorted({*BASELINES} - {"climatology"}))
+def test_what_has_no_scale_is_not_seen(method):
+    own = study(120)
+    own.latents.scale[1, 2] = 0
+    z, shown = own.show(own.test, "b")
+    drawn = own.fit(method, "a")(z, shown, 3, 0).features
+    z[:, 1, 2] = 50
+    np.testing.assert_array_equal(own.fit(method, "a")(z, shown, 3, 0).features, drawn)
+    z[:, 1, 0] += 3
+    assert np.abs(own.fit(method, "a")(z, shown, 3, 0).features - drawn).max() > 0.1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_draws_vary_as_patients_do_in_what_no_component_carries(method):
+    own = study(900, noise=1.0)
+    test = own.test[675:][own.latents.present[675:].all(axis=1)]
+    drawn = own.fit(method, "a")(*own.show(test, "b", "c"), 10, 0).features
+    real = own.features["a"][test]
+    ratio = drawn.var(axis=1).mean(axis=0) / real.var(axis=0)
+    assert np.abs(ratio - 1).mean() < 0.15
+    pairs = np.triu_indices(20, 1)
+    made, true = (np.corrcoef(x.T)[pairs] for x in (drawn[0], real))
+    assert np.polyfit(true, made, 1)[0] == pytest.approx(1, abs=0.2)
+
+
+def test_a_pattern_of_few_patients_is_served_by_its_largest_part():
+    own = study(100)
+    present = own.latents.present
+    present[:] = True
+    present[10:50, 1] = False  # b and c together: of 10 training patients, then of 9
+    present[50:75, 2] = False
+    z, shown = own.show(own.test[75:], "b", "c")
+    both = own.fit("ridge", "a")(z, shown, 2, 0).draws
+    present[0, 1] = False
+    served = own.fit("ridge", "a")(z, shown, 2, 0).draws
+    alone = own.fit("ridge", "a")(*own.show(own.test[75:], "c"), 2, 0).draws
+    np.testing.assert_array_equal(served, alone)
+    assert np.abs(both - alone).max() > 0.1
+
+
+def test_models_are_fitted_again_rather_than_kept_when_large(monkeypatch):
+    own = study()
+    asked = own.show(own.test, "b", "c")
+    kept = own.fit("kernel_ridge", "a")(*asked, 2, 0).draws
+    monkeypatch.setattr(patterns, "KEEP_BYTES", 1)
+    monkeypatch.setattr(patterns, "ROWS", 3)
+    monkeypatch.setattr(regression, "BLOCK", 7)
+    np.testing.assert_allclose(own.fit("kernel_ridge", "a")(*asked, 2, 0).draws, kept, atol=1e-5)
+
+
+def test_combinations_of_outcomes_have_the_errors_of_all(monkeypatch):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(30, 200)) @ rng.normal(size=(200, 2000)) * rng.gamma(1, 1, 2000)
+    few = rng.normal(size=(30, 5))
+    np.testing.assert_array_equal(regression.sketch(few), few)
+    of_all, of_some = (np.sum(part**2, axis=1) for part in (y, regression.sketch(y)))
+    np.testing.assert_allclose(of_some, of_all, rtol=0.3)
+    assert of_some.sum() == pytest.approx(of_all.sum(), rel=0.1)
+
+
+@pytest.mark.parametrize("method", ["ridge", "kernel_ridge"])
+def test_noise_is_not_fitted(method):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(22, 60)), rng.normal(size=(22, 40))
+    picks = np.tile((np.arange(22)[:, None] + 0.5) / 22, (1, 22))  # each patient's residual once
+    mean = REGRESSIONS[method](x, y)(x, picks).mean(axis=0)
+    assert np.var(mean - y.mean(axis=0)) < 0.15
+
+
+def test_inputs_that_tell_nothing_give_the_average():
+    x, y = np.ones((30, 2), np.float32), np.random.default_rng(0).normal(size=(30, 4))
+    picks = np.tile((np.arange(30)[:, None] + 0.5) / 30, (1, 3))
+    for method in ("ridge", "kernel_ridge"):
+        mean = REGRESSIONS[method](x, y)(x[:3], picks).mean(axis=0)
+        np.testing.assert_allclose(mean, np.tile(y.mean(axis=0), (3, 1)), atol=1e-6)
+
+
+def test_nobody_is_a_neighbour_of_their_own():
+    x = np.repeat(np.arange(5.0), 6)[:, None]  # five are exactly alike with each
+    others = _others(x, 7)
+    assert others.shape == (30, 7)
+    assert not (others == np.arange(30)[:, None]).any()
+    assert (x[others[:, :5], 0] == x).all()
+
+
+def test_a_gaussian_is_of_leading_components():
+    own = study(40)
+    wide = np.zeros((40, 4, 100), np.float32)
+    wide[:, :, :7] = own.latents.z
+    own.latents.z, own.latents.widths = wide, np.array([100, 3, 4])
+    own.latents.scale = np.linspace(1, 2, 400, dtype=np.float32).reshape(4, 100)
+    columns = columns_of(view_of(own.latents, own.train), own.train)
+    most = own.latents.present[own.train, 0].sum() // 3
+    assert most < COMPONENTS
+    of_a = columns.component[columns.modality == 0]
+    np.testing.assert_array_equal(of_a, np.arange(100 - most, 100))
+    assert (columns.modality == 3).sum() == 4
+
+
+def test_validation_patients_are_not_needed():
     latents, train, _, test = linear_cohort()
     generate = fit_baselines(latents, train, np.array([], int))["kernel_ridge", "b"]
     real = latents.z[test, 1]
@@ -162,6 +372,12 @@ def test_without_validation_patients_some_training_patients_choose():
 
 
 def test_bad_requests_are_explained():
+    own = study()
+    with pytest.raises(InputError, match="no way from these to latents"):
+        fit_baselines(own.latents, own.train, own.test, features=own.features)
+    own.latents.present[:25] = False
+    with pytest.raises(InputError, match="there are 4"):
+        own.fit("gaussian", "b")(*own.show(own.test, "a"), 2, 0)
     latents, train, val, test = linear_cohort(300)
     with pytest.raises(InputError, match="both target and source"):
         fit_patterns(REGRESSIONS["ridge"], view_of(latents, train), train, 1, [0, 1])

@@ -3,13 +3,11 @@
 Every validation patient is generated twice, from all its sources and from a random subset of them,
 by the default sampler, and compared with the truth:
 
-scale        factor on the spread of draws about the posterior mean with which the central 80 %
-             intervals of latents hold 80 % of the true values; the bank carries it, and it is
-             applied whenever the run samples (a temperature fitted after training, as Guo et al.
-             2017, arXiv:1706.04599, for classifiers)
-half_width   of 80 % intervals of decoded features about the mean of the draws, in units of their
-             standard deviation: split conformal (Lei et al. 2018, JASA 113:1094, section 5.2), so
-             that what the codec lost is in them; valid for patients like those of validation
+scale        factors on the spread of draws about the posterior mean, one for each component, with
+             which it is as large as the error of that mean; the bank carries them, and they are
+             applied whenever the run samples (temperatures fitted after training, as Guo et al.
+             2017, arXiv:1706.04599, for classifiers). With the codec's rest, draws then have the
+             spread of the tables, and intervals are their own quantiles
 spread,      of each validation patient, and the error of its posterior mean: what is to be expected
 error        of a new patient of that spread
 residuals    what the codec of an assay does not bring back of each validation patient, for
@@ -27,7 +25,6 @@ import numpy as np
 from cohgen_jax.checkpoint import load_tree, save_tree
 from cohgen_jax.evaluation.fidelity import score_patients
 from cohgen_jax.evaluation.generator import Generated
-from cohgen_jax.evaluation.metrics import interval_coverage
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.solvers import Solver, ddim
 from cohgen_jax.training.config import SolverConfig
@@ -42,7 +39,9 @@ if TYPE_CHECKING:
 LEVEL = 0.8
 DRAWS = 10
 SCALES = (0.5, 2.0)
-"""Between which the scale is looked for."""
+"""Between which the factors lie."""
+OF_ALL, OF_ONE = 20.0, 50.0
+"""Patients that 1 counts for in the factor of all components, and the latter in that of each."""
 FLAGGED = 0.9
 """Share of the validation patients above whose spread a new patient is flagged."""
 RESIDUALS = "residuals"
@@ -53,8 +52,7 @@ NEIGHBOURS = 0.2
 class Calibration(NamedTuple):
     """Of one method and target."""
 
-    scale: np.ndarray  # []
-    half_width: np.ndarray  # [F]
+    scale: np.ndarray  # [D]
     spread: np.ndarray  # [V], increasing
     error: np.ndarray  # [V], mean squared error over latent features
 
@@ -68,13 +66,13 @@ class Calibration(NamedTuple):
         return rank / num, (sums[first + width] - sums[first]) / width
 
 
-def calibrate(run: Run, cohort: Cohort, solver: SolverConfig = SolverConfig()) -> dict[str, dict]:
-    """Method -> target -> Calibration. cohort: the tables that the run was trained on."""
+def calibrate(run: Run, solver: SolverConfig = SolverConfig()) -> dict[str, dict]:
+    """Method -> target -> Calibration."""
     schedule = run.config.diffusion.build()
     chain, leap = solver.build(schedule, run.config.diffusion.predicts), ddim(schedule, 1)
     return {
         method: {
-            target: _calibrate(run, cohort, make(target), schedule, chain, leap)
+            target: _calibrate(run, make(target), schedule, chain, leap)
             for target in run.modalities
         }
         for method, make in (("coherent", run.coherent_bank), ("multi", run.multi_bank))
@@ -82,12 +80,13 @@ def calibrate(run: Run, cohort: Cohort, solver: SolverConfig = SolverConfig()) -
 
 
 def _calibrate(
-    run: Run, cohort: Cohort, bank: Bank, schedule: Schedule, chain: Solver, leap: Solver
+    run: Run, bank: Bank, schedule: Schedule, chain: Solver, leap: Solver
 ) -> Calibration:
     """chain draws; leap goes to x_0 in one step, which is all that the posterior mean takes."""
-    t, codec = run.index(bank.target), run.codecs[bank.target]
+    t = run.index(bank.target)
+    width = int(run.latents.widths[t])
     rows, shown = _validation(run, t)
-    z, real = run.latents.z[rows], run.latents.z[rows, t, : codec.width]
+    z, real = run.latents.z[rows], run.latents.z[rows, t, :width]
 
     def sample(num_draws: int, solver: Solver, temperature: float) -> Generated:
         samples = sample_rows(
@@ -102,23 +101,19 @@ def _calibrate(
             consensus="stacked",
             temperature=temperature,
         )
-        draws = np.asarray(samples.draws)[..., : codec.width]
+        draws = np.asarray(samples.draws)[..., :width]
         return Generated(draws, np.asarray(samples.disagreement))
 
-    draws, disagreement = sample(DRAWS, chain, 1.0)
-    scale = 1.0
+    draws, disagreement, _ = sample(DRAWS, chain, 1.0)
+    scale = np.ones(bank.x_dim, np.float32)
     if bank.predicts != "eps":  # which does not tell the posterior mean
         mean = sample(1, leap, 0.0).draws[0]
-        scale = fit_scale(draws, mean, real)
-        draws = mean + scale * (draws - mean)
+        worth = run.latents.scale[t, :width] ** 2
+        scale[:width] = fit_scale(draws, mean, real, worth, len(np.unique(rows)))
+        draws = mean + scale[:width] * (draws - mean)
     scores = score_patients(Generated(draws, disagreement), real).sort_values("spread")
-    table, names = cohort.tables[bank.target], list(codec.features)
-    raw = table.reindex(index=run.samples.index[rows], columns=names)
     return Calibration(
-        np.asarray(scale, np.float32),
-        conformal_half_width(codec.decode(draws), raw.to_numpy(np.float32)),
-        scores["spread"].to_numpy(np.float32),
-        scores["error"].to_numpy(np.float32),
+        scale, scores["spread"].to_numpy(np.float32), scores["error"].to_numpy(np.float32)
     )
 
 
@@ -134,34 +129,20 @@ def _validation(run: Run, target: int) -> tuple[np.ndarray, np.ndarray]:
     return np.tile(rows, 2), np.concatenate([present, subset])
 
 
-def fit_scale(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> float:
-    """Factor on draws - mean with which 80 % intervals hold 80 % of the truth, by bisection.
+def fit_scale(
+    draws: np.ndarray, mean: np.ndarray, real: np.ndarray, worth: np.ndarray, patients: int
+) -> np.ndarray:
+    """Factors [D] on draws - mean with which its variance is the mean squared error of the mean.
 
-    draws: [R, N, D]; mean, real: [N, D].
+    draws: [R, N, D]; mean, real: [N, D]; worth: [D], what components count in the factor of all;
+    patients: how many the N rows are of. Few of them move the factors little (OF_ALL, OF_ONE).
     """
-    low, high = SCALES
-    for _ in range(20):
-        scale = (low + high) / 2
-        if float(interval_coverage(mean + scale * (draws - mean), real, LEVEL)) < LEVEL:
-            low = scale
-        else:
-            high = scale
-    return (low + high) / 2
-
-
-def conformal_half_width(draws: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Quantile of |truth - mean| / sd of draws that splits off 1 - LEVEL: [F].
-
-    draws: [R, n, F] decoded; real: [n, F], NaN where not measured. The quantile is of order
-    ceil((n + 1) LEVEL) / n, which makes the interval hold a further exchangeable patient with
-    chance LEVEL or more.
-    """
-    sd = draws.std(axis=0, ddof=1)
-    score = np.abs(real - draws.mean(axis=0)) / np.maximum(sd, np.finfo(np.float32).tiny)
-    ordered = np.sort(score, axis=0)  # NaN last
-    known = np.isfinite(real).sum(axis=0)
-    order = np.clip(np.ceil((known + 1) * LEVEL).astype(int), 1, np.maximum(known, 1)) - 1
-    return np.take_along_axis(ordered, order[None], axis=0)[0].astype(np.float32)
+    error = np.mean((real - mean) ** 2, axis=0)
+    variance = np.maximum(np.mean((draws - mean) ** 2, axis=(0, 1)), 1e-12)
+    shared = (worth @ error) / (worth @ variance)
+    shared = (patients * shared + OF_ALL) / (patients + OF_ALL)
+    each = (patients * error / variance + OF_ONE * shared) / (patients + OF_ONE)
+    return np.clip(np.sqrt(each), *SCALES).astype(np.float32)
 
 
 def codec_residuals(run: Run, cohort: Cohort) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from cohgen_jax.codec import CodecConfig
+from cohgen_jax.codec import PUBLISHED, CodecConfig
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.networks.config import NetworkConfig
 from cohgen_jax.training.config import DiffusionConfig, MeshConfig, SolverConfig, TrainConfig
@@ -46,6 +46,11 @@ class ExperimentConfig:
     max_missing: float = 0.10
     """Features missing in this share of the training patients, or more, are dropped."""
     codec: CodecConfig = CodecConfig()
+    covariates: tuple[str, ...] | None = None
+    """Columns of the samples table that every model knows; by default those of cancer type, sex
+    and age that are there, `none` for none."""
+    regression: bool = True
+    """A kernel regression of each target stands beside its networks in the stacked consensus."""
     published_codecs: bool = False
     """The published autoencoder sizes for cna, rnaseq and rppa, PCA for the rest."""
     diffusion: DiffusionConfig = DiffusionConfig()
@@ -103,7 +108,13 @@ def recipe(name: RecipeName) -> ExperimentConfig:
         )
     if name == "published":
         return _resized(
-            ExperimentConfig(published_codecs=True, diffusion=DiffusionConfig(predicts="eps")),
+            ExperimentConfig(
+                published_codecs=True,
+                codec=CodecConfig(latent_dim=32, **PUBLISHED),
+                covariates=("none",),
+                regression=False,
+                diffusion=DiffusionConfig(predicts="eps"),
+            ),
             network=NetworkConfig(architecture="norm_mlp", width=512, num_layers=4),
             members=1,
             batch_size=64,

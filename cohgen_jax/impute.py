@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cohgen_jax.calibrate import DRAWS as CALIBRATED_DRAWS
 from cohgen_jax.calibrate import FLAGGED, Calibration
 from cohgen_jax.codec import Codec
 from cohgen_jax.codec.preprocess import standardise, unstandardise
@@ -31,6 +30,9 @@ from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.training.config import SolverConfig
 
 Method = Literal["coherent", "multi"]
+LEAST_FOR_INTERVALS = 10
+"""Draws a patient with which their quantiles are written as an interval."""
+INTERVAL = (0.1, 0.9)
 BLOCK_BYTES = 1 << 26
 """Decoded values of a block of patients; decoding and writing them takes a few times that."""
 
@@ -48,6 +50,7 @@ def impute_tables(
     ensemble: Ensemble = "average",
     solver: SolverConfig = SolverConfig(),
     seed: int = 0,
+    settings: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
     progress: Callable[[int, int, str], None] = lambda done, total, target: None,
 ) -> list[Path]:
@@ -76,7 +79,7 @@ def impute_tables(
         run.index(target)
     if out_dir.exists() and any(out_dir.iterdir()):
         raise InputError(f"{out_dir} is not empty: name a new folder for the completed tables")
-    patients = read_patients(run, input_dir, tell)
+    patients = read_patients(run, input_dir, tell, settings)
     ids, z, present, tables = patients.ids, patients.z, patients.present, patients.tables
     wanted = to_generate(run, present, targets, regenerate)
     if not wanted:
@@ -109,7 +112,7 @@ def impute_tables(
         bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
         features, names = list(codec.features), [target, f"{target}_mean", f"{target}_sd"]
         known = calibration.get(target)
-        if known is not None and num_draws >= CALIBRATED_DRAWS:
+        if num_draws >= LEAST_FOR_INTERVALS:
             names += [f"{target}_low", f"{target}_high"]
         disagreement, generated = np.zeros(len(ids)), np.zeros(len(ids), bool)
         spread = np.full(len(ids), np.nan)
@@ -141,15 +144,15 @@ def impute_tables(
                     latent = np.asarray(samples.draws)[..., : codec.width]
                     if num_draws > 1:
                         spread[new] = np.sqrt(latent.var(axis=0, ddof=1).mean(axis=1))
-                    draws = codec.decode(latent)
+                    draws = codec.draw(latent, streams[new], seed + m)
                     draws_file.write(_by_patient(draws, ids[new], features))
                 sd = draws.std(axis=0, ddof=1) if num_draws > 1 else np.full_like(draws[0], np.nan)
                 mean, values = draws.mean(axis=0), _filled(codec, tables[target].loc[kept])
                 made_of = [(mean, values), (sd, np.zeros_like(values))]
-                if known is not None:
-                    half = known.half_width * sd
-                    made_of += [(mean - half, values), (mean + half, values)]
-                for file, (made, observed) in zip(completed_files, made_of, strict=False):
+                if len(made_of) < len(completed_files):
+                    low, high = np.quantile(draws, INTERVAL, axis=0) if len(new) else (mean, mean)
+                    made_of += [(low, values), (high, values)]
+                for file, (made, observed) in zip(completed_files, made_of, strict=True):
                     completed = np.concatenate([made, observed])
                     table = pd.DataFrame(completed, [*ids[new], *kept], features)
                     file.write(table.sort_index())

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort import read_tables
+from cohgen_jax.cohort.covariates import with_values
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.read import FACTS
 from cohgen_jax.cohort.tables import table_name
@@ -22,7 +23,7 @@ class Patients(NamedTuple):
     ids: pd.Index
     """Sample ids [N], in order."""
     z: np.ndarray
-    """float32 [N, M, D]: latents, zero where absent."""
+    """float32 [N, M, D]: latents, zero where absent; [N, M + 1, D] with the run's covariates."""
     present: np.ndarray
     """bool [N, M]."""
     residual: np.ndarray
@@ -47,8 +48,12 @@ class Patients(NamedTuple):
         return np.array([zlib.crc32(sample_id.encode()) for sample_id in self.ids], np.uint32)
 
 
-def read_patients(run: Run, source: str | Path, tell: Callable[[str], None]) -> Patients:
+def read_patients(
+    run: Run, source: str | Path, tell: Callable[[str], None], settings: Sequence[str] = ()
+) -> Patients:
     """A folder (or MuData file) of tables, each of a modality of the run; others are not read.
+
+    settings: COLUMN=VALUE of a covariate, which every patient is then given.
 
     Raises:
       InputError: no table of a known modality, no value in them, or features missing from one.
@@ -80,7 +85,23 @@ def read_patients(run: Run, source: str | Path, tell: Callable[[str], None]) -> 
         else pd.DataFrame(columns=list(run.codecs[name].features), dtype=np.float32)
         for name in run.modalities
     }
-    return Patients(*_encode(run, tables), tables, raw.facts, raw.facts_source)
+    ids, z, present, residual = _encode(run, tables)
+    patients = Patients(ids, z, present, residual, tables, raw.facts, raw.facts_source)
+    return patients._replace(z=_with_covariates(run, patients, settings, tell))
+
+
+def _with_covariates(
+    run: Run, patients: Patients, settings: Sequence[str], tell: Callable[[str], None]
+) -> np.ndarray:
+    """Latents with what the samples table says of the run's covariates as their last column."""
+    facts = with_values(patients.facts(lambda line: None), settings, run.covariates)
+    notes: list[str] = []
+    known = run.covariates.encode(facts, notes)
+    for note in notes:
+        tell(note)
+    z = np.concatenate([patients.z, np.zeros_like(patients.z[:, :1])], axis=1)
+    z[:, -1, : known.shape[1]] = known
+    return z if known.shape[1] else patients.z
 
 
 def _encode(
@@ -89,7 +110,7 @@ def _encode(
     """The first four entries of `Patients`."""
     ids = pd.Index(sorted(set().union(*(table.index for table in tables.values()))))
     ids.name = "sample_id"
-    z = np.zeros((len(ids), *run.latents.z.shape[1:]), np.float32)
+    z = np.zeros((len(ids), len(run.modalities), run.latents.z.shape[2]), np.float32)
     present, residual = np.zeros(z.shape[:2], bool), np.zeros(z.shape[:2], np.float32)
     for m, (name, table) in enumerate(tables.items()):
         if table.empty:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -39,17 +40,21 @@ from cohgen_jax.codec import (
     encode_cohort,
     fit_codecs,
     load_codecs,
+    padded_scale,
     published_config,
     save_codecs,
+    with_covariates,
 )
 from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
+from cohgen_jax.cohort.covariates import Covariates, choose_covariates, fit_covariates
 from cohgen_jax.config import ExperimentConfig
 from cohgen_jax.distributed import by_first, is_first, to_host
 from cohgen_jax.errors import InputError, need
 from cohgen_jax.networks import build
+from cohgen_jax.regression import Regressions, fit_regressions, patterns_of, rebuilt
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.consensus import Consensus
-from cohgen_jax.sampling.stacking import Moments
+from cohgen_jax.sampling.stacking import Moments, Pattern, restricted
 from cohgen_jax.training import (
     Farm,
     FarmData,
@@ -66,6 +71,9 @@ from cohgen_jax.training.loop import Progress
 from cohgen_jax.training.mesh import make_mesh
 from cohgen_jax.training.moments import measure_moments
 from cohgen_jax.training.validation import METRICS, judged
+
+METHODS = ("coherent", "multi")
+PatternMoments = dict[Pattern, Moments]
 
 KINDS = ("single", "multi")
 
@@ -99,9 +107,13 @@ class Run:
     latents: Latents
     codecs: dict[str, Codec]
     models: dict[str, Models]
-    moments: dict[str, Moments]
-    """Target -> moments of its single-condition models, sources in the order of the modalities;
-    empty in a run that was trained before they were measured."""
+    covariates: Covariates
+    """What every model knows of a patient beside the assays; of width 0 where that is nothing."""
+    regressions: dict[str, Regressions]
+    """Target -> its regression on the other modalities, in their order; empty without any."""
+    moments: dict[str, dict[str, PatternMoments]]
+    """Method -> target -> moments of its models, sources in the order of the modalities; empty
+    while a run is trained."""
     calibration: dict[str, dict[str, Calibration]]
     """Method (coherent, multi) -> target -> what validation patients taught; may be empty too."""
     calibrated_with: SolverConfig | None
@@ -155,43 +167,52 @@ class Run:
         chosen = [self.index(s) for s in sources or [m for m in self.modalities if m != target]]
         if t in chosen:
             raise InputError(f"the target {target!r} cannot also be a source")
-        bank = self._scaled(
-            "coherent", self._bank("single", target, chosen, [(s,) for s in chosen])
-        )
-        if target not in self.moments:
-            return bank
-        others = [m for m in range(len(self.modalities)) if m != t]
-        moments = self.moments[target].of([others.index(s) for s in chosen])
-        return dataclasses.replace(bank, moments=moments)
+        return self._bank("coherent", target, chosen, [(s,) for s in chosen])
 
     def multi_bank(self, target: str) -> Bank:
         """The multi-condition model of a target (all its members), as a bank."""
         t = self.index(target)
         sources = [s for s in range(len(self.modalities)) if s != t]
-        return self._scaled("multi", self._bank("multi", target, sources, [tuple(sources)]))
-
-    def _scaled(self, method: str, bank: Bank) -> Bank:
-        if method not in self.calibration:
-            return bank
-        scale = float(self.calibration[method][bank.target].scale)
-        return dataclasses.replace(bank, spread=scale)
+        return self._bank("multi", target, sources, [tuple(sources)])
 
     def _bank(
-        self, kind: str, target: str, sources: list[int], wanted: list[tuple[int, ...]]
+        self, method: str, target: str, sources: list[int], wanted: list[tuple[int, ...]]
     ) -> Bank:
+        """The models, with the regression, what validation taught of them, and the covariates."""
+        kind = {"coherent": "single", "multi": "multi"}[method]
         models, train = self.models[kind], train_config(self.config, kind)
-        latent_dim = self.latents.z.shape[2]
-        module = build(train.network, latent_dim, (latent_dim,) * len(wanted[0]))
-        ks = [k for looks_at in wanted for k in models.members(self.index(target), looks_at)]
+        t, latent_dim, known = self.index(target), self.latents.z.shape[2], self.covariates.width
+        module = build(
+            train.network, latent_dim, (latent_dim,) * len(wanted[0]) + (known,) * (known > 0)
+        )
+        ks = [k for looks_at in wanted for k in models.members(t, looks_at)]
         kept = models.variables[train.keep]
-        return Bank.from_models(
+        bank = Bank.from_models(
             target,
             [self.modalities[s] for s in sources],
             [(module, jax.tree.map(lambda leaf, k=k: leaf[k], kept)) for k in ks],
             predicts=self.config.diffusion.predicts,
             losses=[models.scores["timestep"][k] for k in ks],
             slots=[[sources.index(s) for s in models.specs[k].sources] for k in ks],
+            width=int(self.latents.widths[t]),
+            natural=[self.latents.scale[s] for s in sources],
+            covariates=known,
         )
+        others = [m for m in range(len(self.modalities)) if m != t]
+        places = [others.index(s) for s in sources]
+        if target in self.regressions:
+            regression = self.regressions[target].of(places)
+            bank = bank.with_regression(regression, self.config.diffusion.build().alpha_bar)
+        learnt = self.moments.get(method, {}).get(target)
+        if learnt is not None:
+            if len(sources) < len(others):  # fewer models, those of the sources and the regression
+                every = [k for s in others for k in models.members(t, (s,))]
+                theirs = [every.index(k) for k in ks] + [len(every)] * (target in self.regressions)
+                learnt = {p: own.of(theirs) for p, own in restricted(learnt, places).items()}
+            bank = dataclasses.replace(bank, moments=learnt)
+        if method in self.calibration:
+            bank = dataclasses.replace(bank, spread=self.calibration[method][target].scale)
+        return bank
 
 
 def register_formats(source: str | Path) -> None:
@@ -269,12 +290,14 @@ def train_run(
 
         def finish() -> None:
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+            if config.regression and not is_whole(run_dir / "regression"):
+                _fit_regressions(open_run(run_dir), run_dir / "regression", tell)
             if not is_whole(run_dir / "consensus"):
                 _measure_consensus(open_run(run_dir), run_dir / "consensus")
             if not is_whole(run_dir / "calibration"):
                 solver = SolverConfig().resolved(config.diffusion.predicts)
                 run = open_run(run_dir)
-                found = calibrate(run, cohorts[0], solver)
+                found = calibrate(run, solver)
                 residuals = codec_residuals(run, cohorts[0])
                 save_calibration(run_dir / "calibration", found, residuals, solver)
             _account(cohorts[0], config, run_dir, tell)
@@ -343,12 +366,28 @@ def open_run(run_dir: str | Path) -> Run:
     models = {kind: _load_models(run_dir / "models" / kind) for kind in KINDS}
     moments = _load_moments(run_dir / "consensus") if is_whole(run_dir / "consensus") else {}
     latents = _read_latents(run_dir, samples, codecs)
+    regressions = {}
+    if is_whole(run_dir / "regression"):
+        train = np.flatnonzero(samples["split"].to_numpy() == "train")
+        regressions = _load_regressions(run_dir / "regression", latents, train)
+    covariates = _read_covariates(run_dir)
     calibrated: tuple = ({}, {}, None)
     if is_whole(run_dir / "calibration"):
         calibrated = load_calibration(run_dir / "calibration")
     calibration, residuals, solver = calibrated
     return Run(
-        run_dir, config, samples, latents, codecs, models, moments, calibration, solver, residuals
+        run_dir,
+        config,
+        samples,
+        latents,
+        codecs,
+        models,
+        covariates,
+        regressions,
+        moments,
+        calibration,
+        solver,
+        residuals,
     )
 
 
@@ -397,10 +436,20 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
         scratch=training,
         checkpoint_seconds=config.compute.checkpoint_seconds,
     )
-    latents = encode_cohort(cohort, codecs)
+    columns, notes = choose_covariates(cohort.samples.iloc[cohort.rows("train")], config.covariates)
+    covariates = fit_covariates(cohort.samples.iloc[cohort.rows("train")], columns)
+    for note in (*notes, *covariates.notes):
+        tell(note)
+        rundir.log(run_dir, "note", text=note)
+    known = covariates.encode(cohort.samples, [])
+    latents = with_covariates(encode_cohort(cohort, codecs), known)
     half = run_dir / "latents.part"
     with writing(run_dir):
         cohort.samples.to_parquet(run_dir / "samples.parquet")
+        write_json(run_dir / "covariates.json", covariates.to_json())
+        pd.DataFrame(known, index=cohort.samples.index, columns=list(covariates.names)).to_parquet(
+            run_dir / "covariates.parquet"
+        )
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir()
         for m, name in enumerate(cohort.modalities):
@@ -450,7 +499,19 @@ def _read_latents(run_dir: Path, samples: pd.DataFrame, codecs: dict[str, Codec]
         rows = samples.index.get_indexer(table.index)
         z[rows, m, : widths[m]] = table.to_numpy(np.float32)
         present[rows, m] = True
-    return Latents(z, present, widths, tuple(codecs))
+    latents = Latents(z, present, widths, tuple(codecs), padded_scale(codecs))
+    known = _read_parquet(run_dir / "covariates.parquet").reindex(samples.index)
+    return with_covariates(latents, known.to_numpy(np.float32))
+
+
+def _read_covariates(run_dir: Path) -> Covariates:
+    file = run_dir / "covariates.json"
+    try:
+        return Covariates.from_json(json.loads(file.read_text()))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{file} is missing or damaged: copy the run again from its source, or train again"
+        ) from error
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -506,6 +567,7 @@ def _farm(
         train,
         config.diffusion,
         config.seed,
+        scale=latents.scale,
     )
 
 
@@ -585,30 +647,104 @@ def _load_models(directory: Path) -> Models:
     return Models(specs, variables, about["scores"])
 
 
-def _measure_consensus(run: Run, directory: Path) -> None:
-    """Moments of every target's single-condition models on the validation patients."""
-    rows, schedule = run.rows("val"), run.config.diffusion.build()
-    moments = {}
+def _fit_regressions(run: Run, directory: Path, tell: Tell) -> None:
+    """Every target on the other modalities and the covariates, by pattern."""
+    arrays = {}
     for t, target in enumerate(run.modalities):
-        bank = run.coherent_bank(target)
-        columns = [run.index(source) for source in bank.sources]
-        used = judged(rows[run.latents.present[rows, t]], run.latents.present, run.config.seed)
-        z, present = run.latents.z[used], run.latents.present[used]
-        moments[target] = measure_moments(
-            bank,
-            z[:, t],
-            [z[:, c] for c in columns],
-            present[:, columns],
-            int(run.latents.widths[t]),
-            schedule,
-            run.config.seed,
-        )._asdict()
-    save_tree(directory, "moments", moments, {"modalities": run.modalities})
+        rows, conds = _regressed(run.latents, run.rows("train"), t)
+        width = int(run.latents.widths[t])
+        fitted = fit_regressions(
+            conds,
+            np.delete(run.latents.present[rows], t, axis=1),
+            run.latents.z[rows, t, :width],
+            run.latents.scale[t, :width] ** 2,
+        )
+        arrays[target] = {}
+        for pattern, own in fitted.by_pattern.items():
+            saved = own._asdict()
+            del saved["x"]  # rows of the latents
+            arrays[target][_pattern_name(pattern)] = saved
+        tell(f"{target}: regressions on {len(fitted.by_pattern)} patterns of sources")
+    save_tree(directory, "regressions", arrays, {})
 
 
-def _load_moments(directory: Path) -> dict[str, Moments]:
-    arrays, about = load_tree(directory, "moments")
-    return {target: Moments(**arrays[target]) for target in about["modalities"]}
+def _regressed(
+    latents: Latents, train: np.ndarray, target: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(training patients with the target, other modalities and covariates in natural scale)."""
+    rows = train[latents.present[train, target]]
+    others = [m for m in range(len(latents.modalities)) if m != target]
+    conds = [latents.z[rows, m] * latents.scale[m] for m in others]
+    if latents.z.shape[1] > len(latents.modalities):
+        conds.append(latents.z[rows, -1, : latents.widths[-1]])
+    return rows, conds
+
+
+def _load_regressions(
+    directory: Path, latents: Latents, train: np.ndarray
+) -> dict[str, Regressions]:
+    arrays, _ = load_tree(directory, "regressions")
+    loaded = {}
+    for target, saved in arrays.items():
+        _, conds = _regressed(latents, train, latents.modalities.index(target))
+        by_pattern = {_pattern(p): rebuilt(own, _pattern(p), conds) for p, own in saved.items()}
+        loaded[target] = Regressions(by_pattern)
+    return loaded
+
+
+def _pattern_name(pattern: Pattern) -> str:
+    return "".join("01"[shown] for shown in pattern)
+
+
+def _pattern(name: str) -> Pattern:
+    return tuple(c == "1" for c in name)
+
+
+def _measure_consensus(run: Run, directory: Path) -> None:
+    """Moments of every bank on the validation patients, by pattern of sources."""
+    rows, schedule = run.rows("val"), run.config.diffusion.build()
+    latents, arrays = run.latents, {}
+    for method, make in (("coherent", run.coherent_bank), ("multi", run.multi_bank)):
+        arrays[method] = {}
+        for t, target in enumerate(run.modalities):
+            bank = make(target)
+            columns = [run.index(source) for source in bank.sources]
+            width = int(latents.widths[t])
+            used = judged(rows[latents.present[rows, t]], latents.present, run.config.seed)
+            train = run.rows("train")
+            train = train[latents.present[train, t]]
+            patterns = patterns_of(latents.present[train][:, columns])
+            measured = {}
+            for pattern in patterns:
+                shown = [c for c, here in zip(columns, pattern, strict=True) if here]
+                own = used[latents.present[used][:, shown].all(axis=1)]
+                if bank.regression is None and not (shown and len(own)):
+                    continue  # nothing to weigh, or nobody to learn it from
+                conds = [latents.z[own, c] for c in columns]
+                if bank.covariates:
+                    conds.append(latents.z[own, -1, : bank.covariates])
+                measured[_pattern_name(pattern)] = measure_moments(
+                    bank,
+                    latents.z[own, t],
+                    conds,
+                    pattern,
+                    latents.scale[t, :width] ** 2,
+                    schedule,
+                    run.config.seed,
+                )._asdict()
+            arrays[method][target] = measured
+    save_tree(directory, "moments", arrays, {})
+
+
+def _load_moments(directory: Path) -> dict[str, dict[str, PatternMoments]]:
+    arrays, _ = load_tree(directory, "moments")
+    return {
+        method: {
+            target: {_pattern(name): Moments(**own) for name, own in measured.items()}
+            for target, measured in of.items()
+        }
+        for method, of in arrays.items()
+    }
 
 
 def samples_checksum(samples: pd.DataFrame) -> str:

@@ -12,8 +12,9 @@ validation patients, the `expected_error` (mean squared, latent units) of those 
 `flagged` where nine of ten were surer, and `typicality`, the least p-value of its sources
 among the validation patients (5 % of ordinary assays are at 0.05 or below, and so more of the
 patients who have several). With ten draws or more
-`<modality>_low.parquet` and `<modality>_high.parquet` hold 80 % of the true values of patients like
-those of validation (split conformal; observed values as they are). A patient's draws
+`<modality>_low.parquet` and `<modality>_high.parquet` are the 10 % and 90 % quantiles of the draws
+(observed values as they are). What the models know beside the assays (cancer type, sex, age: the
+run's covariates) is read from `samples.*` or `clinical.*` in the input folder. A patient's draws
 depend on its sample id, its data and the seed. Tables are written block by block: memory grows with
 what is read, not with the draws.
 """
@@ -23,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -60,6 +61,9 @@ class Arguments:
     """Members of an ensemble predict together, or take turns from draw to draw (mixture): half the
     time at the default recipe, for very many patients."""
     solver: SolverConfig = SolverConfig()
+    settings: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
+    """COLUMN=VALUE: every patient as if this covariate were so (cancer_type=LUSC): counterfactuals;
+    with --regenerate of what the patients have, too."""
     seed: int = 0
 
 
@@ -79,6 +83,7 @@ def main() -> None:
             ensemble=arguments.ensemble,
             solver=arguments.solver,
             seed=arguments.seed,
+            settings=arguments.settings,
             tell=say,
             progress=bar,
         )

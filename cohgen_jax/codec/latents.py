@@ -13,9 +13,11 @@ from cohgen_jax.errors import InputError
 class Latents(NamedTuple):
     """A cohort in latent space; rows as in `Cohort.samples`."""
 
-    z: np.ndarray  # float32 [N, M, D], standardised; 0 where absent and beyond a narrower width
+    z: np.ndarray
+    """float32 [N, M, D], standardised; 0 where absent and beyond a narrower width. With covariates,
+    which everybody has, [N, M + 1, D]: these are the last column."""
     present: np.ndarray  # bool [N, M]
-    widths: np.ndarray  # int [M]
+    widths: np.ndarray  # int [M], or [M + 1] with covariates
     modalities: tuple[str, ...]
     scale: np.ndarray  # float32 [M, D], `Codec.scale`; 0 beyond a narrower width
 
@@ -50,3 +52,18 @@ def padded_scale(codecs: Mapping[str, Codec]) -> np.ndarray:
     for j, codec in enumerate(codecs.values()):
         scale[j, : codec.width] = codec.scale
     return scale
+
+
+def with_covariates(latents: Latents, encoded: np.ndarray) -> Latents:
+    """Latents with the covariates [N, Q] as one more column of z, padded as the others are."""
+    num_known, dim = encoded.shape[1], max(latents.z.shape[2], encoded.shape[1])
+    if not num_known:
+        return latents
+    column = np.pad(encoded.astype(np.float32), ((0, 0), (0, dim - num_known)))
+    wider = dim - latents.z.shape[2]
+    z = np.pad(latents.z, ((0, 0), (0, 0), (0, wider)))
+    return latents._replace(
+        z=np.concatenate([z, column[:, None]], axis=1),
+        widths=np.append(latents.widths, num_known),
+        scale=np.pad(latents.scale, ((0, 0), (0, wider))),
+    )

@@ -1,7 +1,10 @@
 """A bank: the models that generate one target, with their parameters stacked.
 
-A model of the bank looks at some of the bank's sources (its slots): a single-condition model
-at one, a multi-condition model at all of them. Models of the same form share a group, whose
+A model of the bank looks at some of its conditions (its slots): a single-condition model at one
+source, a multi-condition model at all of them, either at the covariates besides; a regression of
+the target on whatever sources are there (`regression`) is one more model, the denoiser of its
+Gaussian posterior. Conditions are the sources, then the covariates, then what the regression says,
+where the bank has these. Models of the same form share a group, whose
 stacked parameters run as one batched network under `vmap`; a bank of trained pairs is one
 group, a bank of published models that were searched one by one may be several. All of it is
 one program when the caller jits it.
@@ -10,7 +13,7 @@ one program when the caller jits it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import flax.linen as nn
@@ -20,11 +23,16 @@ import numpy as np
 from flax import struct
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.sampling.stacking import Moments
+from cohgen_jax.networks.posterior import GaussianPosterior
+from cohgen_jax.sampling.stacking import Moments, Pattern
 from cohgen_jax.schedule import PREDICTIONS, Prediction, eps_from
 
 Ensemble = Literal["average", "mixture"]
 ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
+
+
+RegressionOf = Callable[[Sequence[np.ndarray], np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""(conditions [N, C] each, as models see them; present [N, S]) -> mean and variance [N, width]."""
 
 
 @struct.dataclass
@@ -44,16 +52,26 @@ class Bank:
     groups: tuple[Group, ...]
     losses: jax.Array
     """Validation loss of each model [K], for the loss-weighted consensus; ones when unknown."""
-    moments: Moments | None
-    """Of the sources' predictions on validation patients, for the stacked consensus."""
+    moments: Mapping[Pattern, Moments] | None = struct.field(pytree_node=False)
+    """Of the models' predictions on validation patients, by the sources shown, for the stacked
+    consensus."""
     target: str = struct.field(pytree_node=False)
     sources: tuple[str, ...] = struct.field(pytree_node=False)
     slots: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
     """Which sources each model looks at, in the order of its conditions."""
     predicts: Prediction = struct.field(pytree_node=False)
     x_dim: int = struct.field(pytree_node=False)
-    spread: float = struct.field(pytree_node=False, default=1.0)
-    """Factor on the spread of stacked draws about their mean, fitted on validation patients."""
+    dims: jax.Array
+    """1 on the target's components, 0 on padding beyond them [D]: there a chain stays 0."""
+    natural: tuple[jax.Array, ...] | None = None
+    """What models see of a unit of each source's latents, S arrays [C_s]; None: the latents."""
+    covariates: int = struct.field(pytree_node=False, default=0)
+    """Width of the condition after the sources, which everybody has; 0: there is none."""
+    regression: RegressionOf | None = struct.field(pytree_node=False, default=None)
+    """What the last model is made of."""
+    spread: Any = struct.field(pytree_node=False, default=1.0)
+    """Factor on the spread of stacked draws about their mean, fitted on validation patients: a
+    number, or one for each component [D]."""
 
     @property
     def num_models(self) -> int:
@@ -69,12 +87,17 @@ class Bank:
         predicts: Prediction = "eps",
         losses: Sequence[float] | None = None,
         slots: Sequence[Sequence[int]] | None = None,
-        moments: Moments | None = None,
+        moments: Mapping[Pattern, Moments] | None = None,
+        width: int | None = None,
+        natural: Sequence[np.ndarray] | None = None,
+        covariates: int = 0,
     ) -> Bank:
         """Group and stack (module, variables) pairs.
 
         Without `slots`, one model looks at all sources if it has that many conditions, and
-        otherwise model k looks at source k.
+        otherwise model k looks at source k. `width`: components of the target, where the models are
+        wider. `natural`: what they see of a unit of each source's latents, S arrays [C_s].
+        `covariates`: they look at one more condition, the last in their slots.
 
         Raises:
           InputError: the target among the sources, or counts that do not fit.
@@ -87,9 +110,11 @@ class Bank:
         if predicts not in PREDICTIONS:
             raise InputError(f"predicts must be one of {', '.join(PREDICTIONS)}, not {predicts!r}")
         if slots is None:
-            one_multi = len(models) == 1 and len(models[0][0].cond_dims) == len(sources)
+            one_multi = len(models) == 1 and len(models[0][0].cond_dims) == len(sources) + (
+                covariates > 0
+            )
             slots = [range(len(sources))] if one_multi else [(k,) for k in range(len(sources))]
-        slots = tuple(tuple(slot) for slot in slots)
+        slots = tuple((*slot, *[len(sources)] * (covariates > 0)) for slot in slots)
         if len(slots) != len(models):
             raise InputError(
                 f"{len(models)} models for target {target!r}, but sources {', '.join(sources)} "
@@ -110,7 +135,37 @@ class Bank:
         )
         loss_array = jnp.asarray([1.0] * len(models) if losses is None else losses, jnp.float32)
         x_dim = models[0][0].x_dim
-        return cls(groups, loss_array, moments, target, sources, slots, predicts, x_dim)
+        return cls(
+            groups,
+            loss_array,
+            moments,
+            target,
+            sources,
+            slots,
+            predicts,
+            x_dim,
+            jnp.asarray(np.arange(x_dim) < (width or x_dim), jnp.float32),
+            None if natural is None else tuple(jnp.asarray(n, jnp.float32) for n in natural),
+            covariates,
+        )
+
+    def with_regression(self, regression: RegressionOf, alpha_bar: np.ndarray) -> Bank:
+        """The bank with a regression as one more model. alpha_bar: [T], of the schedule."""
+        module = GaussianPosterior(self.x_dim, self.predicts)
+        variables = {"levels": {"alpha_bar": jnp.asarray(alpha_bar[None], jnp.float32)}}
+        return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
+            groups=(*self.groups, Group(variables, module, (self.num_models,))),
+            losses=jnp.append(self.losses, jnp.max(self.losses)),
+            slots=(*self.slots, (len(self.sources) + (self.covariates > 0),)),
+            regression=regression,
+        )
+
+    def networks(self) -> Bank:
+        """The bank without its regression."""
+        if self.regression is None:
+            return self
+        bank = self._of(list(range(self.num_models - 1)))
+        return bank.replace(regression=None)  # pyright: ignore[reportAttributeAccessIssue]
 
     def turns(self, ensemble: Ensemble) -> tuple[Bank, ...]:
         """The banks that draws come from in turn: this one, of a mixture one for each member."""
@@ -142,10 +197,12 @@ class Bank:
             if kept:
                 variables = jax.tree.map(lambda leaf, at=at: leaf[at], group.variables)
                 groups.append(Group(variables, group.module, tuple(map(chosen.index, kept))))
+        moments = self.moments and {p: own.of(chosen) for p, own in self.moments.items()}
         return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
             groups=tuple(groups),
             losses=self.losses[np.array(chosen)],
             slots=tuple(self.slots[k] for k in chosen),
+            moments=moments,
         )
 
     def unnamed(self) -> Bank:
@@ -155,14 +212,47 @@ class Bank:
             target="",
             sources=tuple(str(s) for s in range(len(self.sources))),
             moments=None,
+            natural=None,
+            regression=None,
             spread=1.0,
         )
 
+    def conditions(self, conds: Sequence[jax.Array], present: Any) -> tuple[jax.Array, ...]:
+        """All conditions as the models see them, from the latents of the sources (and covariates).
+
+        A network multiplies an absent condition by 0; a missing value there must not survive it.
+        """
+        known, seen = jnp.asarray(present, bool), []
+        for s, cond in enumerate(conds):
+            if s < len(self.sources):
+                cond = jnp.where(known[:, s, None], cond, 0)
+                if self.natural is not None:
+                    cond = cond * self.natural[s][None]
+            seen.append(cond)
+        if self.regression is not None:
+            said = self.regression([np.asarray(cond) for cond in seen], np.asarray(present, bool))
+            padding = ((0, 0), (0, self.x_dim - said[0].shape[1]))
+            seen.append(jnp.concatenate([jnp.pad(part, padding) for part in said], axis=1))
+        return tuple(seen)
+
+    def masks(self, present: Any) -> Any:
+        """1 where a condition is there, of the sources [N, S] and all others."""
+        others = max(max(slot) for slot in self.slots) + 1 - len(self.sources)
+        mask = present.astype(jnp.float32)
+        return jnp.concatenate([mask, jnp.ones((len(mask), max(0, others)), jnp.float32)], axis=1)
+
     def available(self, present: Any) -> Any:
-        """Which models see something of which sample: [N, S] -> [N, K] bool, NumPy or JAX."""
+        """Which models see something of which sample: [N, S] -> [N, K] bool, NumPy or JAX.
+
+        A regression always does; covariates alone are not enough for a network."""
         present = present.astype(bool)
-        stack = np.stack if isinstance(present, np.ndarray) else jnp.stack
-        return stack([present[:, list(slot)].any(axis=1) for slot in self.slots], axis=1)
+        xp = np if isinstance(present, np.ndarray) else jnp
+        seen = []
+        for slot in self.slots:
+            sources = [c for c in slot if c < len(self.sources)]
+            everybody = xp.ones(len(present), bool)
+            seen.append(present[:, sources].any(axis=1) if sources else everybody)
+        return xp.stack(seen, axis=1)
 
     def needed(self, present: np.ndarray) -> np.ndarray:
         """Which models work on which sample, [N, S] -> [N, K] bool: those that see something of it,
@@ -185,14 +275,15 @@ class Bank:
 
         Args:
           x: [R, N, D], R draws of each sample. t: int32 scalar.
-          conds: S arrays [N, C_s], or one [S, N, C]. present: [N, S], 1 = observed.
+          conds: those of `conditions`, or of a bank that sees latents one array [S, N, C].
+          present: [N, S], 1 = observed.
           signal, noise: sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), scalars.
 
         Returns:
           [K, R, N, D]. An absent source is masked: its model predicts unconditionally.
         """
         steps = jnp.full(x.shape[1], t, jnp.int32)
-        mask = present.astype(x.dtype)
+        mask = self.masks(present)
         outputs: list[Any] = [None] * self.num_models
         for group in self.groups:
             slots = [self.slots[k] for k in group.members]
@@ -209,4 +300,5 @@ class Bank:
             out = jax.vmap(one_model)(group.variables, group_conds, group_mask)
             for position, k in enumerate(group.members):
                 outputs[k] = out[position]
-        return eps_from(self.predicts, jnp.stack(outputs), x[None], signal, noise)
+        eps = eps_from(self.predicts, jnp.stack(outputs), x[None], signal, noise)
+        return eps * self.dims[None, None, None]

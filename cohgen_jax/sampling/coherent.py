@@ -108,8 +108,8 @@ def coherent_sample(
     Args:
       key: a `jax.random.key`; not used when `recorded` is given.
       bank: K models over S sources; a bank of one multi-condition model is as good as any.
-      conds: latents of the sources, S arrays [N, C_s] in the order of `bank.sources`. Rows of
-        absent sources are not looked at.
+      conds: latents of the sources, S arrays [N, C_s] in the order of `bank.sources`, then the
+        covariates [N, Q] if the bank knows them. Rows of absent sources are not looked at.
       present: [N, S], 1 = observed; all present when None. A sample without any source is
         drawn unconditionally.
       schedule: the noise schedule that the models were trained with; the solver's own.
@@ -146,20 +146,23 @@ def coherent_sample(
         not know enough for.
     """
     conds = tuple(jnp.asarray(cond, jnp.float32) for cond in conds)
-    turns = bank.turns(ensemble)
+    if consensus != "stacked":
+        bank = bank.networks()  # the other rules are about sources
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
-    if len(conds) != len(bank.sources):
+    if len(conds) != len(bank.sources) + (bank.covariates > 0):
         raise InputError(
             f"{len(conds)} conditions for the {len(bank.sources)} sources "
-            f"{', '.join(bank.sources)} of target {bank.target!r}"
+            f"{', '.join(bank.sources)}{' and covariates' * (bank.covariates > 0)} of target "
+            f"{bank.target!r}"
         )
     num_samples, num_devices = conds[0].shape[0], mesh.size if mesh else 1
+    num_sources = len(bank.sources)
     if present is None:
-        present = jnp.ones((num_samples, len(conds)), bool)
-    if present.shape != (num_samples, len(conds)):
+        present = jnp.ones((num_samples, num_sources), bool)
+    if present.shape != (num_samples, num_sources):
         raise InputError(
-            f"present must be [samples, sources] = {(num_samples, len(conds))}, "
+            f"present must be [samples, sources] = {(num_samples, num_sources)}, "
             f"got {tuple(present.shape)}"
         )
     if num_draws < 1:
@@ -176,9 +179,10 @@ def coherent_sample(
     scale = _scale(bank, consensus, temperature)
     if sample_ids is None:
         sample_ids = jnp.arange(num_samples)
-    # A network multiplies an absent condition by 0; a missing value there must not survive it.
-    known = jnp.asarray(present, bool)
-    conds = tuple(jnp.where(known[:, s, None], cond, 0) for s, cond in enumerate(conds))
+    if bank.regression is not None and isinstance(present, Tracer):
+        raise InputError("a bank with a regression computes on the host: call it outside jit")
+    known, conds = jnp.asarray(present, bool), bank.conditions(conds, present)
+    turns = bank.turns(ensemble)
     static = _Static(schedule, solver, rejection, keep_trajectory, precision, mesh, specialized)
 
     def chains(bank: Bank, draw_ids: np.ndarray, recorded: RecordedNoise | None, static: _Static):
@@ -208,21 +212,22 @@ def coherent_sample(
     if len(parts) > 1:
         back = np.argsort(np.concatenate(own))
         samples = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
-    if scale == 1:
+    if np.all(scale == 1):
         return samples
     leap = _leap(schedule.num_steps - 1, float(schedule.alpha_bar[-1]))
     leaping = dataclasses.replace(static, solver=leap, rejection=None, keep_trajectory=False)
     still = jnp.zeros((1, num_samples, bank.x_dim))
     mean = chains(bank, np.zeros(1, int), RecordedNoise(still, still[None]), leaping).draws
+    scale = np.broadcast_to(scale, (1, 1, bank.x_dim))
     return samples._replace(draws=mean + scale * (samples.draws - mean))
 
 
-def _scale(bank: Bank, consensus: Consensus, temperature: float) -> float:
-    """The factor on the spread about the posterior mean."""
+def _scale(bank: Bank, consensus: Consensus, temperature: float) -> np.ndarray:
+    """The factor on the spread about the posterior mean, of all components or of each [D]."""
     if not 0 <= temperature <= 1:
         raise InputError(f"temperature must lie in [0, 1], got {temperature}")
-    scale = temperature * (bank.spread if consensus == "stacked" else 1.0)
-    if scale != 1 and bank.predicts == "eps":
+    scale = temperature * np.asarray(bank.spread if consensus == "stacked" else 1.0, np.float32)
+    if np.any(scale != 1) and bank.predicts == "eps":
         raise InputError(
             "networks that predict eps do not give the posterior mean in one evaluation: "
             "temperature must be 1 (train with diffusion.predicts v)"
@@ -326,10 +331,11 @@ def _sample_block(
             keys = jax.vmap(  # [R, N]
                 lambda k: jax.vmap(lambda n: jax.random.fold_in(k, n))(sample_ids)
             )(draw_keys)
-            initial, noise = _noise_of(_fold_all(keys, 0), bank.x_dim)
+            initial, noise = _noise_of(_fold_all(keys, 0), bank.dims)
         else:
             keys = None
-            initial, noise = recorded[0], lambda i: recorded[1][i]
+            dims = bank.dims[None, None]
+            initial, noise = recorded[0] * dims, lambda i: recorded[1][i] * dims
         chains = _run_chains(bank, ready, plan, initial, noise, static)
         retries = jnp.zeros(chains.share.shape, jnp.int32)
         accepted = jnp.ones(chains.share.shape, bool)
@@ -342,7 +348,7 @@ def _sample_block(
 
 
 def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -> _Ready:
-    mask = present.astype(jnp.float32)
+    mask = bank.masks(present)
     loops, patients, tables = [], [], []
     for group in bank.groups:
         module, form = group.module, _form(group, static)
@@ -380,13 +386,15 @@ def _fold_all(keys: jax.Array, data: jax.Array | int) -> jax.Array:
     return jax.vmap(jax.random.fold_in)(flat, data).reshape(keys.shape)
 
 
-def _noise_of(keys: jax.Array, dim: int):
-    """Initial noise and the noise of step i, [R, N, dim], from the chains' keys [R, N]."""
+def _noise_of(keys: jax.Array, dims: jax.Array):
+    """Initial noise and the noise of step i, [R, N, D], from the chains' keys [R, N]; none where
+    dims [D] are 0."""
+    dim = len(dims)
 
     def normal(data):
         folded = _fold_all(keys, data).reshape(-1)
         draw = jax.vmap(lambda k: jax.random.normal(k, (dim,), jnp.float32))(folded)
-        return draw.reshape(*keys.shape, dim)
+        return draw.reshape(*keys.shape, dim) * dims[None, None]
 
     return normal(0), lambda i: normal(i + 1)
 
@@ -415,6 +423,7 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
             slots.append(jnp.moveaxis(out, 1, 2).reshape(-1, len(x), x.shape[-1]))
         out = jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)  # [P, R, N, D]
         eps = eps_from(bank.predicts, out, x[None], signal, level_noise)
+        eps = eps * bank.dims[None, None, None]
         # Of each sample its pattern's weights, of those its own models'.
         weights = jnp.where(
             plan.taken[..., None], table[ready.pattern[:, None], plan.models], 0
@@ -465,7 +474,7 @@ def _redraw_rejected(first: _Chains, keys, bank, ready: _Ready, static: _Static)
         active = waiting[chosen]
         sample = chosen % num_samples
         attempt_keys = _fold_all(flat_keys[chosen], retries[chosen] + 1)
-        initial, noise = _noise_of(attempt_keys[None], bank.x_dim)
+        initial, noise = _noise_of(attempt_keys[None], bank.dims)
         theirs = ready._replace(
             patients=jax.tree.map(lambda leaf: leaf[:, sample], ready.patients),
             pattern=ready.pattern[sample],

@@ -12,9 +12,9 @@ rule reads v = sum_k w_k v_k. The rules differ in the weights alone:
               witnesses, a product of experts (Hinton 2002)
     stacked   w_k(t): what predicted best on validation patients             (stacking.py)
 
-Models that look at the same share the weight of one, as members of an ensemble. Weights belong to a
-sample: models whose sources a sample lacks get none. They are data, a table of
-weights for each step and pattern of present models, and arguments of the compiled sampler.
+By the first three, models that look at the same share the weight of one, as members of an ensemble;
+the stacked rule weighs each. Weights belong to a sample: models whose sources it lacks get none.
+They are data, a table of weights for each step and pattern, and arguments of the compiled sampler.
 
 Posteriors  of Gaussian models N(m_k, S) that share S, driven by weights that sum to W:
             N(sum_k w_k m_k, S) if W = 1 (mean, loss), and variance S^W in general (product).
@@ -33,7 +33,7 @@ from jax.typing import ArrayLike
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.sampling.stacking import stacked_weights
+from cohgen_jax.sampling.stacking import nearest_pattern, stacked_weights
 
 Consensus = Literal["mean", "loss", "product", "stacked"]
 RULES: tuple[str, ...] = get_args(Consensus)
@@ -60,9 +60,11 @@ def weigh(rule: Consensus, bank: Bank, present: Any, log_snr: np.ndarray) -> Wei
     if rule not in RULES:
         raise InputError(f"consensus must be one of {', '.join(RULES)}, not {rule!r}")
     traced = isinstance(present, Tracer)
-    seen = bank.available(present if traced else np.asarray(present))
+    present = present if traced else np.asarray(present, bool)
+    seen = bank.available(present)
     if not traced:
-        patterns, index = np.unique(seen, axis=0, return_inverse=True)
+        told = present if rule == "stacked" else seen
+        patterns, index = np.unique(told, axis=0, return_inverse=True)
         index = index.reshape(-1).astype(np.int32)
         num_rows = 1 << (len(patterns) - 1).bit_length()  # a power of two: few programs
     else:
@@ -70,6 +72,8 @@ def weigh(rule: Consensus, bank: Bank, present: Any, log_snr: np.ndarray) -> Wei
         num_rows = len(seen)
     copies = np.array([bank.slots.count(slot) for slot in bank.slots])
     pairs = consensus_weights("loss" if rule == "loss" else "mean", bank.losses, seen, copies)
+    if bank.regression is not None:  # which is not one of the models that may disagree
+        pairs = pairs.at[:, -1].set(0)
     if rule == "stacked":
         table = _stacked(bank, patterns, copies, log_snr)
     else:
@@ -101,10 +105,9 @@ def consensus_weights(
 
 
 def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray) -> jax.Array:
-    """[S, P, K, D]. Models that look at the same share its weight, as members of an ensemble."""
-    voices = list(dict.fromkeys(bank.slots))
-    if bank.moments is None and len(voices) == 1:
-        equal = consensus_weights("mean", bank.losses, patterns)
+    """[T, P, K, D] for patterns of present sources [P, S]."""
+    if bank.moments is None and len(set(bank.slots)) == 1:
+        equal = consensus_weights("mean", bank.losses, bank.available(patterns))
         return jnp.tile(equal[None, :, :, None], (len(log_snr), 1, 1, 1))
     if bank.moments is None:
         raise InputError(
@@ -114,13 +117,18 @@ def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray)
         )
     if not isinstance(patterns, np.ndarray):
         raise InputError("the stacked consensus needs to know who has what: call it outside jit")
-    voice_of = np.array([voices.index(slot) for slot in bank.slots])
-    heard = patterns[:, [bank.slots.index(voice) for voice in voices]]
-    weights = stacked_weights(bank.moments, heard, log_snr)[:, :, voice_of]
-    weights = weights / copies[:, None]
-    nothing = ~patterns.any(axis=1)
-    weights[:, nothing] = 1 / len(voice_of)  # all predict unconditionally
-    return jnp.asarray(weights, jnp.float32)
+    seen = bank.available(patterns)
+    weights = np.zeros((len(log_snr), *seen.shape, bank.x_dim), np.float32)
+    for p, pattern in enumerate(patterns):
+        near = nearest_pattern(bank.moments, tuple(pattern.tolist()))
+        if near is None:  # all predict unconditionally
+            weights[:, p] = (1 / copies / (1 / copies).sum())[:, None]
+            continue
+        heard = np.flatnonzero(bank.available(np.array([near]))[0])
+        if len(heard):
+            own = stacked_weights(bank.moments[near].of(heard.tolist()), log_snr)
+            weights[:, p, heard, : own.shape[2]] = own
+    return jnp.asarray(weights)
 
 
 def combine(eps_k: jax.Array, weights: jax.Array, prior: jax.Array) -> jax.Array:

@@ -94,7 +94,8 @@ def sample_rows(
     chains: int | None = None,
     on_chunk: Callable[[int], None] = lambda rows: None,
 ) -> Samples:
-    """`coherent_sample` for any number of patients. z: [N, M, D]; present: [N, M] bool.
+    """`coherent_sample` for any number of patients. z: [N, M, D], and the covariates as one more
+    column if the bank knows them; present: [N, M] bool.
 
     Rows may each show other sources; a model is evaluated only on rows that it can serve.
 
@@ -125,7 +126,7 @@ def sample_rows(
             samples = coherent_sample(
                 key,
                 bank,
-                [np.asarray(z[rows, c], np.float32) for c in columns],
+                _conditions(bank, z[rows], columns),
                 np.asarray(present[rows][:, columns]),
                 schedule=schedule,
                 solver=solver,
@@ -148,6 +149,14 @@ def sample_rows(
         on_chunk(len(own))
     back = np.argsort(np.concatenate(order))
     return jax.tree.map(lambda *a: np.concatenate(a, axis=1)[:, back], *parts)
+
+
+def _conditions(bank: Bank, z: np.ndarray, columns: Sequence[int]) -> list[np.ndarray]:
+    """Sources and covariates of a bank, from latents [N, M + 1, D]."""
+    conds = [np.asarray(z[:, c], np.float32) for c in columns]
+    if bank.covariates:
+        conds.append(np.asarray(z[:, -1, : bank.covariates], np.float32))
+    return conds
 
 
 def chains_at_once(bank: Bank, device: Any, present: np.ndarray) -> int:

@@ -18,71 +18,94 @@ States  for jointly Gaussian x_0, y_1..y_K with x_0 ~ N(0, 1) and models that kn
         S the variance of x_0 given all, and the chain ends in the *joint* posterior
         N(E[x_0 | y], S), however the sources depend on each other: no rule of fixed weights does.
 
-The problem of any subset of sources is a sub-block of one table of second moments, which are
-measured once, after training. A further source adds its row and column.
+A network's prediction from one source does not depend on what else a patient has, that of a
+regression or of a multi-condition model does: moments are those of a pattern of sources, measured
+on validation patients who were shown just these (training/moments.py). Few patients know little of
+weights: the fewer they are, the stronger w_shared is pulled to the weights that need none, 1 for a
+regression, whose strength leave-one-out errors on train have chosen, and 0 for all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 PULL = 1.0
-"""Of a feature's weights to the shared ones, in units of the mean second moment of a source."""
-RIDGE = 1e-3
-"""Of the shared weights to 0, in the same units."""
+"""Of a feature's weights to the shared ones, in units of the mean second moment of a model."""
+RIDGE, RIDGE_PATIENTS = 3e-3, 3.0
+"""Of the shared weights to those that need no patients, in the same units: RIDGE + RIDGE_PATIENTS /
+patients."""
+
+T = TypeVar("T")
+Pattern = tuple[bool, ...]
+"""Which of the sources a patient has."""
 
 
 class Moments(NamedTuple):
-    """Second moments of the v-predictions of S sources, over validation patients and noise."""
+    """Second moments of the v-predictions of K models, over validation patients and noise."""
 
     log_snr: np.ndarray  # [L], increasing
-    second: np.ndarray  # [L, D, S + 1, S + 1]: E[v_i v_j]; the last is the true v
-    patients: np.ndarray  # [S + 1, S + 1], in each entry
+    second: np.ndarray  # [L, D, K + 1, K + 1]: E[v_i v_j]; the last is the true v
+    worth: np.ndarray  # [D], what a component counts in the weights that all share
+    patients: np.ndarray  # [], how many
+    resting: np.ndarray  # [K], weights that need no patients
 
-    def of(self, sources: Sequence[int]) -> Moments:
-        """Those of some of the sources, in the given order."""
-        kept = np.append(np.asarray(sources, int), len(self.patients) - 1)
+    def of(self, models: Sequence[int]) -> Moments:
+        """Those of some of the models, in the given order."""
+        kept = np.append(np.asarray(models, int), len(self.resting))
         return self._replace(
-            second=self.second[:, :, kept[:, None], kept],
-            patients=self.patients[kept[:, None], kept],
+            second=self.second[:, :, kept[:, None], kept], resting=self.resting[kept[:-1]]
         )
 
 
-def stacked_weights(moments: Moments, heard: np.ndarray, log_snr: np.ndarray) -> np.ndarray:
-    """Weights [T, P, S, D] at the levels of a chain for patterns of sources.
+def nearest_pattern(known: Mapping[Pattern, object], wanted: Pattern) -> Pattern | None:
+    """The wanted pattern, or the largest of the known ones that lie within it; None without one."""
+    inside = [p for p in known if all(w or not k for k, w in zip(p, wanted, strict=True))]
+    return max(inside, key=sum, default=None)
 
-    heard: [P, S] bool; log_snr: [T]. A source that is not heard gets 0. Between the levels of the
-    moments weights are interpolated, linearly in log SNR.
+
+def restricted(known: Mapping[Pattern, T], sources: Sequence[int]) -> dict[Pattern, T]:
+    """What is known of the patterns that need none but these sources, in the given order."""
+    return {
+        tuple(pattern[s] for s in sources): value
+        for pattern, value in known.items()
+        if sum(pattern) == sum(pattern[s] for s in sources)
+    }
+
+
+def stacked_weights(moments: Moments, log_snr: np.ndarray) -> np.ndarray:
+    """Weights [T, K, D] at the levels of a chain, log_snr [T].
+
+    Between the levels of the moments weights are interpolated, linearly in log SNR.
     """
-    weights = np.zeros((len(moments.log_snr), *heard.shape, moments.second.shape[1]))
-    for pattern, sources in enumerate(map(np.flatnonzero, heard)):
-        if len(sources):
-            weights[:, pattern, sources] = _solve(moments.of(sources.tolist()))
+    weights = _solve(moments)
     at = np.clip(log_snr, moments.log_snr[0], moments.log_snr[-1])
     above = np.clip(np.searchsorted(moments.log_snr, at), 1, len(moments.log_snr) - 1)
     low, high = moments.log_snr[above - 1], moments.log_snr[above]
-    share = ((at - low) / (high - low))[:, None, None, None]
+    share = ((at - low) / (high - low))[:, None, None]
     return (1 - share) * weights[above - 1] + share * weights[above]
 
 
 def _solve(moments: Moments) -> np.ndarray:
-    """Weights [L, S, D] of all sources of the moments."""
+    """Weights [L, K, D] of all models of the moments."""
     second = moments.second.astype(float)
-    own, shared = _positive(second), _positive(second.mean(axis=1))
-    num_sources = own.shape[-1] - 1
-    size = np.trace(shared[:, :-1, :-1], axis1=1, axis2=2)[:, None, None] / num_sources
+    worth = moments.worth / moments.worth.sum()
+    own, shared = _positive(second), _positive(np.einsum("d,ldij->lij", worth, second))
+    num_models = own.shape[-1] - 1
+    size = np.trace(shared[:, :-1, :-1], axis1=1, axis2=2)[:, None, None] / num_models
     size = np.maximum(size, 1e-6)  # models that predict 0, as before training, get 0
-    identity = np.eye(num_sources)
-    best = np.linalg.solve(shared[:, :-1, :-1] + RIDGE * size * identity, shared[:, :-1, -1:])
+    identity = np.eye(num_models)
+    ridge = (RIDGE + RIDGE_PATIENTS / np.maximum(moments.patients, 1)) * size
+    resting = ridge * moments.resting[None, :, None]
+    best = np.linalg.solve(shared[:, :-1, :-1] + ridge * identity, shared[:, :-1, -1:] + resting)
     pulled = own[:, :, :-1, -1:] + PULL * (size * best)[:, None]
     weights = np.linalg.solve(own[:, :, :-1, :-1] + PULL * (size * identity)[:, None], pulled)
     return np.moveaxis(weights[..., 0], 1, 2)
 
 
 def _positive(matrix: np.ndarray) -> np.ndarray:
-    """The closest positive semidefinite matrix: moments over different patients may not be one."""
+    """The closest positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.maximum(values, 0)[..., None, :]) @ np.swapaxes(vectors, -1, -2)

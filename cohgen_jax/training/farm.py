@@ -72,13 +72,14 @@ def _member_name(name: str, member: int) -> str:
 class FarmData(NamedTuple):
     """The cohort on the device and each model's view of it."""
 
-    z: jax.Array  # [N, M, D] train latents
+    z: jax.Array  # [N, M, D] train latents; one more column of covariates, if there are any
+    scale: jax.Array  # [M, D] what conditions see of a unit of each latent
     present: jax.Array  # [N, M] float32
     target: jax.Array  # [K] int32
     sources: jax.Array  # [K, C] int32
     rows: jax.Array  # [K, N] int32, the rows a model trains on first, then padding
     num_rows: jax.Array  # [K] int32
-    dim_mask: jax.Array  # [K, D] float32, 1 on the target's true width
+    worth: jax.Array  # [K, D] float32, of the target's components in the loss; 0 beyond its width
     stream: jax.Array  # [K] uint32, names the model to the random generator
     slots: jax.Array  # [B] int32, 0 .. B - 1, on the devices that work on these examples of a batch
     hyper: Hyper
@@ -105,6 +106,7 @@ class Farm:
 
     specs: tuple[ModelSpec, ...]
     module: nn.Module
+    num_covariates: int
     config: TrainConfig
     schedule: Schedule
     predicts: Prediction
@@ -123,6 +125,8 @@ def make_farm(
     config: TrainConfig | Sequence[TrainConfig],
     diffusion: DiffusionConfig,
     seed: int,
+    *,
+    scale: np.ndarray | None = None,
 ) -> tuple[Farm, FarmData]:
     """Put the cohort on the device and lay out the farm.
 
@@ -132,6 +136,9 @@ def make_farm(
 
     Args:
       z: [N, M, D] standardised latents; present: [N, M] bool; widths: [M] true latent widths.
+        With covariates z has one more column, and widths one more entry: how many there are.
+      scale: [M, D] natural scale of the latents (`Codec.scale`); conditions are z * scale, and
+        scale**2 is what a component counts in the loss. None: all alike, as published.
       config: of all models (see `TrainConfig.of_member`), or one for each; these may differ in
         `config.PER_MODEL` only.
 
@@ -144,13 +151,20 @@ def make_farm(
     config = common_shape(configs)
     val_rows = judged(val_rows, present, seed)
     rows = usable_rows(specs, present, train_rows, val_rows, config)
-    latent_dim, num_conds = z.shape[2], len(specs[0].sources)
+    latent_dim, num_conds, num_modalities = z.shape[2], len(specs[0].sources), present.shape[1]
+    num_covariates = int(widths[num_modalities]) if z.shape[1] > num_modalities else 0
+    dims = np.arange(latent_dim)
+    if scale is None:
+        scale = np.ones((num_modalities, latent_dim))
+    scale = np.where(dims < np.asarray(widths)[:num_modalities, None], scale[:num_modalities], 0)
     schedule = diffusion.build()
     steps_per_epoch = max(1, len(train_rows) // config.batch_size)
-    module = build(config.network, latent_dim, (latent_dim,) * num_conds)
+    cond_dims = (latent_dim,) * num_conds + (num_covariates,) * (num_covariates > 0)
+    module = build(config.network, latent_dim, cond_dims)
     farm = Farm(
         specs=tuple(specs),
         module=module,
+        num_covariates=num_covariates,
         config=config,
         schedule=schedule,
         predicts=diffusion.predicts,
@@ -158,15 +172,15 @@ def make_farm(
         steps_per_epoch=steps_per_epoch,
         seed=seed,
     )
-    dims = np.arange(latent_dim)
     data = FarmData(
         z=jnp.asarray(z[train_rows], jnp.float32),
+        scale=jnp.asarray(scale, jnp.float32),
         present=jnp.asarray(present[train_rows], jnp.float32),
         target=jnp.asarray([spec.target for spec in specs], jnp.int32),
         sources=jnp.asarray([spec.sources for spec in specs], jnp.int32),
         rows=jnp.asarray(np.argsort(~rows, axis=1, kind="stable"), jnp.int32),
         num_rows=jnp.asarray(rows.sum(axis=1), jnp.int32),
-        dim_mask=jnp.asarray([dims < widths[spec.target] for spec in specs], jnp.float32),
+        worth=jnp.asarray(np.stack([scale[spec.target] ** 2 for spec in specs]), jnp.float32),
         stream=jnp.asarray([zlib.crc32(spec.name.encode()) for spec in specs], jnp.uint32),
         slots=jnp.arange(config.batch_size, dtype=jnp.int32),
         hyper=Hyper.make(configs, schedule, diffusion.predicts),
@@ -225,12 +239,12 @@ def _model_keys(farm: Farm, data: FarmData) -> jax.Array:
 @functools.partial(jax.jit, static_argnames="farm")
 def init_state(data: FarmData, *, farm: Farm) -> FarmState:
     """Fresh parameters for every model, each from its own key."""
-    latent_dim, num_conds = data.z.shape[2], data.sources.shape[1]
+    latent_dim = data.z.shape[2]
     num_models = len(data.target)
 
     def init_one(key):
         x = jnp.zeros((2, latent_dim), jnp.float32)
-        conds = [x] * num_conds
+        conds = [jnp.zeros((2, dim), jnp.float32) for dim in farm.module.cond_dims]  # pyright: ignore
         return farm.module.init(key, x, jnp.zeros(2, jnp.int32), conds)
 
     variables = jax.vmap(init_one)(_model_keys(farm, data))
@@ -278,8 +292,19 @@ def fresh_state(data: FarmData, like: FarmState, *, farm: Farm) -> FarmState:
 def has_model_axis(state: FarmState, data: FarmData) -> tuple[FarmState, FarmData]:
     """For each leaf, whether its first axis is that of the models."""
     of_state, of_data = jax.tree.map(lambda _: True, (state, data))
-    shared = {"z": False, "present": False, "slots": False, "val": of_data.val._replace(z=False)}
+    shared = {
+        "z": False,
+        "scale": False,
+        "present": False,
+        "slots": False,
+        "val": of_data.val._replace(z=False),
+    }
     return of_state._replace(epoch=False), of_data._replace(**shared)
+
+
+def covariates_of(z: jax.Array, farm: Farm) -> jax.Array | None:
+    """[..., Q] from latents [..., M + 1, D]; None where the models know none."""
+    return z[..., -1, : farm.num_covariates] if farm.num_covariates else None
 
 
 class _View(NamedTuple):
@@ -290,7 +315,7 @@ class _View(NamedTuple):
     sources: jax.Array
     rows: jax.Array
     num_rows: jax.Array
-    dim_mask: jax.Array
+    worth: jax.Array
     hyper: Hyper
 
 
@@ -306,7 +331,7 @@ def train_epochs(
         data.sources,
         data.rows,
         data.num_rows,
-        data.dim_mask,
+        data.worth,
         data.hyper,
     )
 
@@ -330,9 +355,10 @@ def train_epochs(
                 {**variables, "params": params},
                 key,
                 z[:, view.target],
-                z[:, view.sources],
+                z[:, view.sources] * data.scale[None, view.sources],
                 present[:, view.sources],
-                view.dim_mask,
+                view.worth,
+                covariates=covariates_of(z, farm),
                 schedule=farm.schedule,
                 predicts=farm.predicts,
                 hyper=view.hyper,
@@ -417,8 +443,10 @@ def validate(
         data.val,
         data.target,
         data.sources,
-        data.dim_mask,
+        data.worth,
         _model_keys(farm, data),
+        scale=data.scale,
+        covariates=covariates_of(data.val.z, farm),
         module=farm.module,
         schedule=farm.schedule,
         predicts=farm.predicts,

@@ -1,10 +1,12 @@
 """The denoising objective of one model (Ho et al. 2020, eq. 14; v: Salimans & Ho 2022).
 
-    L = E_{t, eps, batch} w_t mean_d ( net(x_t, t, cond) - target )^2
+    L = E_{t, eps, batch} w_t sum_d worth_d ( net(x_t, t, cond) - target )^2_d / sum_d worth_d
 
-over the true width of the target's latent. Conditions are hidden and blurred while training:
-hiding makes the model an unconditional one too, and teaches a multi-condition model every
-pattern of missing sources; blurring keeps few patients from being learnt by heart.
+A component counts by what it is worth in the table, and one beyond the true width of the target's
+latent not at all: there x_t is 0. Conditions are hidden and blurred while training: hiding makes
+the model an unconditional one too, and teaches a multi-condition model every pattern of missing
+sources; blurring keeps few patients from being learnt by heart. Covariates are always known: they
+are neither hidden nor blurred.
 """
 
 from __future__ import annotations
@@ -46,8 +48,9 @@ def denoising_loss(
     x_0: jax.Array,
     conds: jax.Array,
     mask: jax.Array,
-    dim_mask: jax.Array,
+    worth: jax.Array,
     *,
+    covariates: jax.Array | None = None,
     schedule: Schedule,
     predicts: Prediction,
     hyper: Hyper,
@@ -55,24 +58,29 @@ def denoising_loss(
 ) -> tuple[jax.Array, dict]:
     """Loss of one batch and the updated batch statistics.
 
-    x_0: [B, D]; conds: [B, C, D]; mask: [B, C] float; dim_mask: [D], 1 on the true width.
+    x_0: [B, D]; conds: [B, C, D], in natural scale; mask: [B, C] float; worth: [D], 0 beyond the
+    true width; covariates: [B, Q], the last condition of a network that knows them.
     """
     t_key, eps_key, hide_key, blur_key, dropout_key = jax.random.split(key, 5)
     t = draw_levels(t_key, x_0.shape[0], hyper.level_distribution, config.stratified)
-    eps = jax.random.normal(eps_key, x_0.shape, jnp.float32)
+    eps = jax.random.normal(eps_key, x_0.shape, jnp.float32) * (worth > 0)[None]
     a, s = signal_and_noise(schedule, t)
     mask = hide_conditions(hide_key, mask, hyper.cond_dropout, config.masking)
     conds = conds + hyper.cond_noise * jax.random.normal(blur_key, conds.shape, jnp.float32)
+    shown = [conds[:, c] for c in range(conds.shape[1])]
+    if covariates is not None:
+        shown.append(covariates)
+        mask = jnp.concatenate([mask, jnp.ones((len(mask), 1), mask.dtype)], axis=1)
     out, updates = module.apply(
         variables,
         q_sample(schedule, x_0, t, eps),
         t,
-        [conds[:, c] for c in range(conds.shape[1])],
+        shown,
         mask,
         train=True,
         rngs={"dropout": dropout_key},
         mutable=["batch_stats"],
     )
-    error = jnp.square(out - target_of(predicts, x_0, eps, a, s)) * dim_mask[None]
+    error = jnp.square(out - target_of(predicts, x_0, eps, a, s)) * worth[None]
     weighted = hyper.level_weight[t] * jnp.sum(error, axis=1)
-    return jnp.mean(weighted) / jnp.sum(dim_mask), dict(updates)
+    return jnp.mean(weighted) / jnp.sum(worth), dict(updates)

@@ -7,6 +7,9 @@
                of draws: a strictly proper score, the only one here that collapsed spread
                cannot improve
 
+All of them in the natural scale of the target, each component at what it is worth in the table;
+cosine and energy of published latents, which are worth the same, are those of the latents.
+
 A multi-condition model is judged as it will be used and as it was trained: half of its
 validation set shows every source, half a random non-empty subset.
 """
@@ -81,53 +84,64 @@ def validation_scores(
     val: ValidationData,
     target: jax.Array,
     sources: jax.Array,
-    dim_mask: jax.Array,
+    worth: jax.Array,
     keys: jax.Array,
     *,
+    scale: jax.Array,
+    covariates: jax.Array | None = None,
     module: nn.Module,
     schedule: Schedule,
     predicts: Prediction,
     solver: Solver,
     num_draws: int,
 ) -> dict[str, jax.Array]:
-    """Scores [K] of K models; each uses the same noise at every validation."""
+    """Scores [K] of K models; each uses the same noise at every validation.
 
-    def one_model(variables, mask, weight, target, sources, dim_mask, key):
+    worth: [K, D]; scale: [M, D]; covariates: [V, Q] (see `farm.FarmData`).
+    """
+
+    def one_model(variables, mask, weight, target, sources, worth, key):
+        dims = (worth > 0).astype(jnp.float32)
+        natural = jnp.sqrt(worth / (jnp.sum(worth) / jnp.sum(dims)))
         real = val.z[:, target]  # [V, D]
-        conds = [val.z[:, sources[c]] for c in range(sources.shape[0])]
+        conds = [val.z[:, s] * scale[None, s] for s in sources]
+        if covariates is not None:
+            conds.append(covariates)
+            mask = jnp.concatenate([mask, jnp.ones((len(mask), 1), mask.dtype)], axis=1)
         chain_key, level_key = jax.random.split(jax.random.fold_in(key, 2))
 
         def predict_eps(x, t):  # x [V, D], t [V]
             out: Any = module.apply(variables, x, t, conds, mask)
-            return eps_from(predicts, out, x, *signal_and_noise(schedule, t))
+            return eps_from(predicts, out, x, *signal_and_noise(schedule, t)) * dims[None]
 
         def chain_step(x, t):
             steps = jnp.full(x.shape[1], t, jnp.int32)
             return jax.vmap(lambda draw: predict_eps(draw, steps))(x), ()
 
         shape = (num_draws, *real.shape)
-        x_T = jax.random.normal(chain_key, shape, jnp.float32)
+        x_T = jax.random.normal(chain_key, shape, jnp.float32) * dims[None, None]
 
         def noise(i):
             key = jax.random.fold_in(chain_key, i + 1)
-            return jax.random.normal(key, shape, jnp.float32)
+            return jax.random.normal(key, shape, jnp.float32) * dims[None, None]
 
         draws, _ = reverse_process(solver, chain_step, x_T, noise)
-        draws = draws * dim_mask[None, None]
+        draws, real_natural = draws * natural[None, None], real * natural[None]
 
         def noise_error(t):
             eps = jax.random.normal(jax.random.fold_in(level_key, t), real.shape, jnp.float32)
+            eps = eps * dims[None]
             steps = jnp.full(real.shape[0], t)
             error = predict_eps(q_sample(schedule, real, steps, eps), steps) - eps
-            return jnp.sum(jnp.square(error) * dim_mask[None], axis=1)
+            return jnp.sum(jnp.square(error * natural[None]), axis=1)
 
         levels = jnp.asarray(uniform_levels(schedule.num_steps, min(10, schedule.num_steps)))
-        squared = jnp.sum(jnp.square(draws - real[None]), axis=-1)
-        width = jnp.sum(dim_mask)
+        squared = jnp.sum(jnp.square(draws - real_natural[None]), axis=-1)
+        width = jnp.sum(dims)
         per_patient = {
-            "energy": energy_score(draws, real),
+            "energy": energy_score(draws, real_natural),
             "mse": jnp.mean(squared, axis=0) / width,
-            "cosine": jnp.mean(cosine_distance(draws[:, :, None], real[:, None]), axis=0),
+            "cosine": jnp.mean(cosine_distance(draws[:, :, None], real_natural[:, None]), axis=0),
             "timestep": jnp.mean(jax.lax.map(noise_error, levels), axis=0) / width,
         }
         return {
@@ -135,4 +149,4 @@ def validation_scores(
             for name, score in per_patient.items()
         }
 
-    return jax.vmap(one_model)(variables, val.mask, val.weight, target, sources, dim_mask, keys)
+    return jax.vmap(one_model)(variables, val.mask, val.weight, target, sources, worth, keys)

@@ -206,8 +206,8 @@ def study(patients=40, noise=0.3, seed=0):
         features[name][~present[:, m]] = np.nan
     z[:, :3][~present] = 0
     z[:, 3, :3], z[:, 3, 3], scale[3, :4] = np.eye(3)[kind], rng.normal(size=patients), 1
-    latents = types.SimpleNamespace(z=z, present=present, widths=widths, modalities=names)
-    latents.scale = scale
+    latents = types.SimpleNamespace(z=z, present=present, modalities=names)
+    latents.widths, latents.scale = np.append(widths, 4), scale
     return Study(latents, features, project, np.arange(patients * 3 // 4), np.arange(patients))
 
 
@@ -263,6 +263,14 @@ def test_covariates_tell_where_no_source_does(method):
     unknown, shown = own.show(test)
     unknown[:, 3, 4:] = 9.0  # beyond the covariates
     np.testing.assert_array_equal(own.fit(method, "a")(unknown, shown, 20, 0).features, found)
+
+
+def test_covariates_without_a_scale_are_as_they_are():
+    own = study()
+    z, shown = own.show(own.test, "b")
+    drawn = own.fit("ridge", "a")(z, shown, 2, 0).features
+    own.latents.scale = own.latents.scale[:3]  # theirs was 1
+    np.testing.assert_array_equal(own.fit("ridge", "a")(z, shown, 2, 0).features, drawn)
 
 
 @pytest.mark.parametrize("method", sorted({*BASELINES} - {"climatology"}))
@@ -354,7 +362,7 @@ def test_a_gaussian_is_of_leading_components():
     own = study(40)
     wide = np.zeros((40, 4, 100), np.float32)
     wide[:, :, :7] = own.latents.z
-    own.latents.z, own.latents.widths = wide, np.array([100, 3, 4])
+    own.latents.z, own.latents.widths = wide, np.array([100, 3, 4, 4])
     own.latents.scale = np.linspace(1, 2, 400, dtype=np.float32).reshape(4, 100)
     columns = columns_of(view_of(own.latents, own.train), own.train)
     most = own.latents.present[own.train, 0].sum() // 3

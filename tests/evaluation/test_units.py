@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cohgen_jax.codec import CodecConfig, fit_codec
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation import units
 from cohgen_jax.evaluation.generator import Generated
@@ -183,6 +184,25 @@ def test_latents_and_features_become_units(cells, monkeypatch):
     np.testing.assert_allclose(own.of(generated, rows, 9), 10 + 2 * x[..., own.columns], rtol=1e-5)
     whole = generated._replace(features=x.astype(np.float32))
     np.testing.assert_allclose(own.of(whole, rows, 1), own.of(generated, rows, 9), rtol=1e-5)
+
+
+def test_draws_of_a_fitted_codec_are_in_units():
+    rng = np.random.default_rng(0)
+    raw = np.exp(rng.normal(size=(40, 3)) @ rng.normal(size=(3, 3)))
+    table = pd.DataFrame(raw, [f"p{i}" for i in range(40)], ["f", "g", "h"])
+    table.index.name = "sample_id"
+    codec = fit_codec(table[:30], table[30:35], CodecConfig(latent_dim=2), 0)
+    streams, rows = np.arange(40, dtype=np.uint32), np.array([3, 38])
+    own = units_of(codec, table, np.arange(30), streams)
+    z = np.zeros((4, 2, 6), np.float32)
+    z[..., : codec.width] = codec.encode(table)[rows]
+    z[..., codec.width :] = 99  # padding
+    found = own.of(Generated(z, np.zeros((4, 2))), rows, 5)
+    expected = codec.draw(z[..., : codec.width], streams[rows], 5)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    x = np.tile(codec.standardised(table)[rows], (4, 1, 1))
+    found = own.of(Generated(z, np.zeros((4, 2)), x), rows, 5)
+    np.testing.assert_allclose(found[0], table.iloc[rows], rtol=1e-3)
 
 
 def test_a_table_of_three_features_is_scored_whole():

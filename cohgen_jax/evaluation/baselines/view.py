@@ -82,8 +82,8 @@ def view_of(
     features: Mapping[str, np.ndarray] | None = None,
     project: Mapping[str, Project] | None = None,
 ) -> View:
-    """latents: `z`, `present`, `widths`, `modalities` and, unless it is all one, `scale`; the scale
-    may lack the covariates' row. features: standardised, [N, F] of some or all modalities."""
+    """latents: `z`, `present`, `widths`, `modalities` and, unless it is all one, `scale`, which may
+    lack the covariates. features: standardised, [N, F] of some or all modalities."""
     features, project = features or {}, project or {}
     lacking = [name for name in features if name not in project]
     if lacking:
@@ -96,5 +96,6 @@ def view_of(
     columns = np.zeros(0, int)
     if z.shape[1] > len(modalities):
         columns = np.flatnonzero((z[rows_train, -1] != 0).any(axis=0))
-    present, widths = np.asarray(latents.present, bool), np.asarray(latents.widths)
+    present = np.asarray(latents.present, bool)
+    widths = np.asarray(latents.widths)[: len(modalities)]
     return View(z, present, widths, modalities, scale, columns, features, project)

@@ -19,7 +19,7 @@ from cohgen_jax.errors import InputError
 
 Progress = Callable[[str], None]
 MAX_ROWS = 2000
-"""Train samples that the rest is fitted on, evenly spaced in the table."""
+"""Train samples that the rest is fitted on, and an autoencoder's scale, evenly spaced."""
 
 
 def fit_codec(
@@ -83,14 +83,15 @@ def fit_codec(
         sd = latents.std(axis=0)
         # A latent that an autoencoder left unused stays 0 instead of becoming amplified rounding.
         sd = np.where(sd > 1e-6 * max(sd.max(), 1e-12), sd, 1.0)
-        rows = np.linspace(0, len(x) - 1, min(len(x), MAX_ROWS)).astype(int)
-        restored = restore(reducer, latents[rows].astype(np.float32))
         scale, rest = np.ones(len(sd)), None
-        if config.natural:
-            scale = _scale(reducer, sd, latents[rows], restored)
-        if config.rest > 0:
-            error, variance = x[rows] - restored, _restored_variance(reducer, sd, restored)
-            rest = fit_rest(error, variance, _variance(x), config.rest, seed)
+        if config.natural or config.rest > 0:
+            rows = np.linspace(0, len(x) - 1, min(len(x), MAX_ROWS)).astype(int)
+            restored = restore(reducer, latents[rows].astype(np.float32))
+            if config.natural:
+                scale = _scale(reducer, sd, latents[rows], restored)
+            if config.rest > 0:
+                variance = _restored_variance(reducer, sd, restored)
+                rest = fit_rest(x[rows] - restored, variance, _variance(x), config.rest, seed)
     return Codec(
         config=config,
         preprocess=fitted,

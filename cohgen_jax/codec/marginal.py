@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 MAX_ROWS = 4000
 """Train samples that a feature of many values is fitted on, evenly spaced in the table."""
@@ -138,31 +138,29 @@ def _atom(value: np.ndarray, edges: np.ndarray, n: int) -> np.ndarray:
 def _run(values: np.ndarray, edges: np.ndarray, n: int) -> np.ndarray:
     """The knots [4, J] of distinct values [m] between shares [m + 1] of the n cells."""
     m, cells = len(values), n * (edges[-1] - edges[0])
-    centres = (edges[1:] + edges[:-1]) / 2
+    z = ndtri((edges[1:] + edges[:-1]) / 2)
     num_knots = int(min(cells * MAX_KNOTS / n, cells / CELLS_PER_KNOT))
     num_knots = min(m, max(MIN_KNOTS, num_knots))
-    first, last = ndtri(centres[[0, -1]])
-    score = np.linspace(first, last, num_knots)
-    value = np.interp(ndtr(score), centres, values)
+    score = np.linspace(z[0], z[-1], num_knots)
+    value = np.interp(score, z, values)
     low, high = score.copy(), score.copy()
     low[0], high[-1] = np.clip(ndtri(edges[[0, -1]]), -LIMIT, LIMIT)
     knots = np.array([value, score, low, high])
     outer = min(m, max(TAIL_VALUES, int(np.ceil(TAIL_SHARE * m))))
     if edges[0] == 0 and m > 1:
-        beyond = values[0] - _slope(values[:outer], centres[:outer]) * (score[0] + LIMIT)
+        beyond = values[0] - _slope(values[:outer], z[:outer]) * (score[0] + LIMIT)
         if values[0] >= 0:
             beyond = max(beyond, 0.0)
         knots[2, 0] = score[0]
         knots = np.insert(knots, 0, [beyond, -LIMIT, -LIMIT, -LIMIT], axis=1)
     if edges[-1] == 1 and m > 1:
-        beyond = values[-1] + _slope(values[-outer:], centres[-outer:]) * (LIMIT - score[-1])
+        beyond = values[-1] + _slope(values[-outer:], z[-outer:]) * (LIMIT - score[-1])
         knots[3, -1] = score[-1]
         knots = np.append(knots, [[beyond], [LIMIT], [LIMIT], [LIMIT]], axis=1)
     return knots
 
 
-def _slope(values: np.ndarray, centres: np.ndarray) -> float:
+def _slope(values: np.ndarray, z: np.ndarray) -> float:
     """Of least squares of the values on their scores; positive, since both ascend."""
-    z = ndtri(centres)
-    z -= z.mean()
+    z = z - z.mean()
     return float(z @ values / (z @ z))

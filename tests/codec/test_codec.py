@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cohgen_jax.checkpoint import load_tree, save_tree
 from cohgen_jax.codec import (
     Codec,
     CodecConfig,
@@ -15,6 +16,7 @@ from cohgen_jax.codec import (
     fit_codec,
     fit_codecs,
     load_codecs,
+    padded_scale,
     published_config,
     save_codecs,
 )
@@ -70,6 +72,25 @@ def test_padding_and_absent_modalities_are_zero(cohort, codecs):
         assert (latents.z[:, j, width:] == 0).all()
 
 
+def test_the_scale_is_what_a_component_is_worth_in_the_table(cohort, codecs):
+    """Its step from -1 to 1 sd moves x by 2 sd of that component; mean square 1; 1 if whitened."""
+    for modality in ("cna", "rppa"):
+        codec = codecs[modality]
+        sd = codec.reducer.components.T @ codec.standardised(cohort.table(modality, "train")).T
+        np.testing.assert_allclose(
+            codec.scale, sd.std(axis=1) / np.sqrt(np.mean(sd.var(axis=1))), rtol=1e-4
+        )
+        assert (np.diff(codec.scale) < 0).all()
+    np.testing.assert_allclose(np.mean(codecs["rnaseq"].scale ** 2), 1, rtol=1e-5)
+    assert (codecs["wsi"].scale == 1).all()
+    latents = encode_cohort(cohort, codecs)
+    assert latents.scale.dtype == np.float32
+    np.testing.assert_array_equal(latents.scale, padded_scale(codecs))
+    for j, codec in enumerate(codecs.values()):
+        np.testing.assert_array_equal(latents.scale[j, : codec.width], codec.scale)
+        assert (latents.scale[j, codec.width :] == 0).all()
+
+
 def test_modalities_that_a_cohort_lacks_are_absent(cohort, codecs):
     some = {m: cohort.tables[m] for m in ("wsi", "cna")}
     fewer = type(cohort)(cohort.name, ("wsi", "cna"), some, cohort.samples)
@@ -86,6 +107,33 @@ def test_low_rank_data_come_back_in_raw_units():
     codec = fit_codec(table, None, CodecConfig(latent_dim=16, marginals="none"), seed=0)
     assert codec.width == 4  # no more than the data have
     np.testing.assert_allclose(codec.decode(codec.encode(table)), table, atol=1e-2)
+
+
+def test_a_table_is_projected_from_x_and_x_is_in_its_units(cohort, codecs):
+    for modality, codec in codecs.items():
+        table = cohort.table(modality, "test")
+        x = codec.standardised(table)
+        np.testing.assert_array_equal(codec.project(x), codec.encode(table))
+        pairs = codec.project(np.stack([x, x]))
+        np.testing.assert_allclose(pairs[1], codec.encode(table), atol=1e-4)
+        train = cohort.table(modality, "train")[list(codec.features)]
+        error = (codec.units(codec.standardised(train)) - train.to_numpy()) / codec.preprocess.sd
+        assert np.nanmax(np.abs(error)) < 1e-3
+
+
+def test_the_published_form_is_standard_deviations_and_whitened_components():
+    """Against NumPy's: x = (raw - mean) / sd, z = U sqrt(n) of its singular value decomposition."""
+    table = _low_rank_table()
+    codec = fit_codec(table, None, published_config("wsi", latent_dim=4), 0)
+    raw = table.to_numpy(np.float64)
+    x = (raw - raw.mean(axis=0)) / raw.std(axis=0)
+    left, values, right = np.linalg.svd(x, full_matrices=False)
+    sign = np.sign(np.sum(right[:4].T * codec.reducer.components, axis=0))
+    np.testing.assert_allclose(codec.encode(table), sign * left[:, :4] * 10, atol=1e-3)
+    np.testing.assert_allclose(codec.latent_sd, values[:4] / 10, rtol=1e-4)
+    assert (codec.scale == 1).all()
+    assert codec.rest is None
+    assert codec.preprocess.marginals is None
 
 
 def test_decoding_keeps_leading_axes(codecs):
@@ -202,10 +250,35 @@ def test_saved_codecs_are_the_same(cohort, codecs, saved):
     for modality, codec in codecs.items():
         z = np.ones((2, codec.width), np.float32)
         np.testing.assert_array_equal(again[modality].decode(z), codec.decode(z))
+        draw = again[modality].draw(z[None], np.arange(2), 0)
+        np.testing.assert_array_equal(draw, codec.draw(z[None], np.arange(2), 0))
+        np.testing.assert_array_equal(again[modality].scale, codec.scale)
         assert again[modality].config == codec.config
         assert again[modality].features == codec.features
     save_codecs(again, saved)  # replaces what is there
     assert list(load_codecs(saved)) == list(codecs)
+
+
+def test_codecs_of_older_runs_are_the_published_form(cohort, tmp_path):
+    """Those had no fields marginals, natural and rest, no array of scales, marginals or the
+    rest."""
+    configs = {m: published_config("wsi", latent_dim=5) for m in cohort.modalities}
+    codecs = fit_codecs(cohort, configs, seed=0)
+    save_codecs(codecs, tmp_path / "new")
+    arrays, about = load_tree(tmp_path / "new", "codecs")
+    for modality in cohort.modalities:
+        assert set(arrays[modality]) == {"preprocess", "latent", "pca"}
+        del arrays[modality]["latent"]["scale"]
+        for field in ("marginals", "natural", "rest"):
+            del about["codecs"][modality]["config"][field]
+    save_tree(tmp_path / "old", "codecs", arrays, {"codecs": about["codecs"]})
+    for modality, codec in load_codecs(tmp_path / "old").items():
+        table = cohort.table(modality, "test")
+        assert codec.config == configs[modality]
+        np.testing.assert_array_equal(codec.encode(table), codecs[modality].encode(table))
+        z = codec.encode(table)[None]
+        np.testing.assert_array_equal(codec.draw(z, np.arange(z.shape[1]), 0), codec.decode(z))
+        assert (codec.scale == 1).all()
 
 
 def test_nothing_is_pickled(saved):
@@ -260,7 +333,7 @@ def test_real_latents_predict_each_other_as_known():
     fewer of them to fit on: observed .24, .31, .15, .08.
     """
     cohort = load_cohort(DATA / "tcga")
-    latents = encode_cohort(cohort, fit_codecs(cohort, CodecConfig(), seed=0))
+    latents = encode_cohort(cohort, fit_codecs(cohort, published_config("wsi"), seed=0))
     train, test = cohort.rows("train"), cohort.rows("test")
     for j, (low, high) in enumerate([(0.20, 0.30), (0.27, 0.38), (0.11, 0.20), (0.05, 0.14)]):
         x = np.delete(latents.z, j, axis=1).reshape(len(latents.z), -1)

@@ -78,3 +78,20 @@ def test_unusable_tables_are_named(train):
     train.iloc[3, 1] = np.inf
     with pytest.raises(InputError, match="column 'b', row 's3': infinite value"):
         fit_preprocess(train, max_missing=0.10, imputer="median")
+
+
+def test_missing_cells_are_imputed_in_normal_scores(train):
+    """By either imputer; what is observed comes back as it was."""
+    train.loc[:, "a"] = np.exp(train["a"])
+    for imputer in ("median", "knn"):
+        fitted = fit_preprocess(train, max_missing=0.10, imputer=imputer, marginals="normal_scores")
+        x = standardise(fitted, train, allow_absent=0.0)
+        assert np.isfinite(x).all()
+        assert np.abs(x.mean(axis=0)).max() < 0.05
+        assert np.abs(x.std(axis=0) - 1).max() < 0.05
+        kept = train[list("abcdef")].to_numpy()
+        observed = ~np.isnan(kept)
+        back = unstandardise(fitted, x)[observed]
+        np.testing.assert_allclose(back, kept[observed], rtol=1e-4, atol=1e-5)
+        some = standardise(fitted, train.drop(columns="b"), allow_absent=0.2)
+        assert np.abs(some[:, 1]).max() < 0.1 or imputer == "knn"

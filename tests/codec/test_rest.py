@@ -1,0 +1,206 @@
+"""Whole draws: their variance, their correlations, and noise that depends on the patient alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohgen_jax.codec import CodecConfig, fit_codec
+from cohgen_jax.codec.pca import Pca
+from cohgen_jax.codec.rest import ROWS
+from cohgen_jax.errors import InputError
+
+
+def frame(values):
+    return pd.DataFrame(np.asarray(values, np.float32)).rename(columns="g{}".format)
+
+
+def factors(n, num_features, seed=0, rank=3, share=0.6):
+    """N(0, 1) features [n, F] with `share` of their variance from common factors, and their
+    correlations [F, F]."""
+    rng = np.random.default_rng(seed)
+    loadings = rng.normal(size=(num_features, rank))
+    loadings *= np.sqrt(share) / np.linalg.norm(loadings, axis=1, keepdims=True)
+    noise = np.sqrt(1 - share) * rng.normal(size=(n, num_features))
+    correlations = loadings @ loadings.T
+    np.fill_diagonal(correlations, 1)
+    return rng.normal(size=(n, rank)) @ loadings.T + noise, correlations
+
+
+def mixed(n, num_features):
+    """Lognormal, binary, zero-inflated and heavy-tailed features, some cells missing, one
+    constant."""
+    z, _ = factors(n, num_features)
+    table = np.sinh(2 * z)
+    table[:, 0::4] = np.exp(z[:, 0::4])
+    table[:, 1::4] = z[:, 1::4] > 0.8
+    table[:, 2::4] = np.maximum(z[:, 2::4], 0)
+    table[np.random.default_rng(1).random(table.shape) < 0.03] = np.nan
+    return frame(table).assign(constant=np.float32(3))
+
+
+TABLES = {
+    "heavy-tailed": frame(np.random.default_rng(0).standard_t(2, size=(300, 50))),
+    "mixed kinds": mixed(400, 40),
+    "40 patients": mixed(40, 200),
+    "3 features": frame(factors(200, 3)[0]),
+    "7 patients": frame(factors(7, 30)[0]),
+}
+
+
+def covariance(codec):
+    """[F, F] of x of draws under latents N(0, I)."""
+    assert isinstance(codec.reducer, Pca)
+    assert codec.rest is not None
+    shared = codec.rest.gain[:, None] * codec.reducer.components * codec.latent_sd[None, :]
+    own = np.diag(np.square(codec.rest.noise))
+    return shared @ shared.T + codec.rest.loadings @ codec.rest.loadings.T + own
+
+
+def correlations(x):
+    return np.corrcoef(x, rowvar=False)
+
+
+def upper(matrix):
+    return matrix[np.triu_indices(len(matrix), 1)]
+
+
+# ---- the model ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("marginals", ["normal_scores", "none"])
+@pytest.mark.parametrize("table", TABLES)
+def test_every_feature_has_the_whole_variance(table, marginals):
+    config = CodecConfig(latent_dim=10, rest=10, marginals=marginals)
+    codec = fit_codec(TABLES[table], None, config, 0)
+    variance = np.diag(covariance(codec))
+    # Above 1 only where the latents alone are, by the spread of scores between knots.
+    np.testing.assert_allclose(variance, 1, atol=1e-4 if marginals == "none" else 0.08)
+    assert np.median(np.abs(variance - 1)) < 1e-5
+    assert codec.rest.loadings.shape[1] <= max(1, len(TABLES[table]) // 3)
+
+
+def test_continuous_features_keep_their_correlations():
+    """With components enough for all of it, to the last digit; else without what no component
+    has."""
+    values, _ = factors(600, 40)
+    table = frame(np.sinh(values))
+    whole = fit_codec(table, None, CodecConfig(latent_dim=10, rest=30), 0)
+    train = correlations(whole.standardised(table))
+    np.testing.assert_allclose(upper(covariance(whole)), upper(train), atol=0.01)
+    part = fit_codec(table, None, CodecConfig(latent_dim=3, rest=1), 0)
+    error = upper(covariance(part)) - upper(train)
+    assert np.sqrt(np.mean(error**2)) < 0.05
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_binary_features_keep_the_correlations_beneath_them(threshold):
+    """Of z > threshold only cov(x) = omega^2 rho is seen, omega^2 = 0.41 or 0.19."""
+    values, rho = factors(2000, 400, rank=2, share=0.4)
+    codec = fit_codec(frame(values > threshold), None, CodecConfig(latent_dim=2, rest=1), 0)
+    found, true = upper(covariance(codec)), upper(rho)
+    slope = (found @ true) / (true @ true)
+    assert 0.93 < slope < 1.07
+    assert np.corrcoef(found, true)[0, 1] > 0.98
+
+
+def test_latents_that_hold_everything_leave_nothing_to_draw():
+    values, _ = factors(200, 3)
+    codec = fit_codec(frame(values), None, CodecConfig(marginals="none"), 0)
+    z = np.random.default_rng(0).normal(size=(2, 9, 3)).astype(np.float32)
+    np.testing.assert_allclose(codec.draw(z, np.arange(9), 0), codec.decode(z), atol=1e-2)
+
+
+def test_the_moments_of_an_autoencoder_are_whole_too():
+    values, _ = factors(300, 20)
+    config = CodecConfig(kind="autoencoder", latent_dim=3, rest=5, num_layers=1, max_epochs=30)
+    codec = fit_codec(frame(values[:200]), frame(values[200:]), config, 0)
+    z = codec.encode(frame(values[:200]))
+    x = codec.draw_standardised(np.broadcast_to(z, (100, *z.shape)), np.arange(200), 0)
+    np.testing.assert_allclose(x.reshape(-1, 20).var(axis=0), 1, atol=0.05)
+    np.testing.assert_allclose(np.mean(codec.scale**2), 1, rtol=1e-5)
+
+
+# ---- draws --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return fit_codec(TABLES["mixed kinds"], None, CodecConfig(latent_dim=8, rest=6), 0)
+
+
+@pytest.fixture(scope="module")
+def z(codec):
+    return np.random.default_rng(3).normal(size=(5, 61, codec.width)).astype(np.float32)
+
+
+STREAMS = np.arange(1000, 1061, dtype=np.uint32)
+
+
+def test_draws_have_the_moments_of_the_model(codec):
+    z = np.random.default_rng(4).normal(size=(100, 200, codec.width)).astype(np.float32)
+    x = codec.draw_standardised(z, np.arange(200), 0)
+    assert x.dtype == np.float32
+    assert x.shape == (100, 200, len(codec.features))
+    flat = x.reshape(-1, x.shape[-1])
+    assert np.abs(flat.mean(axis=0)).max() < 0.08
+    assert np.abs(np.cov(flat, rowvar=False) - covariance(codec)).max() < 0.06
+
+
+def test_draws_have_the_distribution_of_the_table(codec):
+    table = TABLES["mixed kinds"][list(codec.features)].to_numpy()
+    z = np.random.default_rng(4).normal(size=(100, 200, codec.width)).astype(np.float32)
+    values = codec.draw(z, np.arange(200), 0).reshape(-1, table.shape[1])
+    for f, kind in enumerate(["lognormal", "binary", "zero-inflated", "heavy-tailed"] * 10):
+        own = table[~np.isnan(table[:, f]), f]
+        if kind == "binary":
+            assert set(values[:, f]) == {0.0, 1.0}
+            assert abs(values[:, f].mean() - own.mean()) < 0.02
+        elif kind == "zero-inflated":
+            assert abs((values[:, f] == 0).mean() - (own == 0).mean()) < 0.02
+        ranks = np.searchsorted(np.sort(values[:, f]), own, side="right") / len(values)
+        empirical = np.searchsorted(np.sort(own), own, side="right") / len(own)
+        assert np.abs(ranks - empirical).max() < 0.04
+
+
+def test_noise_depends_on_seed_stream_and_draw_alone(codec, z):
+    assert z.shape[0] * z.shape[1] > 2 * ROWS
+    whole = codec.draw(z, STREAMS, 7)
+    np.testing.assert_array_equal(codec.draw(z[2:], STREAMS, 7, first_draw=2), whole[2:])
+    some = np.array([60, 3, 17])
+    np.testing.assert_array_equal(codec.draw(z[:, some], STREAMS[some], 7), whole[:, some])
+    for r, n in [(0, 0), (1, 40), (4, 60)]:
+        one = codec.draw(z[r : r + 1, n : n + 1], STREAMS[n : n + 1], 7, first_draw=r)
+        np.testing.assert_array_equal(one[0, 0], whole[r, n])
+
+
+def test_seeds_streams_and_draws_give_other_noise(codec, z):
+    same = np.broadcast_to(z[:1, :1], z.shape)
+    x = codec.draw_standardised(same, STREAMS, 0)
+    other = codec.draw_standardised(same, STREAMS, 1)
+    rows = np.concatenate([x, other]).reshape(-1, x.shape[-1])
+    assert len(np.unique(rows, axis=0)) == len(rows)
+
+
+def test_temperature_scales_the_drawn_rest(codec, z):
+    cold, half, whole = (
+        codec.draw_standardised(z, STREAMS, 0, temperature=t) for t in (0.0, 0.5, 1.0)
+    )
+    np.testing.assert_allclose(half, (cold + whole) / 2, atol=1e-5)
+    np.testing.assert_array_equal(
+        cold, codec.draw_standardised(z, STREAMS, 5, temperature=0.0, first_draw=9)
+    )
+
+
+def test_without_a_rest_draws_are_decoded(z):
+    codec = fit_codec(TABLES["mixed kinds"], None, CodecConfig(latent_dim=8, rest=0), 0)
+    assert codec.rest is None
+    np.testing.assert_array_equal(codec.draw(z, STREAMS, 0), codec.decode(z))
+
+
+def test_shapes_are_checked(codec, z):
+    with pytest.raises(InputError, match="width 3 given, the codec has 8"):
+        codec.draw(z[..., :3], STREAMS, 0)
+    with pytest.raises(InputError, match="a stream for each of N patients"):
+        codec.draw(z, STREAMS[:5], 0)
+    with pytest.raises(InputError, match="a stream for each of N patients"):
+        codec.draw(z[0], STREAMS, 0)

@@ -42,7 +42,7 @@ class GaussianPosterior(nn.Module):
         signal = jnp.sqrt(alpha_bar[t])[:, None]
         noise = jnp.sqrt(1 - alpha_bar[t])[:, None]
         mean, variance = jnp.split(conds[0], 2, axis=1)
-        gain = signal * variance / (jnp.square(signal) * variance + jnp.square(noise))
-        x_0 = mean + gain * (x_t - signal * mean)
-        eps = (x_t - signal * x_0) / noise
+        # Both from what x_t differs by from its mean; eps = (x_t - a x_0) / s would cancel.
+        share = (x_t - signal * mean) / (jnp.square(signal) * variance + jnp.square(noise))
+        x_0, eps = mean + signal * variance * share, noise * share
         return target_of(self.predicts, x_0, eps, signal, noise)

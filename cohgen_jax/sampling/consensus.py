@@ -117,12 +117,12 @@ def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray)
         )
     if not isinstance(patterns, np.ndarray):
         raise InputError("the stacked consensus needs to know who has what: call it outside jit")
-    seen = bank.available(patterns)
-    weights = np.zeros((len(log_snr), *seen.shape, bank.x_dim), np.float32)
+    mean = consensus_weights("mean", bank.losses, bank.available(patterns), copies)
+    weights = np.zeros((len(log_snr), *mean.shape, bank.x_dim), np.float32)
     for p, pattern in enumerate(patterns):
         near = nearest_pattern(bank.moments, tuple(pattern.tolist()))
-        if near is None:  # all predict unconditionally
-            weights[:, p] = (1 / copies / (1 / copies).sum())[:, None]
+        if near is None:  # nothing is known: the mean of its models, of all where it has none
+            weights[:, p] = np.asarray(mean[p])[:, None]
             continue
         heard = np.flatnonzero(bank.available(np.array([near]))[0])
         if len(heard):

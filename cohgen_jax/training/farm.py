@@ -33,6 +33,10 @@ from cohgen_jax.training.objective import denoising_loss
 from cohgen_jax.training.private import private_gradients
 from cohgen_jax.training.validation import METRICS, ValidationData, judged, validation_scores
 
+LEAST_WORTH = 1e-6
+"""Of a component within the width, where the mean of all is 1: latents that a codec leaves unused
+have none in the table."""
+
 
 class ModelSpec(NamedTuple):
     """A model to train: target and sources as positions in the cohort's modalities."""
@@ -156,7 +160,10 @@ def make_farm(
     dims = np.arange(latent_dim)
     if scale is None:
         scale = np.ones((num_modalities, latent_dim))
-    scale = np.where(dims < np.asarray(widths)[:num_modalities, None], scale[:num_modalities], 0)
+    inside = dims < np.asarray(widths)[:num_modalities, None]
+    scale = np.where(inside, scale[:num_modalities], 0)
+    # A component that is worth nothing is noised like the others, as it will be when sampling.
+    worth = np.where(inside, np.maximum(scale**2, LEAST_WORTH), 0)
     schedule = diffusion.build()
     steps_per_epoch = max(1, len(train_rows) // config.batch_size)
     cond_dims = (latent_dim,) * num_conds + (num_covariates,) * (num_covariates > 0)
@@ -180,7 +187,7 @@ def make_farm(
         sources=jnp.asarray([spec.sources for spec in specs], jnp.int32),
         rows=jnp.asarray(np.argsort(~rows, axis=1, kind="stable"), jnp.int32),
         num_rows=jnp.asarray(rows.sum(axis=1), jnp.int32),
-        worth=jnp.asarray(np.stack([scale[spec.target] ** 2 for spec in specs]), jnp.float32),
+        worth=jnp.asarray(np.stack([worth[spec.target] for spec in specs]), jnp.float32),
         stream=jnp.asarray([zlib.crc32(spec.name.encode()) for spec in specs], jnp.uint32),
         slots=jnp.arange(config.batch_size, dtype=jnp.int32),
         hyper=Hyper.make(configs, schedule, diffusion.predicts),

@@ -18,7 +18,8 @@ from cohgen_jax.evaluation.baselines import (
     regression,
     view_of,
 )
-from cohgen_jax.evaluation.baselines.gaussian import COMPONENTS, columns_of, fit_joint
+from cohgen_jax.evaluation.baselines.components import COMPONENTS
+from cohgen_jax.evaluation.baselines.gaussian import columns_of, fit_joint
 from cohgen_jax.evaluation.baselines.nearest import _others
 
 METHODS = sorted(BASELINES)

@@ -7,10 +7,10 @@ import pytest
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation import metrics
-from cohgen_jax.evaluation.baselines import fit_baselines, vae
+from cohgen_jax.evaluation.baselines import OPTIONAL, fit_baselines, optional
 from tests.evaluation.test_baselines import linear_cohort, show
 
-reason = vae.missing()
+reason = OPTIONAL["multimodal_vae"]()
 needs_multivae = pytest.mark.skipif(reason is not None, reason=f"no multivae: {reason}")
 
 
@@ -70,7 +70,7 @@ def test_without_multivae_it_says_what_is_not_there(cohort, monkeypatch):
     def absent(name):
         raise ModuleNotFoundError(f"No module named {name!r}")
 
-    monkeypatch.setattr(vae.importlib, "import_module", absent)
+    monkeypatch.setattr(optional.importlib, "import_module", absent)
     generate = fit_baselines(latents, train, val, methods=["multimodal_vae"])["multimodal_vae", "b"]
     with pytest.raises(InputError, match="optional extra `benchmarks`"):
         generate(*show(latents, test, "a"), 2, 0)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from cohgen_jax.evaluation.baselines import vae
+from cohgen_jax.evaluation.baselines import energy_network, vae
+from cohgen_jax.evaluation.baselines.energy_network import engression
 from cohgen_jax.evaluation.baselines.gaussian import gaussian
 from cohgen_jax.evaluation.baselines.nearest import nearest_patients
 from cohgen_jax.evaluation.baselines.patterns import Fit, fit_patterns, random_patient
@@ -19,17 +20,22 @@ REGRESSIONS: dict[str, Fit] = {
     "ridge": ridge,
     "kernel_ridge": kernel_ridge,
     "nearest": nearest_patients,
+    "engression": engression,
 }
 """Name -> how one is fitted on complete rows: (x, y) -> draw function."""
 SOURCELESS = ("climatology",)
 """Of these, what looks at nothing of a patient."""
-OPTIONAL: dict[str, Callable[..., dict[str, Generator]]] = {"multimodal_vae": multimodal_vae}
-"""What needs a library that need not be there; as JOINT."""
-MISSING: dict[str, Callable[[], str | None]] = {"multimodal_vae": vae.missing}
-"""Why one of OPTIONAL cannot be had here, in words; None where it can."""
-JOINT: dict[str, Callable[..., dict[str, Generator]]] = {"gaussian": gaussian, **OPTIONAL}
+JOINT: dict[str, Callable[..., dict[str, Generator]]] = {
+    "gaussian": gaussian,
+    "multimodal_vae": multimodal_vae,
+}
 """Name -> one model of all modalities: (view, rows_train, rows_val) -> generators by target."""
-BASELINES = (*REGRESSIONS, "gaussian")
+OPTIONAL: dict[str, Callable[[], str | None]] = {
+    "multimodal_vae": vae.missing,
+    "engression": energy_network.missing,
+}
+"""What needs a library that need not be there -> why it cannot be had here; None where it can."""
+BASELINES = tuple(name for name in (*REGRESSIONS, *JOINT) if name not in OPTIONAL)
 
 
 def fit_baselines(
@@ -50,7 +56,8 @@ def fit_baselines(
     Args:
       latents: `z` [N, M, D], or [N, M + 1, D] with covariates last, `present` [N, M], `widths` [M],
         `modalities`, and `scale` [M or M + 1, D] unless it is all one.
-      rows_train, rows_val: integer positions; validation patients are of use to OPTIONAL alone.
+      rows_train, rows_val: integer positions; validation patients are of use to
+        multimodal_vae alone.
       features: by modality, standardised features [N, F], rows as latents.z. Where they are given,
         whole vectors of them are drawn; else latents are.
       project: by modality, x [n, F] -> z [n, L], the latents of what is drawn so.
@@ -73,10 +80,10 @@ def fit_baselines(
 __all__ = [
     "BASELINES",
     "JOINT",
-    "MISSING",
     "OPTIONAL",
     "REGRESSIONS",
     "View",
+    "engression",
     "fit_baselines",
     "fit_patterns",
     "gaussian",

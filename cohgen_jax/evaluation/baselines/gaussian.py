@@ -8,8 +8,8 @@ Fit     expectation-maximisation on every training patient, whatever it has (Lit
         conditional covariance is added to the moments. Covariates are always known
 Shrink  after each step S becomes (1 - d) S + d (tr S / F) I, with the intensity d of Ledoit & Wolf
         2004 (J. Multivar. Anal. 88:365) from the completed patients
-Draw    outcomes are c B + rest: B by least squares, the whole rest that of a random training
-        patient. Where all latents are components and the outcomes are latents, there is no rest
+Draw    c_t, and the rest as components.py has it. Where all latents are components and the
+        outcomes are latents, there is no rest
 """
 
 import functools
@@ -19,12 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.baselines.patterns import MIN_TRAIN, pick
+from cohgen_jax.evaluation.baselines.components import COMPONENTS, fit_rest
+from cohgen_jax.evaluation.baselines.patterns import MIN_TRAIN
 from cohgen_jax.evaluation.baselines.view import View
 from cohgen_jax.evaluation.generator import Generated, Generator
 
-COMPONENTS = 64
-"""Of a modality at most, those of largest scale: the solves are cubic in the sum of them."""
 MAX_STEPS = 100
 TOLERANCE = 1e-3
 """Of the largest change of a covariance, in units of the mean variance, at which EM ends."""
@@ -104,33 +103,6 @@ def columns_of(view: View, rows_train: np.ndarray) -> Columns:
     component.append(view.covariates[varies])
     scale.append(usual / sd[varies])
     return Columns(*(np.concatenate(parts) for parts in (modality, component, scale)))
-
-
-class Rest(NamedTuple):
-    """Outcomes given their components: y = mean_y + (c - mean_c) B + what is left of a patient."""
-
-    components: np.ndarray  # c [n, C], of training patients
-    outcomes: np.ndarray  # y [n, F]
-    weights: np.ndarray  # B [C, F]
-
-    def draw(self, components: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """[R, N, C] -> float32 [R, N, F], with the rest of the patient that u [R, N] picks."""
-        n, used = self.components.shape
-        gain = float(np.sqrt((n - 1) / max(n - 1 - used, 1)))  # degrees of freedom the fit took
-        mean_c, mean_y = self.components.mean(axis=0), self.outcomes.mean(axis=0)
-        draws = np.empty((*u.shape, self.outcomes.shape[1]), np.float32)
-        for r, chosen in enumerate(pick(u, n)):
-            c = components[r] - mean_c - gain * (self.components[chosen] - mean_c)
-            draws[r] = mean_y + c.astype(np.float32) @ self.weights
-            draws[r] += gain * (self.outcomes[chosen] - mean_y)
-        return draws
-
-
-def fit_rest(components: np.ndarray, outcomes: np.ndarray) -> Rest:
-    """B by least squares about the means."""
-    inverse = np.linalg.pinv((components - components.mean(axis=0)).astype(float))
-    weights = inverse.astype(np.float32) @ (outcomes - outcomes.mean(axis=0))
-    return Rest(components, outcomes, weights)
 
 
 def gaussian(view: View, rows_train: np.ndarray, rows_val: np.ndarray) -> dict[str, Generator]:

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation.baselines.optional import why_missing
 from cohgen_jax.evaluation.generator import Generated, Generator
 
 LATENT = 64
@@ -44,17 +43,7 @@ MIN_VAL = 20
 SEED = 0
 
 
-def missing() -> str | None:
-    """Why this baseline cannot be had here, in words; None where it can."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            importlib.import_module("multivae.models")
-    except ImportError as error:
-        return f"it needs the optional extra `benchmarks` ({error})"
-    except Exception as error:  # such as a torchvision that was built for another torch
-        return f"multivae is installed but cannot be imported ({error})"
-    return None
+missing = functools.partial(why_missing, "multivae.models")
 
 
 def multimodal_vae(latents, rows_train: np.ndarray, rows_val: np.ndarray) -> dict[str, Generator]:

@@ -38,13 +38,15 @@ class ExperimentConfig:
     """Names and order; every usable table when empty."""
     val_fraction: float = 0.07
     test_fraction: float = 0.15
-    """Shares of the patients held out, where the cohort has no `split` of its own."""
+    """Shares of the patients held out, where the cohort has no `split` of its own that names them;
+    drawn from the patients with every modality where these are enough."""
     split_seed: int = 42
     exclude: tuple[str, ...] = ()
     """COLUMN=VALUE, as cancer_type=KIRC: patients kept out of train, val and test, set aside to see
     what the models do with a kind of patient that they have never met."""
-    max_missing: float = 0.10
-    """Features missing in this share of the training patients, or more, are dropped."""
+    max_missing: float = 0.50
+    """Features missing in this share of the training patients, or more, are dropped; cells missing
+    of the others are imputed."""
     codec: CodecConfig = CodecConfig()
     covariates: tuple[str, ...] | None = None
     """Columns of the samples table that every model knows; by default those of cancer type, sex
@@ -109,6 +111,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
     if name == "published":
         return _resized(
             ExperimentConfig(
+                max_missing=0.10,
                 published_codecs=True,
                 codec=CodecConfig(latent_dim=32, **PUBLISHED),
                 covariates=("none",),

@@ -15,6 +15,10 @@ _ALIASES = {
     "os_event": ("os_event", "os"),
     "os_days": ("os_days", "os.time"),
 }
+_EVENTS = {
+    **dict.fromkeys(("true", "yes", "dead", "died", "deceased"), 1.0),
+    **dict.fromkeys(("false", "no", "alive", "living"), 0.0),
+}
 _TCGA_BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(-|$)")
 _STAGE = re.compile(r"^(?:stage)?\s*(iv|iii|ii|i|[1-4])(?:[abc]\d?)?$")
 _ROMAN = {"i": 1.0, "ii": 2.0, "iii": 3.0, "iv": 4.0}
@@ -71,15 +75,28 @@ def sample_facts(
     if unused:
         notes.append(f"{unused} rows of {source} belong to no sample with data and were left out.")
     # Whatever a file format returns for an empty cell becomes NaN.
-    return _named_labels(aligned.where(aligned.notna(), np.nan), patients, source)
+    return _named_labels(aligned.where(aligned.notna(), np.nan), patients, source, notes)
 
 
-def _named_labels(facts: pd.DataFrame, patients: pd.Series, source: str) -> pd.DataFrame:
+def _named_labels(
+    facts: pd.DataFrame, patients: pd.Series, source: str, notes: list[str]
+) -> pd.DataFrame:
     by_lower = {str(c).lower(): c for c in reversed(facts.columns)}
     found = {
         name: next((by_lower[a] for a in aliases if a in by_lower), None)
         for name, aliases in _ALIASES.items()
     }
+    event = found["os_event"]
+    if event is not None and str(event).lower() != "os_event":
+        # OS may as well be the time, or a code: only what is plainly yes or no is the event.
+        given = facts[event].to_numpy(dtype=object)
+        bad = _event_numbers(given)[1]
+        if bad.any():
+            found["os_event"] = None
+            notes.append(
+                f"{source}: {event} was not read as os_event, for it is not 0 (alive) or 1 (died) "
+                f"everywhere (as {str(given[bad][0])!r}); it stays the column {event}."
+            )
     facts = facts.rename(columns={old: new for new, old in found.items() if old is not None})
     columns = {str(c): facts[c] for c in facts.columns}
     own = columns.pop("patient_id", patients).to_numpy(dtype=object)
@@ -101,10 +118,10 @@ def _named_labels(facts: pd.DataFrame, patients: pd.Series, source: str) -> pd.D
 
 
 def _survival_numbers(given: np.ndarray, ids: pd.Index, column: str, source: str) -> np.ndarray:
-    numbers, bad = parse_numbers(given)
     if column == "os_event":
-        bad |= ~np.isnan(numbers) & (numbers != 0) & (numbers != 1)
+        numbers, bad = _event_numbers(given)
     else:
+        numbers, bad = parse_numbers(given)
         bad |= (numbers < 0) | np.isinf(numbers)
     if bad.any():
         wanted = "0 (alive) or 1 (died)" if column == "os_event" else "days, not negative"
@@ -116,8 +133,16 @@ def _survival_numbers(given: np.ndarray, ids: pd.Index, column: str, source: str
     return numbers.astype(np.float32)
 
 
+def _event_numbers(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells [N], words among them, as 0 or 1 [N], and which hold something else: bool [N]."""
+    words = [_EVENTS.get(c.strip().lower(), c) if isinstance(c, str) else c for c in given]
+    numbers, bad = parse_numbers(np.array(words, dtype=object))
+    return numbers, bad | (~np.isnan(numbers) & (numbers != 0) & (numbers != 1))
+
+
 def given_split(samples: pd.DataFrame, source: str) -> np.ndarray:
-    """The split column of the facts [N], checked: each sample has a side, each patient only one."""
+    """The split column of the facts [N], checked: each sample has a side, each patient only one,
+    and there is somebody to train on."""
     names = {s: s for s in SPLITS} | {"validation": "val", "valid": "val", "training": "train"}
     given = samples["split"].to_numpy(dtype=object)
     split = np.array([names.get(str(s).strip().lower(), "") for s in given], dtype=object)
@@ -136,5 +161,10 @@ def given_split(samples: pd.DataFrame, source: str) -> np.ndarray:
         raise InputError(
             f"{source}, column 'split': {len(torn)} patients have samples on several sides: "
             f"{shown(torn)}; put all samples of a patient on one side"
+        )
+    if not (split == "train").any():
+        raise InputError(
+            f"{source}, column 'split': nobody is in train, of {len(split)} samples; name most of "
+            "them train, or remove the column to have the split drawn"
         )
     return split

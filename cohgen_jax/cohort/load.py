@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort.cohort import SPLITS, Cohort
-from cohgen_jax.cohort.labels import given_split, sample_facts
+from cohgen_jax.cohort.cohort import Cohort
+from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
-from cohgen_jax.cohort.split import patient_split
+from cohgen_jax.cohort.sides import choose_sides
 from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 
@@ -26,7 +26,7 @@ def load_cohort(
     seed: int = 42,
     val_fraction: float = 0.07,
     test_fraction: float = 0.15,
-    max_missing: float = 0.10,
+    max_missing: float = 0.50,
     min_train: int = 32,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
@@ -36,10 +36,12 @@ def load_cohort(
         modalities: names and order; by default every table that keeps half of its features under
             `max_missing`, alphabetically.
         seed: of the split, which is drawn by patient and stratified by cancer_type unless the
-            facts have a column `split`.
+            facts have a column `split`; of val and test, what that does not name is drawn from
+            its train.
         val_fraction, test_fraction: shares of the patients of each cancer type, drawn from those
-            with every modality.
-        max_missing: features missing in this share of the train samples, or more, are dropped.
+            with every modality; where these are too few, of all with two modalities or more.
+        max_missing: features missing in this share of the train samples, or more, are dropped;
+            what is missing in fewer is imputed by the codec.
         min_train: fewest train patients that a modality may have.
 
     Raises:
@@ -51,41 +53,21 @@ def load_cohort(
     _check_overlap(tables)
     ids = pd.Index(sorted(set().union(*(t.index for t in tables.values()))), name="sample_id")
     samples = sample_facts(ids, raw.facts, raw.facts_source, notes)
-    complete = np.logical_and.reduce([ids.isin(t.index) for t in tables.values()])
-    patients = samples["patient_id"].to_numpy()
-    if "split" in samples.columns:
-        split = given_split(samples, raw.facts_source)
-        notes.append(f"The split is the one given in {raw.facts_source}.")
-    else:
-        labelled = "cancer_type" in samples.columns
-        strata = samples["cancer_type"].to_numpy() if labelled else np.full(len(ids), "all")
-        split = patient_split(
-            patients,
-            strata,
-            complete,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            seed=seed,
-        )
-        by = "each cancer type" if labelled else "the cohort, which has no cancer_type"
-        counts = ", ".join(f"{len(set(patients[split == s]))} {s}" for s in SPLITS)
-        notes.append(
-            f"The split was drawn by patient (seed {seed}): of {by}, {val_fraction:.0%} to val and "
-            f"{test_fraction:.0%} to test from the patients with every modality; {counts} patients."
-        )
-    _check_splits(split, complete)
+    present = pd.DataFrame({m: ids.isin(t.index) for m, t in tables.items()}, index=ids)
+    split = choose_sides(
+        samples,
+        present,
+        raw.facts_source,
+        notes,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        min_train=min_train,
+    )
 
     filtered = {}
     for modality, table in tables.items():
-        in_train = table.index.isin(ids[split == "train"])
-        num_patients = len(set(patients[ids.isin(table.index[in_train])]))
-        if num_patients < min_train:
-            raise InputError(
-                f"{modality} is present for {num_patients} patients in train, fewer than "
-                f"{min_train}: leave it out of the modalities, add patients, or use a smaller "
-                "batch_size"
-            )
-        keep = usable_features(table.loc[in_train], max_missing)
+        keep = usable_features(table.loc[table.index.isin(ids[split == "train"])], max_missing)
         filtered[modality] = _filtered(modality, table, keep, notes)
     return _cohort(raw, filtered, samples, split, notes)
 
@@ -178,16 +160,6 @@ def _check_overlap(tables: dict[str, pd.DataFrame]) -> None:
                 "use the same sample ids in all tables, or leave it out"
             )
         raise InputError(f"{name} shares no sample with any other modality: {mend}")
-
-
-def _check_splits(split: np.ndarray, complete: np.ndarray) -> None:
-    for side in SPLITS[1:]:
-        if not (complete & (split == side)).any():
-            raise InputError(
-                f"{side} has no sample with every modality ({int(complete.sum())} samples have): "
-                f"raise {side}_fraction, leave out the modality that is missing most, or give a "
-                "column 'split' in samples"
-            )
 
 
 def _filtered(

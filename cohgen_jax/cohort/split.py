@@ -5,9 +5,13 @@ floor(test_fraction n) to test, drawn from the patients with every modality; whe
 few, those there are, shared in proportion; the rest train (Marchesi, Lazzaro et al. 2025, Methods).
 There the unit is the sample; here it is the patient, so that two samples of one patient (primary
 and metastasis) are never on both sides.
+
+Where few patients have every modality, `balanced_split` draws from those with two or more, with
+every modality and pair of modalities in proportion.
 """
 
 import dataclasses
+import itertools
 import zlib
 from collections.abc import Sequence
 
@@ -17,6 +21,9 @@ import pandas as pd
 from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort
 from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
+
+LEAST_HELD = 2
+"""Validation patients that each modality needs, and test patients that it should have."""
 
 
 def patient_split(
@@ -39,12 +46,8 @@ def patient_split(
         val_fraction, test_fraction: shares of all patients of the stratum, in [0, 1).
         seed: each stratum is drawn with its own stream, so that one does not disturb another.
     """
-    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
-        raise InputError(
-            f"val_fraction {val_fraction} and test_fraction {test_fraction} must be at least 0 "
-            "and together below 1"
-        )
-    known = np.where(pd.isna(strata), "unknown", np.asarray(strata, dtype=object)).astype(str)
+    _check_fractions(val_fraction, test_fraction)
+    known = _known(strata)
     stratum_of: dict[str, str] = {}
     incomplete: set[str] = set()
     for patient, stratum, whole in zip(patients, known, complete, strict=True):
@@ -62,6 +65,94 @@ def patient_split(
         side |= dict.fromkeys(drawn[:num_val], "val")
         side |= dict.fromkeys(drawn[num_val : num_val + num_test], "test")
     return np.array([side.get(p, "train") for p in patients], dtype=object)
+
+
+def balanced_split(
+    patients: np.ndarray,
+    strata: np.ndarray,
+    present: np.ndarray,
+    drawable: np.ndarray,
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> np.ndarray:
+    """As `patient_split`, for cohorts where few patients have every modality.
+
+    Drawn are patients with two modalities or more in one sample, the others train. One after
+    another, those with the rarest pair first, a patient goes to the side that lacks most of what
+    the patient has: the least sum, over its modalities, pairs and stratum, of (n + 1/2) / wanted
+    where n are there already. This is minimisation (Pocock & Simon 1975, Biometrics 31:103) and,
+    for a single label, Webster's apportionment: what is there ends within about 1 of the wanted.
+
+    Args:
+        patients, strata: as of `patient_split`.
+        present: bool [N, M], which sample has which modality.
+        drawable: bool [N], alike for all samples of a patient: who may be drawn.
+        val_fraction, test_fraction: shares of all patients with two modalities or more, drawable
+            or not; where few are drawable, half of these at most. Of a rare modality LEAST_HELD
+            are wanted on each side, but never more than a third of those who would train.
+        seed: of the order of patients that are equally rare.
+    """
+    _check_fractions(val_fraction, test_fraction)
+    _, first, of_patient = np.unique(patients, return_index=True, return_inverse=True)
+    pairs = np.array(list(itertools.combinations(range(present.shape[1]), 2))).T  # [2, P]
+    labels = _labels(of_patient, _known(strata), present, pairs)  # [patients, L]
+    num_modalities, num_shapes = present.shape[1], present.shape[1] + pairs.shape[1]
+    able = labels[:, :num_modalities].any(axis=1)
+    pool = np.flatnonzero(able & drawable[first])
+    side = np.full(len(first), "train", dtype=object)
+    if not len(pool):
+        return side[of_patient]
+
+    has, count = labels[pool], labels[pool].sum(axis=0)
+    asked = np.array([[val_fraction], [test_fraction]])
+    asked = asked * min(able.sum() / len(pool), max(1.0, 0.5 / max(asked.sum(), 1e-9)))
+    share = np.tile(asked, len(count))  # [2, L] of each label, for val and test
+    known = np.maximum(count[:num_modalities], 1)
+    least = np.minimum(np.minimum(LEAST_HELD, asked * len(pool)) / known, (1 - asked.sum()) / 3)
+    own = np.maximum(asked, least)
+    share[:, :num_modalities] = own
+    share[:, num_modalities:num_shapes] = np.maximum(own[:, pairs[0]], own[:, pairs[1]])
+    wanted = np.concatenate([1 - share.sum(axis=0, keepdims=True), share]) * count
+    sides = np.flatnonzero(wanted.any(axis=1))  # of SPLITS, those that may have anybody
+
+    rarest = np.where(has, count, len(first))[:, :num_shapes].min(axis=1)
+    chance = np.random.default_rng(seed).permutation(len(pool))
+    there = np.zeros_like(wanted)
+    for i in np.lexsort((chance, rarest)):
+        filled = (there[:, has[i]] + 0.5) / np.maximum(wanted[:, has[i]], 1e-9)
+        chosen = sides[np.argmin(filled[sides].sum(axis=1))]
+        there[chosen, has[i]] += 1
+        side[pool[i]] = SPLITS[chosen]
+    return side[of_patient]
+
+
+def _labels(
+    of_patient: np.ndarray, strata: np.ndarray, present: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """bool [patients, M + P + strata]: the modalities that a patient has beside another one, the
+    pairs of modalities, and the alphabetically first stratum of its samples."""
+    shared = present & (present.sum(axis=1, keepdims=True) >= 2)
+    both = present[:, pairs[0]] & present[:, pairs[1]]
+    shapes = np.zeros((of_patient.max() + 1, present.shape[1] + pairs.shape[1]), dtype=bool)
+    np.logical_or.at(shapes, of_patient, np.concatenate([shared, both], axis=1))
+    names, codes = np.unique(strata, return_inverse=True)
+    stratum = np.full(len(shapes), len(names))
+    np.minimum.at(stratum, of_patient, codes)
+    return np.concatenate([shapes, stratum[:, None] == np.arange(len(names))], axis=1)
+
+
+def _check_fractions(val_fraction: float, test_fraction: float) -> None:
+    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+        raise InputError(
+            f"val_fraction {val_fraction} and test_fraction {test_fraction} must be at least 0 "
+            "and together below 1"
+        )
+
+
+def _known(strata: np.ndarray) -> np.ndarray:
+    return np.where(pd.isna(strata), "unknown", np.asarray(strata, dtype=object)).astype(str)
 
 
 def _counts(

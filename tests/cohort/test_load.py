@@ -156,16 +156,73 @@ def test_facts_of_other_samples_are_refused(tables, write):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("OS", "dead", r"os_event: must be 0 \(alive\) or 1.*'P002' \('dead'\)"),
-        ("OS", 2, r"os_event: must be 0 \(alive\) or 1"),
+        ("os_event", "maybe", r"os_event: must be 0 \(alive\) or 1.*'P002' \('maybe'\)"),
+        ("OS_event", 2, r"os_event: must be 0 \(alive\) or 1"),
         ("OS.time", -3, "os_days: must be days, not negative"),
     ],
 )
 def test_bad_survival_is_named(tables, write, column, value, message):
+    tables["clinical"] = tables["clinical"].rename(columns={"OS": "os_event"})
+    if column == "OS_event":
+        tables["clinical"] = tables["clinical"].rename(columns={"os_event": "OS_event"})
     tables["clinical"][column] = tables["clinical"][column].astype(object)
     tables["clinical"].loc["P002", column] = value
     with pytest.raises(InputError, match=message):
         load_cohort(write(tables, "csv"))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [0, 1],
+        ["0", "1.0"],
+        [False, True],
+        ["False", "TRUE"],
+        ["alive", "dead"],
+        ["Living", " Deceased "],
+        ["no", 1],
+    ],
+)
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_os_is_the_event_where_it_says_yes_or_no(tables, write, cells, form):
+    tables["clinical"]["OS"] = pd.Series(
+        [*cells, None, *cells, cells[1]] * 33 + cells, index=tables["clinical"].index, dtype=object
+    )
+    if form == "parquet":  # which knows no column of several types
+        tables["clinical"]["OS"] = tables["clinical"]["OS"].map(str, na_action="ignore")
+    cohort = load_cohort(write(tables, form))
+    expected = [0, 1, np.nan, 0, 1, 1] * 33 + [0, 1]
+    np.testing.assert_array_equal(cohort.samples["os_event"], np.array(expected, np.float32))
+    assert "OS" not in cohort.samples
+
+
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        ([6.25, 0.0], "6.25"),  # years
+        ([1, 2], "2"),  # codes of somebody
+        (["0", "lost"], "lost"),
+        ([1, -1], "-1"),
+        (["yes", "2001-02-03"], "2001-02-03"),
+    ],
+)
+def test_an_os_of_another_kind_keeps_its_name(tables, write, cells, shown):
+    tables["clinical"]["OS"] = cells * 100
+    cohort = load_cohort(write(tables))
+    assert "os_event" not in cohort.samples
+    assert list(cohort.samples["OS"]) == cells * 100
+    (note,) = [note for note in cohort.notes if "os_event" in note]
+    assert note.startswith("clinical.parquet: OS was not read as os_event")
+    assert f"'{shown}'" in note
+    assert {"os_days", "stage"} < set(cohort.samples)
+
+
+def test_os_event_is_read_beside_an_os_in_years(tables, write):
+    tables["clinical"] = tables["clinical"].rename(columns={"OS": "OS_event"})
+    tables["clinical"].insert(0, "os", np.linspace(0, 9, 200))
+    cohort = load_cohort(write(tables))
+    np.testing.assert_array_equal(cohort.samples["os_event"], tables["clinical"]["OS_event"])
+    np.testing.assert_array_equal(cohort.samples["os"], tables["clinical"]["os"])
 
 
 def test_given_split_is_used(tables, write):
@@ -186,6 +243,10 @@ def test_bad_given_split_is_named(tables, write):
     tables["clinical"]["split"] = ["train", "test"] * 100
     tables["clinical"]["patient_id"] = [f"pat{i // 2}" for i in range(200)]
     with pytest.raises(InputError, match="100 patients have samples on several sides: pat0"):
+        load_cohort(write(tables))
+    tables["clinical"]["split"] = ["val", "test"] * 100
+    del tables["clinical"]["patient_id"]
+    with pytest.raises(InputError, match=r"clinical\.parquet.*'split': nobody is in train, of 200"):
         load_cohort(write(tables))
 
 
@@ -229,14 +290,18 @@ def test_useless_columns_are_dropped_and_said(tables, write):
     tables["rna"]["rna_0"] = np.float32(3.5)
     tables["rna"]["rna_1"] = np.float32(np.nan)
     tables["rna"].loc["P000":"P030", "rna_2"] = np.nan  # 31 of 200
-    cohort = load_cohort(write(tables))
+    cohort = load_cohort(write(tables), max_missing=0.10)
     assert list(cohort.tables["rna"].columns) == [f"rna_{i}" for i in range(3, 12)]
     notes = " ".join(cohort.notes)
     assert "rna: 1 features with a constant value in train were dropped: rna_0." in notes
     assert (
         "rna: 2 features with too many missing cells in train were dropped: rna_1, rna_2." in notes
     )
-    assert "rna_2" in load_cohort(write(tables), max_missing=0.5).tables["rna"].columns
+    as_it_comes = load_cohort(write(tables))
+    assert list(as_it_comes.tables["rna"].columns) == [f"rna_{i}" for i in range(2, 12)]
+    assert "rna: 1 features with too many missing cells in train were dropped: rna_1." in (
+        as_it_comes.notes
+    )
 
 
 def test_the_filter_is_fitted_on_train_only(tables, write):
@@ -253,27 +318,54 @@ def test_a_table_full_of_holes_is_left_out_unless_named(tables, write):
     rng = np.random.default_rng(0)
     holes = tables["cna"].add_prefix("m_")
     tables["mut"] = holes.mask(rng.random(holes.shape) < 0.4)
-    cohort = load_cohort(write(tables))
+    cohort = load_cohort(write(tables), max_missing=0.10)
     assert "mut" not in cohort.modalities
     assert any("mut was left out: 9 of its 9 features" in note for note in cohort.notes)
-    assert "mut" in load_cohort(write(tables), max_missing=0.7).modalities
+    assert "mut" in load_cohort(write(tables)).modalities
     with pytest.raises(InputError, match=r"mut has no usable feature.*raise max_missing"):
-        load_cohort(write(tables), modalities=["rna", "mut"])
+        load_cohort(write(tables), modalities=["rna", "mut"], max_missing=0.10)
+
+
+def test_half_of_the_features_make_a_table(tables, write):
+    """cna has 9: with 4 hollow ones it stays, without them, and with 5 it is left out."""
+    tables["cna"].iloc[:120, :4] = np.nan
+    cohort = load_cohort(write(tables))
+    assert list(cohort.tables["cna"].columns) == [f"cna_{i}" for i in range(4, 9)]
+    assert any("cna: 4 features with too many missing cells" in note for note in cohort.notes)
+    tables["cna"].iloc[:120, 4] = np.nan
+    cohort = load_cohort(write(tables))
+    assert cohort.modalities == ("rna", "rppa")
+    assert any("cna was left out: 5 of its 9 features" in note for note in cohort.notes)
 
 
 def test_too_few_train_patients(tables, write):
     tables["rppa"] = tables["rppa"].iloc[:35]
     with pytest.raises(
-        InputError, match=r"rppa is present for .. patients in train, fewer than 32"
+        InputError, match=r"rppa is present for .. patients in train, fewer than 32.*batch_size"
     ):
         load_cohort(write(tables))
     load_cohort(write(tables), min_train=10)
+    with pytest.raises(InputError, match=r"rna is present for 1.. patients in train.* than 199:"):
+        load_cohort(write(tables), modalities=["rna", "cna"], min_train=199)
 
 
-def test_no_complete_patients_in_test_or_validation(tables, write):
-    with pytest.raises(InputError, match=r"val has no sample with every.*raise val_fraction"):
+def test_few_train_patients_are_counted_by_patient(tables, write):
+    """200 samples of 40 patients: about 31 train, which min_train is held against."""
+    tables["clinical"]["patient_id"] = [f"pat{i // 5}" for i in range(200)]
+    tables["clinical"]["cancertype"] = "one"
+    with pytest.raises(InputError, match=r"is present for 3. patients in train, fewer than 36"):
+        load_cohort(write(tables), min_train=36)
+    assert load_cohort(write(tables), min_train=30).present.shape == (200, 3)
+
+
+def test_nobody_in_test_or_validation(tables, write):
+    with pytest.raises(
+        InputError,
+        match=r"val has 0 patients with cna beside another modality.*fewer than 2 \(200 patients "
+        r"have\): raise val_fraction, leave out cna, or give a column 'split' in samples",
+    ):
         load_cohort(write(tables), val_fraction=0.001)
-    with pytest.raises(InputError, match=r"test has no sample with every.*raise test_fraction"):
+    with pytest.raises(InputError, match=r"test has no two modalities.*\(0.*raise test_fraction"):
         load_cohort(write(tables), test_fraction=0.0)
     with pytest.raises(InputError, match=r"together below 1"):
         load_cohort(write(tables), val_fraction=0.6, test_fraction=0.5)
@@ -319,17 +411,73 @@ def test_read_tables_fits_nothing(tables, write):
 # ---- real data --------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not (DATA / "tcga").is_dir(), reason="COHGEN_DATA has no folder tcga")
+def _needs(name: str):
+    return pytest.mark.skipif(
+        not (DATA / name).is_dir(), reason=f"COHGEN_DATA has no folder {name}"
+    )
+
+
+def _sides(cohort: Cohort) -> list[int]:
+    return [len(cohort.rows(side)) for side in ("train", "val", "test")]
+
+
+@_needs("tcga")
 def test_real_cohort_loads_as_it_stands():
     cohort = load_cohort(DATA / "tcga")
-    assert cohort.modalities == ("cna", "rna", "rppa", "wsi")
+    assert cohort.modalities == ("cna", "mut", "rna", "rppa", "wsi")
+    assert {m: t.shape[1] for m, t in cohort.tables.items()} == {
+        **{"cna": 1500, "mut": 38, "rna": 1526, "rppa": 183, "wsi": 192},
+    }
     assert len(cohort.samples) == 4250
-    assert 550 < len(cohort.rows("test")) < 680
-    assert 240 < len(cohort.rows("val")) < 320
+    assert _sides(cohort) == [3329, 291, 630]
     assert cohort.present[cohort.rows("test")].all()
     assert cohort.present[cohort.rows("val")].all()
     shares = cohort.samples.groupby("cancer_type")["split"].value_counts(normalize=True)
     assert (shares.xs("test", level="split") > 0.12).all()
     notes = " ".join(cohort.notes)
-    assert "mut was left out" in notes
+    assert "mut: 29 features with too many missing cells" in notes
     assert "cna_gene_positions_hg19.csv was not read as a modality" in notes
+
+
+@_needs("tcga")
+def test_few_missing_cells_leave_mutations_out():
+    """As before mutations were a modality: the others, and who is held out, are the same."""
+    strict, cohort = load_cohort(DATA / "tcga", max_missing=0.10), load_cohort(DATA / "tcga")
+    assert strict.modalities == ("cna", "rna", "rppa", "wsi")
+    for modality in strict.modalities:
+        assert list(strict.tables[modality]) == list(cohort.tables[modality])
+    assert strict.samples["split"].equals(cohort.samples["split"])
+    assert "mut was left out: 63 of its 67 features" in " ".join(strict.notes)
+
+
+@_needs("cll")
+def test_cohort_of_few_complete_patients_loads_as_it_stands():
+    """29 of 277 patients have all four, 47 have proteins: 37 of these train, and 3 validate."""
+    cohort = load_cohort(DATA / "cll")
+    assert cohort.tables["mutations"].shape == (277, 39)
+    assert _sides(cohort) == [230, 15, 32]
+    held = cohort.summary().loc[list(cohort.modalities)]
+    assert (held["val"] >= 3).all()
+    assert (held["test"] >= 7).all()
+    assert held.loc["protein", "train"] >= 36
+    assert "os_event" not in cohort.samples
+    assert cohort.samples["OS"].max() > 2
+    assert "samples.csv: OS was not read as os_event" in " ".join(cohort.notes)
+
+
+@_needs("breast")
+def test_cohort_split_in_train_and_test_loads_as_it_stands():
+    """Its 70 test patients have no proteins, its 150 train patients have everything."""
+    cohort = load_cohort(DATA / "breast")
+    given = pd.read_csv(DATA / "breast" / "samples.csv", index_col="sample_id")["split"]
+    assert _sides(cohort) == [135, 15, 70]
+    assert (given[cohort.samples.index[cohort.rows("test")]] == "test").all()
+    assert cohort.present[cohort.rows("val")].all()
+    assert "protein cannot be judged in test, where 0 patients have it" in " ".join(cohort.notes)
+
+
+@_needs("citeseq")
+def test_cohort_of_single_cells_loads_as_it_stands():
+    cohort = load_cohort(DATA / "citeseq")
+    assert _sides(cohort) == [390, 35, 75]
+    assert cohort.tables["hto"].shape == (500, 4)

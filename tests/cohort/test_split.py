@@ -1,12 +1,14 @@
 """Patient-level splits: what holds for every seed and every cohort."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cohgen_jax.cohort import SET_ASIDE, demo_cohort, patient_split, set_aside, stage_number
+from cohgen_jax.cohort.split import LEAST_HELD, balanced_split
 from cohgen_jax.errors import InputError
 
 
@@ -90,6 +92,116 @@ def test_unknown_strata_are_one_stratum():
 def test_bad_fractions(val, test):
     with pytest.raises(InputError, match="at least 0"):
         _split(np.array(["p"]), np.array(["a"]), np.array([True]), val=val, test=test)
+
+
+# ---- few patients have every modality ----------------------------------------------------------
+
+
+def _holes(rng, num_patients=400, shares=(0.6, 0.5, 0.4, 0.08)):
+    """Samples of patients with one or two samples, three cancer types, holes of all patterns."""
+    patients = np.repeat([f"p{i:03d}" for i in range(num_patients)], rng.choice([1, 1, 2], 400))
+    strata = rng.choice(["a", "b", None], len(patients)).astype(object)
+    present = rng.random((len(patients), len(shares))) < shares
+    present[np.arange(len(patients)), rng.integers(0, 3, len(patients))] = True
+    return patients, strata, present
+
+
+def _balanced(patients, strata, present, seed=0, val=0.07, test=0.15, drawable=None):
+    drawable = np.full(len(patients), True) if drawable is None else drawable
+    return balanced_split(
+        patients, strata, present, drawable, val_fraction=val, test_fraction=test, seed=seed
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_modality_is_held_out_in_proportion(seed):
+    patients, strata, present = _holes(np.random.default_rng(seed))
+    split = _balanced(patients, strata, present, seed)
+    frame = pd.DataFrame(present).assign(patient=patients, side=split)
+    assert (frame.groupby("patient")["side"].nunique() == 1).all()
+    several = frame[present.sum(axis=1) >= 2]
+    alone = ~frame["patient"].isin(several["patient"])
+    assert alone.any()
+    assert (frame.loc[alone, "side"] == "train").all()
+    for columns in [*itertools.combinations(range(4), 1), *itertools.combinations(range(4), 2)]:
+        have = several[several[list(columns)].all(axis=1)]
+        total = have["patient"].nunique()
+        held = have.groupby("side")["patient"].nunique()
+        for side, fraction in (("val", 0.07), ("test", 0.15)):
+            assert abs(held.get(side, 0) - fraction * total) < 3, (columns, side)
+        if len(columns) == 1:
+            assert held["val"] >= LEAST_HELD
+            assert held["train"] > 0.7 * total
+
+
+@pytest.mark.parametrize("num", range(29, 130, 7))
+def test_one_kind_of_patient_is_shared_out_within_quota(num):
+    """Of three sides, Webster's method never strays from the quota by 1 (Balinski & Young)."""
+    patients = np.array([f"p{i}" for i in range(num)])
+    split = _balanced(patients, np.full(num, "a"), np.full((num, 3), True))
+    for side, fraction in (("train", 0.78), ("val", 0.07), ("test", 0.15)):
+        assert abs((split == side).sum() - fraction * num) < 1
+
+
+@pytest.mark.parametrize("num", [3, 8, 12, 20])
+def test_a_rare_modality_is_on_every_side_and_mostly_in_train(num):
+    """Beside 300 patients with two others; 7 % of 12 is less than one."""
+    present = np.zeros((300, 3), bool)
+    present[:, :2] = True
+    present[:num, 2] = True
+    patients = np.array([f"p{i:03d}" for i in range(300)])
+    for seed in range(10):
+        split = _balanced(patients, np.full(300, "a"), present, seed)[:num]
+        assert (split == "train").sum() >= max(1, num // 2)
+        if num >= 8:
+            assert (split == "val").sum() >= LEAST_HELD
+            assert (split == "test").sum() >= LEAST_HELD
+
+
+def test_small_cancer_types_are_held_out_together():
+    """Ten types of ten patients, of each of which 7 % are nobody."""
+    strata = np.repeat(list("abcdefghij"), 10)
+    patients = np.array([f"p{i:03d}" for i in range(100)])
+    split = _balanced(patients, strata, np.full((100, 2), True))
+    assert 6 <= (split == "val").sum() <= 8
+    assert 14 <= (split == "test").sum() <= 16
+    tested = [(split[strata == t] == "test").sum() for t in "abcdefghij"]
+    assert min(tested) >= 1
+    assert max(tested) <= 2
+
+
+def test_order_of_samples_does_not_matter_to_a_balanced_split():
+    rng = np.random.default_rng(3)
+    patients, strata, present = _holes(rng)
+    split = _balanced(patients, strata, present)
+    order = rng.permutation(len(patients))
+    again = _balanced(patients[order], strata[order], present[order])
+    np.testing.assert_array_equal(again, split[order])
+    assert (_balanced(patients, strata, present, seed=1) != split).any()
+
+
+def test_only_the_drawable_are_drawn_to_the_share_of_all():
+    present = np.full((200, 2), True)
+    patients = np.array([f"p{i:03d}" for i in range(200)])
+    drawable = np.arange(200) < 100
+    split = _balanced(patients, np.full(200, "a"), present, test=0.0, drawable=drawable)
+    assert (split[:100] == "val").sum() == 14
+    assert set(split[:100]) == {"train", "val"}
+    assert (split[100:] == "train").all()
+    few = np.arange(200) < 10
+    split = _balanced(patients, np.full(200, "a"), present, val=0.2, test=0.0, drawable=few)
+    assert (split == "val").sum() == 5, "half of those there are"
+
+
+def test_large_fractions_are_as_asked_and_nobody_may_have_two():
+    present = np.full((100, 2), True)
+    patients = np.array([f"p{i:03d}" for i in range(100)])
+    split = _balanced(patients, np.full(100, "a"), present, val=0.3, test=0.6)
+    assert [(split == s).sum() for s in ("train", "val", "test")] == [10, 30, 60]
+    present[:, 0] = False
+    assert (_balanced(patients, np.full(100, "a"), present) == "train").all()
+    with pytest.raises(InputError, match="together below 1"):
+        _balanced(patients, np.full(100, "a"), present, val=0.5, test=0.5)
 
 
 def test_stage_numbers():

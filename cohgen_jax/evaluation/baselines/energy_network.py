@@ -1,4 +1,4 @@
-"""Engression (Shen & Meinshausen 2024, JRSS B 87:653), as its authors' library trains it.
+"""Engression (Shen & Meinshausen, arXiv:2307.00835), as its authors' library trains it.
 
 Model   c = g(x, eps), a network with noise eps ~ N(0, I) as input of every layer; c the leading
         principal components of the outcomes in their own scale, the rest as components.py has it

@@ -108,6 +108,8 @@ def sample_rows(
         raise InputError(f"no patients to generate {bank.target} for")
     ids = np.arange(len(z)) if sample_ids is None else sample_ids
     columns = [list(modalities).index(source) for source in bank.sources]
+    if bank.covariates and z.shape[1] == len(modalities):
+        raise InputError(f"the models of {bank.target} know covariates: z lacks their column")
     devices = jax.local_devices()
     mesh = Mesh(devices, ("samples",)) if 1 < len(devices) <= len(z) else None
     width = mesh.size if mesh else 1

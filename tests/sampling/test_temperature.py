@@ -84,6 +84,20 @@ def test_rejection_does_not_undo_the_temperature(patients):
     assert np.allclose(sample(y, 0.0, rejection=rule)[0], GAIN * y, atol=1e-3)
 
 
+def test_the_spread_of_a_bank_scales_each_component_under_the_stacked_rule_alone(patients):
+    """A factor for each, times the temperature, about the same mean."""
+    y, spread = patients[0][:8], np.array([0.5, 1.0, 1.7], np.float32)
+    bank = BANK.replace(spread=spread)
+    mean, plain = sample(y, 0.0)[0], sample(y, 1.0, num_draws=3)
+    for temperature in (1.0, 0.5):
+        wide = sample(y, temperature, bank, num_draws=3, consensus="stacked")
+        np.testing.assert_allclose(wide, mean + temperature * spread * (plain - mean), atol=2e-6)
+    np.testing.assert_array_equal(sample(y, 1.0, bank, num_draws=3), plain)
+    # A number is the same factor for all.
+    wide = sample(y, 1.0, BANK.replace(spread=1.7), num_draws=3, consensus="stacked")
+    np.testing.assert_allclose(wide, mean + 1.7 * (plain - mean), atol=2e-6)
+
+
 @pytest.mark.parametrize("wrong", [-0.1, 1.5])
 def test_temperatures_outside_the_unit_interval_are_refused(wrong, patients):
     with pytest.raises(InputError, match="temperature must lie in"):
@@ -93,3 +107,6 @@ def test_temperatures_outside_the_unit_interval_are_refused(wrong, patients):
 def test_networks_that_predict_the_noise_are_refused(patients):
     with pytest.raises(InputError, match="posterior mean"):
         sample(patients[0], 0.5, BANK.replace(predicts="eps"))
+    uneven = BANK.replace(predicts="eps", spread=np.array([1.0, 1.0, 0.9]))
+    with pytest.raises(InputError, match="posterior mean"):
+        sample(patients[0], 1.0, uneven, consensus="stacked")

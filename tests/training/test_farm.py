@@ -27,7 +27,13 @@ from cohgen_jax.training import (
     pair_specs,
     train_farm,
 )
-from cohgen_jax.training.farm import init_state, train_epochs, validate
+from cohgen_jax.training.farm import (
+    LEAST_WORTH,
+    ModelSpec,
+    init_state,
+    train_epochs,
+    validate,
+)
 from cohgen_jax.training.validation import METRICS
 
 CONFIG = TrainConfig(
@@ -103,7 +109,116 @@ def test_training_learns_what_can_be_learnt():
 
 def test_padding_is_not_scored():
     _, data = farm_of(pair_specs(MODALITIES))
-    assert np.array_equal(np.asarray(data.dim_mask).sum(axis=1), [4, 4, 4, 4, 3, 3])
+    worth = np.asarray(data.worth)
+    assert np.array_equal(worth.sum(axis=1), [4, 4, 4, 4, 3, 3])
+    assert np.array_equal(worth[4], [1, 1, 1, 0])
+
+
+def test_a_component_is_worth_the_square_of_its_scale_and_never_nothing_within_the_width():
+    """A latent that a codec leaves unused is noised as it will be when sampling."""
+    z, present, widths = toy_cohort()
+    scale = np.array([[1.5, 1, 0.5, 0], [1, 1, 1, 1], [1, 1, 1, 7.0]])  # the last is padding
+    farm, data = make_farm(
+        pair_specs(MODALITIES),
+        z,
+        present,
+        widths,
+        np.arange(40, 160),
+        np.arange(40),
+        CONFIG,
+        DiffusionConfig(),
+        0,
+        scale=scale,
+    )
+    np.testing.assert_allclose(data.worth[0], [2.25, 1, 0.25, LEAST_WORTH])
+    np.testing.assert_allclose(data.worth[5], [1, 1, 1, 0])
+    np.testing.assert_allclose(data.scale[0], [1.5, 1, 0.5, 0])
+    np.testing.assert_allclose(data.scale[2], [1, 1, 1, 0])
+    assert farm.num_covariates == 0
+
+
+def wide_cohort(num=120):
+    """Latents of true widths 8, 8 and 3 and two covariates, of which the first makes half of c."""
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(num, 4, 8)).astype(np.float32)
+    z[:, 2, 3:], z[:, 3, 2:] = 0, 0
+    z[:, 2, 0] = np.sqrt(0.5) * (z[:, 2, 0] + z[:, 3, 0])
+    present = np.ones((num, 3), bool)
+    present[60:, 1] = rng.random(num - 60) < 0.6
+    z[:, :3][~present] = 0
+    return z, present, [8, 8, 3, 2]
+
+
+@pytest.mark.parametrize("kind", [pair_specs, multi_specs])
+@pytest.mark.parametrize("predicts", ["v", "eps"])
+def test_unequal_widths_and_covariates_train_in_one_farm(predicts, kind):
+    """Beyond the width of its target a model stays as it began: Adam moves by gradients alone."""
+    z, present, widths = wide_cohort()
+    scale = np.linspace(1.6, 0.4, 8)[None].repeat(3, axis=0)
+    specs = kind(MODALITIES)
+    config = dataclasses.replace(CONFIG, weight_decay=0.0)
+    diffusion = dataclasses.replace(DiffusionConfig(), predicts=predicts)
+    rows = np.arange(30, 120), np.arange(30)
+    farm, data = make_farm(specs, z, present, widths, *rows, config, diffusion, 0, scale=scale)
+    assert farm.num_covariates == 2
+    assert farm.module.cond_dims == (8,) * len(specs[0].sources) + (2,)
+    state = init_state(data, farm=farm)
+    before = jax.tree.map(np.array, state.variables["params"])
+    state, losses = train_epochs(state, data, farm=farm, num_epochs=3)
+    state, scores = validate(state, data, farm=farm)
+    assert np.isfinite(losses).all()
+    assert all(np.isfinite(scores[metric]).all() for metric in METRICS)
+    assert np.all(state.active)
+    after = state.variables["params"]
+    for k, spec in enumerate(farm.specs):
+        moved = np.asarray(after["Dense_1"]["kernel"][k] != before["Dense_1"]["kernel"][k])
+        learnt = np.asarray(after["output"]["kernel"][k] != before["output"]["kernel"][k])
+        width = widths[spec.target]
+        assert moved[:width].any(axis=1).all()
+        assert not moved[width:].any()
+        assert learnt[:, :width].any(axis=0).all()
+        assert not learnt[:, width:].any()
+
+
+def test_padding_of_a_target_changes_no_score():
+    """Whatever stands there: draws, truths and noise are compared within the width alone."""
+    z, present, widths = wide_cohort()
+    rows = np.arange(30, 120), np.arange(30)
+    specs = [spec for spec in pair_specs(MODALITIES) if spec.target == 2]
+    results = []
+    for sign in (1, -1):
+        farm, data = make_farm(specs, z, present, widths, *rows, CONFIG, DiffusionConfig(), 0)
+        state = init_state(data, farm=farm)
+        bias = state.average["params"]["output"]["bias"].at[:, 3:].set(sign * 5.0)
+        average = {"params": {**state.average["params"]}}
+        average["params"]["output"] = {**average["params"]["output"], "bias": bias}
+        results.append(validate(state._replace(average=average), data, farm=farm)[1])
+    for metric in METRICS:
+        np.testing.assert_array_equal(results[0][metric], results[1][metric])
+
+
+def test_what_covariates_tell_is_learnt():
+    """Half the variance of the first component of c is a covariate that no source knows."""
+    z, present, widths = wide_cohort(400)
+    rows = np.arange(60, 400), np.arange(60)
+    config = dataclasses.replace(CONFIG, num_epochs=40, learning_rate=3e-3, cond_noise=0.1)
+    scale = np.array([1, 1e-2, 1e-2, 0, 0, 0, 0, 0])[None].repeat(3, axis=0)  # that alone counts
+    mse = []
+    for known in (z, z[:, :3]):
+        farm, data = make_farm(
+            [ModelSpec("c_from_a", 2, (0,))],
+            known,
+            present,
+            widths,
+            *rows,
+            config,
+            DiffusionConfig(),
+            0,
+            scale=scale,
+        )
+        state, _ = train_epochs(init_state(data, farm=farm), data, farm=farm, num_epochs=40)
+        mse.append(float(validate(state, data, farm=farm)[1]["mse"][0]))
+    assert mse[0] < 0.75 * mse[1]
 
 
 def test_the_best_weights_of_each_metric_are_kept():

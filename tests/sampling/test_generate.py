@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.sampling import Bank, generate
+from cohgen_jax.sampling import Bank, Moments, generate
 from cohgen_jax.sampling.coherent import Rejection, coherent_sample
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
 from cohgen_jax.schedule import linear_schedule
@@ -70,6 +70,46 @@ def test_chunks_change_nothing(rejection):
         assert seen == rows
         seen.clear()
         for one, other in zip(whole, parts, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("rejection", [None, Rejection(cos_threshold=0.5, prop_threshold=0.3)])
+def test_chunks_change_nothing_where_a_regression_speaks(rejection):
+    """Patterns of a chunk are weighed, and patients regressed, as those of all."""
+    z, present = patients(40)
+    rng = np.random.default_rng(1)
+    root = rng.normal(size=(2, D, 4, 4))
+    second = root @ np.swapaxes(root, -1, -2)
+    moments = {
+        pattern: Moments(np.array([-9.0, 6.0]), second * size, np.ones(D), np.array(9), np.ones(3))
+        for size, pattern in enumerate([(False, False), (True, False), (True, True)], start=1)
+    }
+
+    def regression(conds, present):
+        mean = sum(np.where(present[:, [c]], own, 0.5) for c, own in enumerate(conds))
+        return mean.astype(np.float32), np.full_like(mean, 0.3, np.float32)
+
+    bank = bank_of("a", ["b", "c"]).replace(moments=moments)
+    bank = bank.with_regression(regression, SCHEDULE.alpha_bar)
+    whole, *parts = (
+        sample_rows(
+            bank,
+            MODALITIES,
+            z,
+            present,
+            0,
+            3,
+            schedule=SCHEDULE,
+            solver=SOLVER,
+            consensus="stacked",
+            rejection=rejection,
+            chains=chains,
+        )
+        for chains in (1000, 64, 8)
+    )
+    assert (np.asarray(whole.retries).max() > 0) == (rejection is not None)
+    for part in parts:
+        for one, other in zip(whole[:-1], part[:-1], strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 sys.path.insert(0, ".")
 import tests.conftest  # light compilation
 from cohgen_jax.networks import NetworkConfig, build, init
-from cohgen_jax.sampling import Bank, Rejection, coherent, coherent_sample, sample_rows
+from cohgen_jax.sampling import Bank, Moments, Rejection, coherent, coherent_sample, sample_rows
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import ddpm
 
@@ -72,6 +72,31 @@ for rejection in (None, Rejection(cos_threshold=0.9, prop_threshold=0.2, max_ret
         for a, b in zip(alone, rows(rejection=rejection, **more)):
             if a is not None:
                 np.testing.assert_allclose(a, b, atol=1e-5)
+
+# Beside a regression, on covariates: the same for any number of devices and chunks.
+module = build(NetworkConfig(architecture="adaln_mlp", width=8), 3, (3, 2))
+models = [(module, init(module, jax.random.key(k))) for k in range(3)]
+root = rng.normal(size=(2, 3, 5, 5))
+moments = Moments(
+    np.array([-9.0, 6.0]), root @ np.swapaxes(root, -1, -2), np.ones(3), np.array(30), np.ones(4)
+)
+patterns = list(map(tuple, np.unique(present, axis=0).tolist()))[::2] + [(False,) * 3]
+known = Bank.from_models(
+    "t", ["a", "b", "c"], models, covariates=2, moments=dict.fromkeys(patterns, moments)
+).with_regression(
+    lambda conds, shown: (np.where(shown, conds[0], conds[3][:, :1]), 0.5 + 0 * conds[0]),
+    schedule.alpha_bar,
+)
+z = np.concatenate([z, z[:, :1], rng.normal(size=(45, 1, 3))], axis=1).astype(np.float32)
+alone = coherent_sample(
+    jax.random.key(0), known, [*z[:, :3].swapaxes(0, 1), z[:, -1, :2]], shown[:, :3],
+    schedule=schedule, solver=solver, num_draws=2, consensus="stacked",
+)
+bank = known
+for more in ({}, {"chains": 4}):
+    for a, b in zip(alone, rows(consensus="stacked", **more)):
+        if a is not None:
+            np.testing.assert_allclose(a, b, atol=1e-5)
 print("equal")
 """
 
@@ -86,7 +111,7 @@ def test_eight_devices_draw_the_same_without_communication():
         env=environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

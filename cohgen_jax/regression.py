@@ -10,6 +10,8 @@ Tuning    gains and penalty by coordinate descent on the leave-one-out error of 
           component counted by what it is worth
 Shrinkage each component of f towards 0 by the factor that its leave-one-out predictions bear,
           pulled to the factor of all: what nothing predicts keeps the training average
+Spread    residuals of patients differ in size (quiet genomes, restless ones): their mean squares
+          are regressed in the same way, and scale the residual variances of the components
 
 Patterns  what a regression says depends on all that it sees, so that every pattern of sources has
           its own; a patient of a pattern that has none is given that of the largest within it
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +43,8 @@ LEAST_GAIN = 3e-4
 """Share of the error by which a move must lower it."""
 MOST_PATTERNS = 32
 """Patterns with a regression of their own."""
+SIZES = (0.1, 10.0)
+"""Between which a patient's residual variance lies, in units of the mean one."""
 PULL = 20.0
 """Patients that the shared factor counts for in the factor of one component."""
 
@@ -64,8 +68,7 @@ class Regressions(NamedTuple):
             assert pattern is not None  # that of no source has one
             fitted = self.by_pattern[pattern]
             blocks = _seen([cond[rows] for cond in conds], pattern)
-            mean[rows] = predict(fitted, blocks, len(rows))
-            variance[rows] = fitted.variance
+            mean[rows], variance[rows] = predict(fitted, blocks, len(rows))
         return mean, variance
 
     def of(self, sources: Sequence[int]) -> Regressions:
@@ -137,6 +140,7 @@ class Regression(NamedTuple):
     dual: np.ndarray  # float32 [n, D], shrunk
     mean: np.ndarray  # float32 [D]
     variance: np.ndarray  # float32 [D], of leave-one-out residuals
+    size: np.ndarray  # float32 [n], dual weights of the residuals' mean squares about 1
 
 
 def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarray) -> Regression:
@@ -157,6 +161,7 @@ def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarra
             np.zeros((1, y.shape[1]), np.float32),
             mean,
             np.maximum(variance, 1e-6).astype(np.float32),
+            np.zeros(1, np.float32),
         )
     units = [_median_distance(block) for block in blocks]
     tuning = _evenly(len(y), TUNING_PATIENTS)
@@ -168,31 +173,41 @@ def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarra
     roots = [np.sqrt(gain / unit) for gain, unit in zip(gains, units, strict=True)]
     x = np.concatenate([root * block for root, block in zip(roots, blocks, strict=True)], axis=1)
     widths = [block.shape[1] for block in blocks]
-    dual, left_out = _solve(_matern(_squared_distances(x, x)), centred, penalty)
+    solve = _solver(_matern(_squared_distances(x, x)), penalty)
+    dual, left_out = solve(centred)
     predicted = centred - left_out
     factor = _shrinkage(predicted, centred)
+    squares = (centred - factor * predicted) ** 2
     # Each prediction was made without its own patient, the mean with it.
-    variance = np.mean((centred - factor * predicted) ** 2, axis=0) * len(y) / (len(y) - 1)
+    variance = np.maximum(np.mean(squares, axis=0) * len(y) / (len(y) - 1), 1e-6)
+    excess = (squares @ worth / (variance @ worth) - 1)[:, None].astype(np.float32)
+    size, left_out = solve(excess)
+    size *= _shrinkage(excess - left_out, excess)
     return Regression(
         kept.astype(np.int32),
         x.astype(np.float32),
         np.repeat(roots, widths).astype(np.float32),
         (dual * factor).astype(np.float32),
         mean.astype(np.float32),
-        np.maximum(variance, 1e-6).astype(np.float32),
+        variance.astype(np.float32),
+        size[:, 0].astype(np.float32),
     )
 
 
-def predict(fitted: Regression, blocks: Sequence[np.ndarray], num: int) -> np.ndarray:
-    """Means float32 [num, D] from the sources, arrays [num, C_s] as in fitting."""
+def predict(
+    fitted: Regression, blocks: Sequence[np.ndarray], num: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means and variances, float32 [num, D], from the sources, arrays [num, C_s] as in fitting."""
     if not blocks:
-        return np.tile(fitted.mean, (num, 1))
+        return np.tile(fitted.mean, (num, 1)), np.tile(fitted.variance, (num, 1))
     x = np.concatenate([np.asarray(block, np.float32) for block in blocks], axis=1) * fitted.gains
+    weights = np.concatenate([fitted.dual, fitted.size[:, None]], axis=1)
     parts = [
-        _matern(_squared_distances(part, fitted.x)) @ fitted.dual
+        _matern(_squared_distances(part, fitted.x)) @ weights
         for part in np.array_split(x, -(-num // MOST_PATIENTS) or 1)
     ]
-    return fitted.mean + np.concatenate(parts)
+    said = np.concatenate(parts)
+    return fitted.mean + said[:, :-1], fitted.variance * np.clip(1 + said[:, -1:], *SIZES)
 
 
 def _tune(
@@ -205,7 +220,7 @@ def _tune(
         if setting not in known:
             *gains, penalty = setting
             squared = sum(g * d for g, d in zip(gains, distances, strict=True))
-            _, left_out = _solve(_matern(np.asarray(squared, np.float32)), y, penalty)
+            _, left_out = _solver(_matern(np.asarray(squared, np.float32)), penalty)(y)
             known[setting] = float(np.mean(left_out**2, axis=0) @ worth)
         return known[setting]
 
@@ -225,16 +240,23 @@ def _tune(
     return gains, penalty
 
 
-def _solve(kernel: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Dual weights and leave-one-out residuals, [n, D] both; overwrites the kernel [n, n]."""
+def _solver(
+    kernel: np.ndarray, penalty: float
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """y [n, D] -> dual weights and leave-one-out residuals, [n, D] both; the kernel [n, n] is
+    overwritten."""
     from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
 
     kernel[np.diag_indices(len(kernel))] += np.float32(penalty)
     factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
-    dual = cho_solve(factor, y, check_finite=False)
     (invert,) = get_lapack_funcs(("potri",), (factor[0],))
-    inverse, _ = invert(factor[0], lower=True, overwrite_c=True)
-    return dual, dual / np.diag(inverse)[:, None]
+    diagonal = np.diag(invert(factor[0], lower=True)[0])[:, None]
+
+    def solve(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        dual = cho_solve(factor, y, check_finite=False)
+        return dual, dual / diagonal
+
+    return solve
 
 
 def _shrinkage(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from cohgen_jax.regression import (
     _matern,
-    _solve,
+    _solver,
     _squared_distances,
     fit_regression,
     fit_regressions,
@@ -27,7 +27,7 @@ def test_leave_one_out_residuals_are_those_of_refits():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((12, 3)), rng.standard_normal((12, 2))
     kernel, penalty = _matern(_squared_distances(x, x)), 0.4
-    dual, left_out = _solve(kernel.copy(), y, penalty)
+    dual, left_out = _solver(kernel.copy(), penalty)(y)
     np.testing.assert_allclose((kernel + penalty * np.eye(12)) @ dual, y, atol=1e-6)
     for i in range(12):
         rest = np.delete(np.arange(12), i)
@@ -40,7 +40,7 @@ def test_what_is_planted_is_found_and_what_is_not_keeps_the_average():
     blocks, y = planted(rng, 300)
     new, truth = planted(rng, 200)
     fitted = fit_regression(blocks, y, np.ones(4))
-    predicted = predict(fitted, new, 200)
+    predicted = predict(fitted, new, 200)[0]
     r2 = 1 - np.mean((truth - predicted) ** 2, axis=0) / truth.var(axis=0)
     assert (r2[:3] > 0.6).all(), r2  # observed 0.78 to 0.86
     assert abs(r2[3]) < 0.03
@@ -59,7 +59,7 @@ def test_few_patients_without_a_relation_lose_nothing_to_the_average(num):
         rng = np.random.default_rng(seed)
         x, y = rng.standard_normal((num, 30)), rng.standard_normal((num, 6))
         new, truth = rng.standard_normal((200, 30)), rng.standard_normal((200, 6))
-        predicted = predict(fit_regression([x], y, np.ones(6)), [new], 200)
+        predicted = predict(fit_regression([x], y, np.ones(6)), [new], 200)[0]
         average = np.mean((truth - y.mean(axis=0)) ** 2)
         ratios.append(np.mean((truth - predicted) ** 2) / average)
     assert np.mean(ratios) < 1.03, ratios
@@ -71,7 +71,7 @@ def test_constant_source_and_no_source():
     for blocks, new in (([np.ones((30, 2))], [np.ones((4, 2))]), ([], [])):
         fitted = fit_regression(blocks, y, np.ones(3))
         np.testing.assert_allclose(
-            predict(fitted, new, 4), np.tile(y.mean(axis=0), (4, 1)), atol=1e-5
+            predict(fitted, new, 4)[0], np.tile(y.mean(axis=0), (4, 1)), atol=1e-5
         )
         np.testing.assert_allclose(fitted.variance, y.var(axis=0, ddof=1), rtol=0.05)
 
@@ -102,7 +102,7 @@ def test_saved_without_its_patients_it_is_rebuilt_from_them():
         saved = {name: value for name, value in own._asdict().items() if name != "x"}
         again = rebuilt(saved, pattern, blocks)
         new = [block[:5] for here, block in zip(pattern, blocks, strict=True) if here]
-        np.testing.assert_allclose(predict(again, new, 5), predict(own, new, 5), atol=1e-5)
+        np.testing.assert_allclose(predict(again, new, 5)[0], predict(own, new, 5)[0], atol=1e-5)
 
 
 def test_patterns_of_many_modalities_are_few():
@@ -112,3 +112,20 @@ def test_patterns_of_many_modalities_are_few():
     assert len(patterns) <= 32
     assert (True,) * 9 in patterns
     assert (False,) * 9 in patterns
+
+
+def test_the_size_of_residuals_is_regressed():
+    rng = np.random.default_rng(6)
+
+    def cohort(num):
+        x = rng.standard_normal((num, 4)).astype(np.float32)
+        sd = np.where(x[:, :1] > 0, 1.5, 0.3)
+        return x, (x[:, 1:2] + sd * rng.standard_normal((num, 5))).astype(np.float32), sd
+
+    x, y, _ = cohort(600)
+    new, truth, sd = cohort(300)
+    mean, variance = predict(fit_regression([x], y, np.ones(5)), [new], 300)
+    assert np.corrcoef(variance[:, 0], sd[:, 0] ** 2)[0, 1] > 0.75  # observed 0.83
+    for side in (sd[:, 0] > 1, sd[:, 0] < 1):
+        ratio = variance[side].mean() / np.mean((truth - mean)[side] ** 2)
+        assert 0.7 < ratio < 2, ratio

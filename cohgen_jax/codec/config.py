@@ -7,7 +7,7 @@ from cohgen_jax.errors import InputError
 
 Place = Literal["device", "host", "disk"]
 
-PUBLISHED = {"marginals": "none", "natural": False, "rest": 0}
+PUBLISHED = {"marginals": "none", "natural": False, "rest": 0, "max_missing": 0.10}
 """What the publication's codecs, and those of runs before these fields, have instead."""
 
 
@@ -27,7 +27,7 @@ class CodecConfig:
     rest: int = 256
     """Components of what the latents do not bring back that draws get, beside noise by feature;
     0: draws are what is decoded and no more (the published form)."""
-    max_missing: float = 0.10
+    max_missing: float = 0.50
     """Features missing in this share of the train samples, or more, are dropped."""
     imputer: Literal["median", "knn"] = "median"
     num_layers: int = 2

@@ -9,6 +9,7 @@ import resource
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +36,7 @@ from cohgen_jax.training.farm import (
     validate,
 )
 from cohgen_jax.training.validation import METRICS
+from tests.sampling.test_specialize import disturbed
 
 CONFIG = TrainConfig(
     network=NetworkConfig(width=16, num_layers=1, time_embedding=8, dropout=0.1),
@@ -181,7 +183,7 @@ def test_unequal_widths_and_covariates_train_in_one_farm(predicts, kind):
 
 
 def test_padding_of_a_target_changes_no_score():
-    """Whatever stands there: draws, truths and noise are compared within the width alone."""
+    """Neither what networks say there nor how they would read it: it is 0 at every level."""
     z, present, widths = wide_cohort()
     rows = np.arange(30, 120), np.arange(30)
     specs = [spec for spec in pair_specs(MODALITIES) if spec.target == 2]
@@ -189,9 +191,12 @@ def test_padding_of_a_target_changes_no_score():
     for sign in (1, -1):
         farm, data = make_farm(specs, z, present, widths, *rows, CONFIG, DiffusionConfig(), 0)
         state = init_state(data, farm=farm)
-        bias = state.average["params"]["output"]["bias"].at[:, 3:].set(sign * 5.0)
-        average = {"params": {**state.average["params"]}}
-        average["params"]["output"] = {**average["params"]["output"], "bias": bias}
+        average = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *(disturbed(farm.module, k) for k in (0, 1))
+        )
+        inputs, output = average["params"]["Dense_1"], average["params"]["output"]
+        inputs["kernel"] = inputs["kernel"].at[:, 3:].set(sign * 2.0)
+        output["bias"] = output["bias"].at[:, 3:].set(sign * 5.0)
         results.append(validate(state._replace(average=average), data, farm=farm)[1])
     for metric in METRICS:
         np.testing.assert_array_equal(results[0][metric], results[1][metric])

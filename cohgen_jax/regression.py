@@ -53,12 +53,17 @@ class Regressions(NamedTuple):
     """Of one target, by pattern of its sources."""
 
     by_pattern: dict[Pattern, Regression]
+    order: tuple[int, ...] | None = None
+    """Where its sources, as they were in fitting, are among those given; None: in this order."""
 
     def __call__(
         self, conds: Sequence[np.ndarray], present: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance [N, D] of each patient. conds: sources (and covariates) as they were
-        in fitting, [N, C] each; present: [N, S]."""
+        in fitting, [N, C] each, or in the order asked of `of`; present: [N, S]."""
+        if self.order is not None:
+            conds = [*(conds[i] for i in self.order), *conds[len(self.order) :]]
+            present = present[:, list(self.order)]
         width = len(next(iter(self.by_pattern.values())).mean)
         mean, variance = np.zeros((2, len(present), width), np.float32)
         patterns, group = np.unique(present, axis=0, return_inverse=True)
@@ -72,9 +77,10 @@ class Regressions(NamedTuple):
         return mean, variance
 
     def of(self, sources: Sequence[int]) -> Regressions:
-        """Those that need no source but these, patterns in their order."""
-        chosen = np.asarray(sources, int)
-        return Regressions(restricted(self.by_pattern, chosen))
+        """Those that need no source but these, to be given in this order."""
+        assert self.order is None
+        order = tuple(np.argsort(sources).tolist())
+        return Regressions(restricted(self.by_pattern, sorted(sources)), order)
 
 
 def fit_regressions(

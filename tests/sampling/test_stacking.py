@@ -220,6 +220,24 @@ def saying(present, mean, variance):
     return np.full(shape, mean, np.float32), np.full(shape, variance, np.float32)
 
 
+@pytest.mark.parametrize("predicts", ["v", "eps"])
+def test_a_regression_is_measured_as_the_network_that_knows_as_much(predicts):
+    """Both know the posterior of x_0 given y_0: their moments are the same numbers."""
+    rng = np.random.default_rng(4)
+    x_0, y = rng.normal(size=(2, 50, 2)).astype(np.float32)
+
+    def regression(conds, present):
+        mean = MEMBER_GAIN[0] * np.where(present, conds[0], 0)
+        return mean, np.full_like(mean, MEMBER_VARIANCE[0])
+
+    bank = experts((0,)) if predicts == "eps" else constant_bank(1, 2, predicts="v")
+    bank, pattern = bank.with_regression(regression, SCHEDULE.alpha_bar), (True,)
+    measured = measure_moments(bank, x_0, [y], pattern, np.ones(2), SCHEDULE, 0)
+    network = measure_moments(experts((0,)), x_0, [y], pattern, np.ones(2), SCHEDULE, 0)
+    np.testing.assert_array_equal(measured.resting, [0, 1])
+    np.testing.assert_allclose(measured.of([1]).second, network.second, atol=1e-4)
+
+
 def test_nobody_to_learn_from_leaves_all_to_the_regression():
     """A pattern without validation patients: the regression counts 1, every network 0."""
     bank, nobody = regressed(None), np.zeros((0, 2), np.float32)

@@ -6,10 +6,11 @@
 Writes tables into metrics/ and figures into figures/ of the run directory.
 
 raw_space generated data in the units of the tables: features, their correlations, the dosage of
-          genes, differences between cancer types, beside baselines decoded the same way
-intervals coverage of the conformal intervals of decoded features on held-out patients, by cancer
-          type, beside what the standard deviation of the draws alone would promise
-privacy   membership inference by five attacks, distances to training records, attribute inference
+          genes, differences between cancer types, beside baselines that draw whole patients too
+intervals coverage of the intervals of generated features (the quantiles 0.1 and 0.9 of the draws,
+          as impute.py writes them) on held-out patients, by cancer type
+privacy   membership inference by seven attacks, on latents, on tables as they are released and on
+          the models; distances to training records, attribute inference
 shift     patients set aside by train.py --exclude, and assays that are scaled, offset, mixed up or
           empty: errors, spread, disagreement and flags
 """

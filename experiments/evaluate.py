@@ -3,7 +3,8 @@
     python experiments/evaluate.py --run runs/mine
 
 Writes metrics/fidelity.csv and .json, the same by cancer type, generated/, figures/ and
-report.html into the run directory.
+report.html into the run directory. What is generated is scored in units of the tables (columns
+units_...; the cohort is read again: --cohort says where it lies now) and in latents.
 """
 
 from __future__ import annotations

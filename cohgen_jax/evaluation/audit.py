@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from cohgen_jax import rundir
 from cohgen_jax.checkpoint import write_json
 from cohgen_jax.errors import InputError, check_seed
-from cohgen_jax.evaluation.baselines import fit_baselines
+from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.generator import Generator
 from cohgen_jax.evaluation.of_run import MODELS, run_generators
-from cohgen_jax.run import Run, data_checksum, load_any_cohort
+from cohgen_jax.evaluation.tables import cohort_of, features_of_run
+from cohgen_jax.run import Run
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.training.config import SolverConfig
 
@@ -46,7 +47,8 @@ class AuditConfig:
     synonyms: tuple[str, ...] = ()
     """Raw space: further pairs FEATURE=GENE of names that measure the same gene."""
     cohort: str = ""
-    """Where the cohort lies now, for all but privacy; by default where it was in training."""
+    """Where the cohort lies now; by default where it was in training. Without it privacy alone can
+    be audited, in latents."""
     consensus: Consensus = "stacked"
     solver: SolverConfig = SolverConfig()
     seed: int = 0
@@ -84,8 +86,12 @@ def audit_run(
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
-    reads_tables = {*config.analyses} - {"privacy"}
-    cohort = _cohort_of(run, config.cohort) if reads_tables else None
+    try:
+        cohort = cohort_of(run, config.cohort)
+    except (InputError, OSError) as reason:
+        if config.cohort or {*config.analyses} - {"privacy"}:
+            raise InputError(f"{reason}; or ask for --analyses privacy only") from reason
+        cohort = None
     with rundir.locked(run.path):
         made = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         generators = {key: made[key] for key in made if key[0] in MODELS}
@@ -98,29 +104,24 @@ def audit_run(
     return found
 
 
-def _cohort_of(run: Run, moved: str) -> Cohort:
-    """The tables that the run was trained on, checked."""
-    config = dataclasses.replace(run.config, cohort=moved or run.config.cohort)
-    cohort = load_any_cohort(config)
-    if data_checksum(cohort) != rundir.read_config(run.path)[rundir.DATA]:
-        raise InputError(
-            f"{config.cohort} is not, or no longer, what {run.path} was trained on: give the "
-            "folder that holds those tables with --cohort, or ask for --analyses privacy only"
-        )
-    return cohort
-
-
 def _raw_space(of: _Material) -> list[str]:
     from cohgen_jax.evaluation import audit_figures
     from cohgen_jax.evaluation.raw_space import SYNONYMS, raw_space_of_run
 
     assert of.cohort is not None
-    targets = {target for _, target in of.generators}
-    baselines = fit_baselines(of.run.latents, of.run.rows("train"), of.run.rows("val"))
+    targets = list(dict.fromkeys(target for _, target in of.generators))
+    baselines = fit_baselines(
+        of.run.latents,
+        of.run.rows("train"),
+        of.run.rows("val"),
+        methods=[m for m in BASELINES if m != "climatology"],  # of a stranger: `train` is as good
+        targets=targets,
+        **features_of_run(of.run, of.cohort, targets)._asdict(),
+    )
     found = raw_space_of_run(
         of.run,
         of.cohort,
-        of.generators | {key: own for key, own in baselines.items() if key[1] in targets},
+        of.generators | baselines,
         num_draws=of.config.draws,
         synonyms=SYNONYMS | dict(pair.split("=") for pair in of.config.synonyms),
         seed=of.config.seed,
@@ -133,7 +134,7 @@ def _raw_space(of: _Material) -> list[str]:
     if len(found.dosage):
         _save(of.run, "raw_links", audit_figures.links(found.links, found.dosage))
     methods = [m for m in dict.fromkeys(found.scores["method"]) if m != "train"]
-    lines = ["correlation of decoded and measured features over patients, median of features:"]
+    lines = ["correlation of mean draws and measured features over patients, median of features:"]
     wide = found.scores.pivot(index="target", columns="method", values="r_mean")[methods]
     return [*lines, wide.loc[list(dict.fromkeys(found.scores["target"]))].round(3).to_string()]
 
@@ -142,20 +143,18 @@ def _intervals(of: _Material) -> list[str]:
     from cohgen_jax.evaluation.intervals import intervals_of_run
 
     assert of.cohort is not None
-    if of.run.uncalibrated(of.config.solver, of.config.consensus):
-        return ["no intervals, for that reason"]
     found = intervals_of_run(
         of.run, of.cohort, of.generators, of.config.draws, of.config.seed, of.progress
     )
     write_table(found, of.run.path / "metrics" / "intervals")
-    columns = ["conformal", "conformal_low", "conformal_high", "gaussian"]
-    lines = ["coverage of 80 % intervals of decoded features, held-out patients:"]
+    columns = ["coverage", "coverage_low", "coverage_high", "honest", "gaussian"]
+    lines = ["coverage of the draws' own 80 % intervals, in units, held-out patients:"]
     return [*lines, found.set_index(["method", "target"])[columns].round(3).to_string()]
 
 
 def _privacy(of: _Material) -> list[str]:
     from cohgen_jax.evaluation import audit_figures
-    from cohgen_jax.evaluation.privacy import STATEMENT, TARGET_AUC, privacy_of_run
+    from cohgen_jax.evaluation.privacy import LATENTS_ONLY, STATEMENT, TARGET_AUC, privacy_of_run
 
     found = privacy_of_run(
         of.run,
@@ -163,9 +162,11 @@ def _privacy(of: _Material) -> list[str]:
         num_draws=of.config.draws,
         patients=of.config.patients,
         attributes=of.config.attributes,
+        cohort=of.cohort,
         seed=of.config.seed,
         progress=of.progress,
     )
+    statement = STATEMENT if of.cohort is not None else f"{STATEMENT} {LATENTS_ONLY}"
     for name, table in found._asdict().items():
         write_table(table, of.run.path / "metrics" / f"privacy_{name}")
     own = found.membership[found.membership["method"] != "nearest"]
@@ -177,7 +178,7 @@ def _privacy(of: _Material) -> list[str]:
         "worst_auc": float(worst["auc"]),
         "worst": f"{worst['attack']} on {worst['method']}, {worst['target']}",
         "members": int(worst["members"]),
-        "statement": STATEMENT,
+        "statement": statement,
     }
     write_json(of.run.path / "metrics" / "privacy.json", verdict)
     _save(of.run, "privacy_membership", audit_figures.membership(found.membership))
@@ -187,7 +188,7 @@ def _privacy(of: _Material) -> list[str]:
         f"({worst['auc_low']:.3f} to {worst['auc_high']:.3f}; {verdict['worst']}; "
         f"{verdict['members']} members and as many others); aim: at most {TARGET_AUC}",
         _told(verdict["training"]),
-        STATEMENT,
+        statement,
     ]
 
 

@@ -24,6 +24,7 @@ from cohgen_jax.evaluation.calibration import calibration_scores, rank_shares
 from cohgen_jax.evaluation.distances import set_distances
 from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.manifold import manifold_metrics
+from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.units import Units, patient_crps, score_units
 
 NUM_NEIGHBOURS = 10
@@ -221,6 +222,7 @@ def evaluate(
     units: Mapping[str, Units] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
     keep: Callable[[str, Condition, np.ndarray, Generated], None] | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Score generators keyed (method, target) on all conditions of their target.
 
@@ -240,9 +242,11 @@ def evaluate(
         other scores of units.py.
       progress: called with (finished, total, name of the condition about to run).
       keep: called with (method, condition, rows used, generated) after each condition.
+      tell: told in a line of each condition that is left out, as fewer than two patients have what
+        it needs.
 
     Raises:
-      InputError: an unknown target, or a condition without two test patients.
+      InputError: an unknown target, or no condition with two test patients.
     """
     modalities = tuple(latents.modalities)
     for method, target in generators:
@@ -260,16 +264,23 @@ def evaluate(
     def patients(condition: Condition) -> np.ndarray:
         """Positions of those that have the target and all sources."""
         needed = [modalities.index(m) for m in (condition.target, *condition.sources)]
-        used = rows[present[rows][:, needed].all(axis=1)]
-        if len(used) < 2:
-            raise InputError(
-                f"{condition.target} from {condition.label}: {len(used)} test patients have all of "
-                "these; enlarge the test split or leave this target out"
-            )
-        return used
+        return rows[present[rows][:, needed].all(axis=1)]
 
-    for _, condition in jobs:
-        patients(condition)  # refused before the first is generated
+    counts = {condition: len(patients(condition)) for _, condition in jobs}
+    lacking = [
+        f"{condition.target} from {condition.label}: {count} test patients have all of these"
+        for condition, count in counts.items()
+        if count < 2
+    ]
+    jobs = [(method, condition) for method, condition in jobs if counts[condition] >= 2]
+    if not jobs:  # refused before anything is generated
+        raise InputError(
+            f"nothing can be judged: {lacking[0]}; enlarge the test split"
+            if lacking
+            else "nothing can be judged: no method and target to evaluate"
+        )
+    for line in lacking:
+        tell(f"{line}: left out")
 
     def generate(method: str, wanted: Sequence[Condition]) -> tuple[list[Generated], float]:
         """One call for these conditions of one target; also the seconds that a row took."""
@@ -279,8 +290,7 @@ def evaluate(
         for condition, rows, end in zip(wanted, used, ends, strict=True):
             columns = [modalities.index(source) for source in condition.sources]
             shown[end - len(rows) : end, columns] = True
-        z = np.array(latents.z[np.concatenate(used)], np.float32)
-        z[:, : len(modalities)][~shown] = 0  # covariates, beyond them, stay
+        z = shown_latents(latents.z[np.concatenate(used)], shown)
         began = time.perf_counter()
         drawn = generators[method, wanted[0].target](z, shown, draws, seed)
         seconds = (time.perf_counter() - began) / len(z)

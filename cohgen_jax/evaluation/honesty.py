@@ -7,12 +7,13 @@ metrics/risk_coverage.csv               error against the share of patients kept
 metrics/by_patient.parquet              scores of every patient in every condition
 metrics/consensus_against_members.csv   each consensus, paired with its best member
 metrics/consensus_verdicts.csv          the same, counted
+metrics/against_baselines.csv           each model, paired with each baseline
 metrics/temperature.csv                 scores between draws and the posterior mean
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +23,7 @@ import pandas as pd
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.evaluation.calibration import coverages, exact_levels
 from cohgen_jax.evaluation.fidelity import KEY, Evaluation, write_table
-from cohgen_jax.evaluation.paired import against_members, count_verdicts
+from cohgen_jax.evaluation.paired import against_baselines, against_members, count_verdicts
 from cohgen_jax.evaluation.uncertainty import uncertainty_tables
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 TABLES = (
     *("reliability", "rank_histogram", "uncertainty", "risk_coverage"),
-    *("consensus_against_members", "consensus_verdicts", "temperature"),
+    *("consensus_against_members", "consensus_verdicts", "against_baselines", "temperature"),
 )
 """File names; those without rows are not written."""
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -71,8 +72,8 @@ class Honesty(NamedTuple):
         for name, draw, caption in made:
             table = self.tables.get(name)
             if table is not None and len(table):
-                full = table[table["num_sources"] == table["num_sources"].max()]
-                yield name, draw(full), caption
+                most = table.groupby("target")["num_sources"].transform("max")
+                yield name, draw(table[table["num_sources"] == most]), caption
 
 
 def temperature_rows(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> pd.DataFrame:
@@ -95,7 +96,12 @@ def temperature_rows(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> p
     return pd.DataFrame(rows)
 
 
-def honesty_of(result: Evaluation, tempered: list[pd.DataFrame], rules: list[str]) -> Honesty:
+def honesty_of(
+    result: Evaluation,
+    tempered: list[pd.DataFrame],
+    rules: list[str],
+    baselines: Sequence[str] = (),
+) -> Honesty:
     """Everything that follows from the scores. rules: methods of consensus."""
     uncertainty, risk = uncertainty_tables(result.by_patient)
     comparison = against_members(result.by_patient, rules)
@@ -107,6 +113,7 @@ def honesty_of(result: Evaluation, tempered: list[pd.DataFrame], rules: list[str
             "risk_coverage": risk,
             "consensus_against_members": comparison,
             "consensus_verdicts": count_verdicts(comparison) if len(comparison) else comparison,
+            "against_baselines": against_baselines(result.by_patient, baselines),
             "temperature": pd.concat(tempered, ignore_index=True) if tempered else pd.DataFrame(),
         }
     )

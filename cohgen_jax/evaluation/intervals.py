@@ -1,4 +1,4 @@
-"""Do the conformal intervals of decoded features hold held-out patients?"""
+"""Do the intervals of generated features, quantiles of their own draws, hold held-out patients?"""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.evaluation.generator import Generator
+from cohgen_jax.evaluation.masks import shown_latents
+from cohgen_jax.evaluation.tables import streams_of
+from cohgen_jax.evaluation.units import in_units
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
     from cohgen_jax.run import Run
 
+LEVEL = 0.8
+INTERVAL = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+"""The quantiles that experiments/impute.py writes as low and high."""
 GAUSSIAN_HALF_WIDTH = 1.2816
 """Of the central 80 % of a normal distribution, in standard deviations."""
 MIN_PATIENTS = 30
@@ -30,13 +36,16 @@ def intervals_of_run(
 ) -> pd.DataFrame:
     """One row a method and target, test patients generated from all that they have.
 
-    conformal                  share of measured values inside mean +- half_width sd (calibrate.py)
-    conformal_low, _high       the same in the cancer types of MIN_PATIENTS or more where it is
+    coverage                   share of measured values between the quantiles 0.1 and 0.9 of their
+                               draws, ends included
+    coverage_low, _high        the same in the cancer types of MIN_PATIENTS or more where it is
                                least and most; NaN without any
-    gaussian                   inside mean +- 1.28 sd, as if draws told all
-    width                      median width of the conformal interval, in sd of the feature
+    honest                     what it is, of so few draws, when truth and draws are exchangeable:
+                               0.8 (R - 1) / (R + 1); more where values are shared by many patients
+    gaussian                   inside mean +- 1.28 sd of the draws
+    width                      median width of the interval, in sd of the feature
     """
-    labels = run.samples.get("cancer_type")
+    labels, streams = run.samples.get("cancer_type"), streams_of(run)
     rows_of_table = []
     for done, ((method, target), generate) in enumerate(generators.items()):
         progress(done, len(generators), f"intervals: {method}, {target}")
@@ -45,21 +54,21 @@ def intervals_of_run(
         use = present[:, t] & (present.sum(axis=1) > 1)
         rows, present = run.rows("test")[use], present[use]
         present[:, t] = False
-        z = np.where(present[:, :, None], run.latents.z[rows], 0).astype(np.float32)
-        draws = codec.decode(generate(z, present, num_draws, seed).draws[..., : codec.width])
+        generated = generate(shown_latents(run.latents.z[rows], present), present, num_draws, seed)
+        draws = in_units(codec, generated, streams[rows], seed)
         real = cohort.tables[target].reindex(
             index=run.samples.index[rows], columns=list(codec.features)
         )
         real = real.to_numpy(np.float32)
-        sd, error = draws.std(axis=0, ddof=1), np.abs(real - draws.mean(axis=0))
-        half = run.calibration[method][target].half_width * sd
+        low, high = np.quantile(draws, INTERVAL, axis=0)
+        half = GAUSSIAN_HALF_WIDTH * draws.std(axis=0, ddof=1)
         known = np.isfinite(real)
 
-        def coverage(bound: np.ndarray, error=error, known=known) -> np.ndarray:
+        def coverage(inside: np.ndarray, known=known) -> np.ndarray:
             """Of each patient, over its measured features."""
-            return ((error <= bound) & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+            return (inside & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
-        own = pd.Series(coverage(half))
+        own = pd.Series(coverage((low <= real) & (real <= high)))
         by_type = pd.Series(dtype=float)
         if labels is not None:
             groups = own.groupby(labels.to_numpy()[rows])
@@ -69,11 +78,12 @@ def intervals_of_run(
                 "method": method,
                 "target": target,
                 "n": len(rows),
-                "conformal": own.mean(),
-                "conformal_low": by_type.min(),
-                "conformal_high": by_type.max(),
-                "gaussian": coverage(GAUSSIAN_HALF_WIDTH * sd).mean(),
-                "width": float(np.median(2 * half / np.maximum(np.nanstd(real, axis=0), 1e-6))),
+                "coverage": own.mean(),
+                "coverage_low": by_type.min(),
+                "coverage_high": by_type.max(),
+                "honest": LEVEL * (num_draws - 1) / (num_draws + 1),
+                "gaussian": coverage(np.abs(real - draws.mean(axis=0)) <= half).mean(),
+                "width": float(np.median((high - low) / np.maximum(np.nanstd(real, axis=0), 1e-6))),
             }
         )
     progress(len(generators), len(generators), "intervals")

@@ -1,8 +1,19 @@
-"""Missing patterns in equal numbers, to compare models over what is missing."""
+"""What of a patient a generator is shown: assays hidden, and missing patterns in equal numbers."""
 
 import itertools
 
 import numpy as np
+
+
+def shown_latents(z: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """float32 [..., M or M + 1, D]: a copy of the latents with 0 for what is not `shown` [..., M].
+
+    Covariates, one column beyond the modalities where there are any, are always shown.
+    """
+    copied = np.array(z, np.float32)
+    shown = np.broadcast_to(shown, (*copied.shape[:-2], np.shape(shown)[-1]))
+    copied[..., : shown.shape[-1], :][~shown] = 0
+    return copied
 
 
 def balanced_masks(num_modalities: int, num_samples: int, seed: int) -> np.ndarray:

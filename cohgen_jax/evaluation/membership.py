@@ -14,6 +14,7 @@ Calibration       the same record given the sources of other patients says how h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -70,7 +71,7 @@ def rates(members: np.ndarray, others: np.ndarray, seed: int = 0) -> Rates:
 def denoising_losses(
     bank: Bank,
     x_0: np.ndarray,
-    conds: np.ndarray,
+    conds: Sequence[np.ndarray],
     width: int,
     schedule: Schedule,
     *,
@@ -82,13 +83,15 @@ def denoising_losses(
 
     Args:
       x_0: [N, D] the records of the bank's target, `width` of the D true.
-      conds: [S, N, D] the sources that the models are shown, in the order of the bank.
+      conds: latents of the sources that the models are shown, S arrays [N, D] in the order of the
+        bank, then the covariates if it knows them.
       levels: int [L] noise levels; num_noises: at each, the same for all records.
     """
     alpha_bar = schedule.alpha_bar[levels]
     scales = jnp.asarray(np.sqrt([alpha_bar, 1 - alpha_bar]), jnp.float32)
     steps, key = jnp.asarray(levels, jnp.int32), jax.random.key(seed)
-    shown = jnp.ones((len(x_0), len(conds)), bool)
+    shown = np.ones((len(x_0), len(bank.sources)), bool)
+    seen = bank.conditions([jnp.asarray(cond, jnp.float32) for cond in conds], shown)
     noises = jax.vmap(lambda t: jax.random.fold_in(key, t))(steps)
     eps = jax.vmap(lambda k: jax.random.normal(k, (num_noises, x_0.shape[1]), jnp.float32))(noises)
     batches = range(0, len(x_0), BATCH)
@@ -96,8 +99,8 @@ def denoising_losses(
         _losses(
             bank.unnamed(),
             jnp.asarray(x_0[start : start + BATCH]),
-            jnp.asarray(conds[:, start : start + BATCH]),
-            shown[start : start + BATCH],
+            tuple(jnp.asarray(cond[start : start + BATCH]) for cond in seen),
+            jnp.asarray(shown[start : start + BATCH]),
             jnp.asarray(np.arange(x_0.shape[1]) < width, jnp.float32),
             (steps, *scales, eps),
         )

@@ -17,17 +17,19 @@ from cohgen_jax.checkpoint import write_json
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation import distances
 from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL, fit_baselines
-from cohgen_jax.evaluation.baselines.vae import missing
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
 from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.honesty import TABLES, honesty_of, temperature_rows, write_honesty
+from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.report import write_run_report
+from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_run
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
 from cohgen_jax.solvers import ddim
 from cohgen_jax.training.config import SolverConfig
 
 if TYPE_CHECKING:
+    from cohgen_jax.cohort import Cohort
     from cohgen_jax.run import Run
 
 MODELS = ("coherent", "multi")
@@ -52,12 +54,16 @@ class EvaluationConfig:
     draws: int = 10
     """Draws for each patient; each is one repeat of the published evaluation."""
     methods: tuple[str, ...] = (*MODELS, "coherent_mean", "coherent_loss", *BASELINES)
-    """Also known: coherent_product, and multimodal_vae with the optional extra `benchmarks`."""
+    """Also known: coherent_product, and with the optional extra `benchmarks` multimodal_vae and
+    engression."""
     targets: tuple[str, ...] = ()
     """Modalities to generate; all when empty."""
     consensus: Consensus = "stacked"
     """The rule of the method `coherent`; `coherent_mean` and `coherent_loss` are as published."""
     solver: SolverConfig = SolverConfig()
+    cohort: str = ""
+    """Where the cohort lies now; by default where it was in training. Without it, no scores
+    in units of the tables."""
     keep_generated: Literal["all", "full", "none"] = "all"
     """Which generated latents are written: of all conditions, of those from every source, none."""
     seed: int = 0
@@ -127,14 +133,21 @@ def evaluate_run(
     if note:
         tell(note)
     config = _available(config, tell)
+    cohort = _cohort(run, config, tell)
     began = time.perf_counter()
     with rundir.locked(run.path):
         generators = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
+        baselines = [m for m in config.methods if m in (*BASELINES, *OPTIONAL)]
+        whole = {}
+        if cohort is not None and any(m != "multimodal_vae" for m in baselines):
+            whole = features_of_run(run, cohort, targets)._asdict()
         generators |= fit_baselines(
             run.latents,
             run.rows("train"),
             run.rows("val"),
-            methods=[m for m in config.methods if m in (*BASELINES, *OPTIONAL)],
+            methods=baselines,
+            targets=targets,
+            **whole,
         )
         chosen = {
             (method, target): generators[method, target]
@@ -168,11 +181,12 @@ def evaluate_run(
             draws=config.draws,
             seed=config.seed,
             labels=run.samples.get("cancer_type"),
-            # Without sources, nearest patients are random training patients: train against test.
-            unconditional=[m for m in config.methods if m in ("coherent", "nearest")],
+            unconditional=[m for m in config.methods if m in _sourceless(run)],
             together=(*MODELS, *OTHER_RULES),
+            units=None if cohort is None else units_of_run(run, cohort, targets),
             progress=begin,
             keep=keep,
+            tell=tell,
         )
         metrics = run.path / "metrics"
         metrics.mkdir(exist_ok=True)
@@ -182,12 +196,15 @@ def evaluate_run(
         if len(result.by_label):
             write_table(result.by_label, metrics / "fidelity_by_cancer_type")
         rules = [m for m in config.methods if m == "coherent" or m in OTHER_RULES]
-        honesty = honesty_of(result, tempered, rules)
+        honesty = honesty_of(result, tempered, rules, baselines)
         write_honesty(honesty, result, run.samples.index, metrics)
         nulls = _null_distributions(run, run.rows(config.split), shown, targets)
-        write_table(nulls, metrics / "null_distributions")
+        if len(nulls):
+            write_table(nulls, metrics / "null_distributions")
         if "coherent" in config.methods:
-            write_table(_disagreement(run, config, targets), metrics / "disagreement")
+            along = _disagreement(run, config, targets)
+            if len(along):
+                write_table(along, metrics / "disagreement")
         rundir.log(
             run.path,
             "evaluated",
@@ -213,13 +230,37 @@ def _forget(path: Path) -> None:
 
 def _available(config: EvaluationConfig, tell: Callable[[str], None]) -> EvaluationConfig:
     """Without the methods that cannot be had here, each told in a line."""
-    reason = missing() if "multimodal_vae" in config.methods else None
-    if reason is None:
-        return config
-    tell(f"multimodal_vae is skipped: {reason}")
-    return dataclasses.replace(
-        config, methods=tuple(m for m in config.methods if m != "multimodal_vae")
-    )
+    skipped = []
+    for method, why_missing in OPTIONAL.items():
+        reason = why_missing() if method in config.methods else None
+        if reason is not None:
+            tell(f"{method} is skipped: {reason}")
+            skipped.append(method)
+    return dataclasses.replace(config, methods=tuple(m for m in config.methods if m not in skipped))
+
+
+def _cohort(run: Run, config: EvaluationConfig, tell: Callable[[str], None]) -> Cohort | None:
+    """The measured tables; None, told why, where they are not to be had any more.
+
+    Raises:
+      InputError: tables that were named and are not those of the run.
+    """
+    try:
+        return cohort_of(run, config.cohort)
+    except (InputError, OSError) as reason:
+        if config.cohort:
+            raise
+        tell(f"no scores in units of the tables, of latents alone: {reason}")
+        return None
+
+
+def _sourceless(run: Run) -> tuple[str, ...]:
+    """Methods that are also evaluated without any source, from covariates alone if there are any.
+
+    Of nothing, nearest patients are random training patients: train against test.
+    """
+    regressions = ("ridge", "kernel_ridge") if run.covariates.width else ()
+    return ("coherent", "climatology", "nearest", *regressions)
 
 
 def _posterior_means(run: Run, consensus: Consensus) -> dict[str, Callable[..., Generator]]:
@@ -262,7 +303,8 @@ def _tempered(
     width = int(run.latents.widths[t])
     shown = np.zeros((len(rows), len(run.modalities)), bool)
     shown[:, [run.index(source) for source in condition.sources]] = True
-    mean = means[method](condition.target)(run.latents.z[rows], shown, 1, config.seed).draws[0]
+    z = shown_latents(run.latents.z[rows], shown)
+    mean = means[method](condition.target)(z, shown, 1, config.seed).draws[0]
     table = temperature_rows(
         np.asarray(generated.draws)[..., :width], mean[:, :width], run.latents.z[rows, t, :width]
     )
@@ -307,6 +349,8 @@ def _null_distributions(
 
         real = values(rows)
         size = min(len(real) // 2, 200)
+        if not size:
+            continue
         sets = {"train": values(run.rows("train"))}
         sets |= {m: draw[:, :width] for (m, drawn), draw in shown.items() if drawn == target}
         for name, statistic in statistics.items():
@@ -345,6 +389,8 @@ def _disagreement(run: Run, config: EvaluationConfig, targets: Sequence[str]) ->
         bank = run.coherent_bank(target)
         columns = [run.index(source) for source in bank.sources]
         used = rows[run.latents.present[rows][:, columns].all(axis=1)]
+        if not len(used):
+            continue
         samples = sample_rows(
             bank,
             run.modalities,
@@ -365,4 +411,4 @@ def _disagreement(run: Run, config: EvaluationConfig, targets: Sequence[str]) ->
                 | {"mean": trajectory.mean(axis=0), "low": low, "high": high}
             )
         )
-    return pd.concat(table, ignore_index=True)
+    return pd.concat(table, ignore_index=True) if table else pd.DataFrame()

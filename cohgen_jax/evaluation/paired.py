@@ -1,11 +1,14 @@
-"""Does a consensus pay? Against the best of its members, on the same patients."""
+"""Does a model pay, or a consensus? Against baselines and members, on the same patients."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 VERDICTS = ("better", "within_1_se", "worse")
+AHEAD = ("better", "within_2_se", "worse")
 
 
 def against_members(by_patient: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
@@ -57,6 +60,49 @@ def against_members(by_patient: pd.DataFrame, methods: list[str]) -> pd.DataFram
                 "verdict": VERDICTS[int(difference > -se) + int(difference > se)],
             }
         )
+    return pd.DataFrame(rows)
+
+
+def against_baselines(by_patient: pd.DataFrame, baselines: Sequence[str]) -> pd.DataFrame:
+    """Each other method paired with each baseline, patient by patient, in every condition.
+
+    by_patient: from `evaluate`. Compared by CRPS in units of the tables where there are units, else
+    by the energy score of latents; lower is better for both.
+
+    Columns method, target, sources, num_sources, baseline, score, n; mean and baseline_mean of the
+    score; difference (positive: the method is worse), its standard error se over patients, and
+    verdict: better or worse by more than two se, or within.
+    """
+    score = "energy_score"
+    if "units_crps" in by_patient and by_patient["units_crps"].notna().any():
+        score = "units_crps"
+    rows = []
+    for (target, sources), table in by_patient.groupby(["target", "sources"], sort=False):
+        scores = table.pivot(index="row", columns="method", values=score)
+        there = [m for m in dict.fromkeys(table["method"]) if m not in baselines]
+        for method in there:
+            for baseline in (m for m in baselines if m in scores):
+                both = scores[[method, baseline]].dropna()
+                if len(both) < 2:
+                    continue
+                paired = both[method] - both[baseline]
+                difference, se = paired.mean(), paired.std(ddof=1) / np.sqrt(len(paired))
+                rows.append(
+                    {
+                        "method": method,
+                        "target": target,
+                        "sources": sources,
+                        "num_sources": table["num_sources"].iloc[0],
+                        "baseline": baseline,
+                        "score": score,
+                        "n": len(both),
+                        "mean": both[method].mean(),
+                        "baseline_mean": both[baseline].mean(),
+                        "difference": difference,
+                        "se": se,
+                        "verdict": AHEAD[int(difference > -2 * se) + int(difference > 2 * se)],
+                    }
+                )
     return pd.DataFrame(rows)
 
 

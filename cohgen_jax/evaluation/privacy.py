@@ -8,14 +8,17 @@ Release      generated targets of the validation patients, as one might publish
 
 Attacks, by the name they have in the tables:
 
-release          distance to the closest released record
-query            distance to the closest draw generated from the candidate's own sources
+release          distance to the closest released record, in latents
+release_units    the same of what is released: whole draws in units of the table, and the measured
+                 table of the candidate, both standardised feature by feature
+query            distance to the closest draw generated from the candidate's own sources, in latents
+query_units      the same in units
 loss             denoising loss
 loss_calibrated  denoising loss, relative to that with other patients' sources
 supervised       all of these, by an adversary who knows nine in ten memberships
 
-The audit attacks one target at a time and all together, in latent space, where the records and the
-models live. Every table stands on its own; `STATEMENT` says what they can and cannot show.
+The audit attacks one target at a time and all together. Every table stands on its own; `STATEMENT`
+says what they can and cannot show.
 """
 
 from __future__ import annotations
@@ -34,12 +37,17 @@ from cohgen_jax.evaluation.attribute_inference import (
     label_inference,
 )
 from cohgen_jax.evaluation.baselines import fit_baselines
-from cohgen_jax.evaluation.generator import Generator
+from cohgen_jax.evaluation.generator import Generated, Generator
+from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.membership import denoising_losses, rates, supervised_scores
 from cohgen_jax.evaluation.pairwise import distances
+from cohgen_jax.evaluation.tables import Features, features_of_run, streams_of
+from cohgen_jax.evaluation.units import in_units
 from cohgen_jax.solvers import uniform_levels
 
 if TYPE_CHECKING:
+    from cohgen_jax.codec import Codec
+    from cohgen_jax.cohort import Cohort
     from cohgen_jax.run import Run
 
 TARGET_AUC = 0.55
@@ -48,6 +56,8 @@ FEWEST = 20
 """Members, and others, without whom no rate is worth reporting."""
 NUM_LEVELS = 10
 NUM_NOISES = 16
+MOST_FEATURES = 2000
+"""Features of a wide table by which records in units are compared, evenly spaced."""
 STATEMENT = (
     "What this shows: how well known attacks tell training patients from held-out patients of the "
     "same cohort, for this run, with this many patients. An AUC of 0.5 is guessing; the supervised "
@@ -55,9 +65,11 @@ STATEMENT = (
     "What it does not show: that no attack can succeed (only training with differential privacy "
     "bounds that, by its epsilon); anything about a patient unlike all others, whom an average "
     "over patients hides; or that a generated record is anonymous: it is made to resemble its "
-    "patient, member or not, and whoever holds the patient's other assays learns what they tell. "
-    "Latents are attacked, not files: codecs, which are fitted on training patients too, are seen "
-    "only through the latents."
+    "patient, member or not, and whoever holds the patient's other assays learns what they tell."
+)
+LATENTS_ONLY = (
+    "Latents are attacked, not files: the tables of the cohort could not be read, and codecs, "
+    "which are fitted on training patients too, are seen only through the latents."
 )
 
 
@@ -115,6 +127,7 @@ def privacy_of_run(
     num_draws: int = 10,
     patients: int = 1000,
     attributes: Sequence[str] = ("stage", "gender"),
+    cohort: Cohort | None = None,
     seed: int = 0,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Privacy:
@@ -125,12 +138,19 @@ def privacy_of_run(
         training records, are attacked beside them: what the audit finds when all is given away.
       num_draws: generated of each candidate; patients: most members, and most others.
       attributes: columns of the samples to infer, where they exist.
+      cohort: the tables that the run was trained on; without them only latents are attacked.
     """
-    generators = generators | {
-        key: found
-        for key, found in fit_baselines(run.latents, run.rows("train"), run.rows("val")).items()
-        if key[0] == "nearest" and key[1] in {target for _, target in generators}
-    }
+    targets = list(dict.fromkeys(target for _, target in generators))
+    tables = Features({}, {}) if cohort is None else features_of_run(run, cohort, targets)
+    generators = generators | fit_baselines(
+        run.latents,
+        run.rows("train"),
+        run.rows("val"),
+        methods=["nearest"],
+        targets=targets,
+        **tables._asdict(),
+    )
+    streams = streams_of(run)
     complete = np.asarray(run.latents.present.all(axis=1))
     labels = run.samples.get("cancer_type", pd.Series("all", run.samples.index)).astype(str)
     split = run.samples["split"].to_numpy()
@@ -151,16 +171,22 @@ def privacy_of_run(
         width = int(run.latents.widths[t])
         shown = run.latents.present[everyone].copy()
         shown[:, t] = False
-        z = np.where(shown[..., None], run.latents.z[everyone], 0).astype(np.float32)
-        draws = generate(z, shown, num_draws, seed).draws[..., :width]
+        z = shown_latents(run.latents.z[everyone], shown)
+        generated = generate(z, shown, num_draws, seed)
+        draws = generated.draws[..., :width]
         query, released = draws[:, : len(chosen.rows)], draws[:, len(chosen.rows) :]
         real = run.latents.z[chosen.rows, t, :width]
         key = {"method": method, "target": target}
         near.append(key | record_distances(query[0, ~is_member], real[~is_member], real[is_member]))
-        found = {
-            "release": -distances(real, released.reshape(-1, width)).min(axis=1),
-            "query": -np.linalg.norm(query - real, axis=-1).min(axis=0),
-        }
+        found = by_distance(real, query, released)
+        if target in tables.features:
+            codec = run.codecs[target]
+            few = np.linspace(0, len(codec.features) - 1, MOST_FEATURES).round().astype(int)
+            few = np.unique(few)
+            records = released_as(codec, generated, streams[everyone], seed, few)
+            own, others = np.split(records, [len(chosen.rows)], axis=1)
+            in_files = by_distance(tables.features[target][chosen.rows][:, few], own, others)
+            found |= {f"{name}_units": score for name, score in in_files.items()}
         features = list(found.values())
         if method != "nearest":
             own, others = model_losses(run, method, target, chosen.rows, labels, seed)
@@ -186,6 +212,31 @@ def privacy_of_run(
     return Privacy(*map(pd.DataFrame, (near, attacks, inferred)))
 
 
+def by_distance(real: np.ndarray, query: np.ndarray, released: np.ndarray) -> dict[str, np.ndarray]:
+    """The attacks `release` and `query` on candidates' records [N, D], scores [N] each.
+
+    query [R, N, D], drawn from their own sources; released [R, n, D].
+    """
+    records = released.reshape(-1, released.shape[-1])
+    return {
+        "release": -distances(real, records).min(axis=1),
+        "query": -np.linalg.norm(query - real, axis=-1).min(axis=0),
+    }
+
+
+def released_as(
+    codec: Codec, generated: Generated, streams: np.ndarray, seed: int, columns: np.ndarray
+) -> np.ndarray:
+    """float32 [R, n, K]: draws as an adversary has them, tables in units standardised again."""
+    names = list(codec.features)
+
+    def standardised(draws: np.ndarray) -> np.ndarray:
+        table = pd.DataFrame(draws.reshape(-1, draws.shape[-1]), columns=names)
+        return codec.standardised(table)[:, columns].reshape(*draws.shape[:2], -1)
+
+    return in_units(codec, generated, streams, seed, standardised)
+
+
 def _attacked(attack: str, score: np.ndarray, is_member: np.ndarray, seed: int) -> dict[str, Any]:
     found = rates(score[is_member], score[~is_member], seed)
     return {"attack": attack, "members": int(is_member.sum()), **found._asdict()}
@@ -194,19 +245,22 @@ def _attacked(attack: str, score: np.ndarray, is_member: np.ndarray, seed: int) 
 def model_losses(
     run: Run, method: str, target: str, rows: np.ndarray, labels: pd.Series, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Denoising losses [L, N] of the rows' targets: given their own sources, and given those of
-    two other candidates (the next ones when all are lined up by label)."""
+    """Denoising losses [L, N] of the rows' targets: given their own sources (and covariates), and
+    given those of two other candidates (the next ones when all are lined up by label)."""
     bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
     t, schedule = run.index(target), run.config.diffusion.build()
     columns = [run.index(source) for source in bank.sources]
     order = np.argsort(labels.to_numpy()[rows], kind="stable")
     levels = uniform_levels(schedule.num_steps, min(NUM_LEVELS, schedule.num_steps))
 
+    def known(rows: np.ndarray) -> list[np.ndarray]:
+        return [run.latents.z[rows, -1, : bank.covariates]] if bank.covariates else []
+
     def losses(sources_of: np.ndarray) -> np.ndarray:
         return denoising_losses(
             bank,
             run.latents.z[rows, t],
-            run.latents.z[sources_of][:, columns].swapaxes(0, 1),
+            [run.latents.z[sources_of, c] for c in columns] + known(sources_of),
             int(run.latents.widths[t]),
             schedule,
             levels=levels,

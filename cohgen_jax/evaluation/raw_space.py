@@ -1,7 +1,7 @@
 """Generated data in the units of the tables: are genes, proteins and their biology kept?
 
-Latents of held-out patients, generated from all their other assays, are decoded and compared with
-what was measured, feature by feature and relation by relation:
+Whole draws of held-out patients, generated from all their other assays, are compared with what was
+measured, feature by feature and relation by relation:
 
 r_mean, r_draw   correlation over patients of a feature's true value with the mean of the draws, and
                  with single draws (averaged over draws); r_within: r_mean about the mean of each
@@ -11,8 +11,8 @@ effects          differences between one cancer type and the others (Cohen's d o
 links            correlation of two measurements of one gene: copy number with RNA (dosage), RNA
                  with protein; one side generated, the other real
 
-Beside the methods stand `reconstruction`, real latents decoded, which no generator of latents can
-be expected to pass, and `train`, other real patients, as many: what chance leaves of a relation.
+Beside the methods stand `reconstruction`, what the codec alone brings back of the patients' own
+latents, and `train`, other real patients, as many: what chance leaves of a relation.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ import pandas as pd
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.generator import Generator
+from cohgen_jax.evaluation.masks import shown_latents
+from cohgen_jax.evaluation.tables import streams_of
+from cohgen_jax.evaluation.units import in_units
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
@@ -198,7 +201,7 @@ def raw_space_of_run(
     tables = {m: cohort.table(m).reindex(run.samples.index)[features[m]] for m in features}
     real = {m: table.to_numpy(np.float32)[rows] for m, table in tables.items()}
     other = {m: table.to_numpy(np.float32)[train] for m, table in tables.items()}
-    genes = shared_genes(features, synonyms)
+    genes, streams = shared_genes(features, synonyms), streams_of(run)[rows]
     scores, by_feature, links = [], [], []
 
     def judge(method: str, target: str, draws: np.ndarray) -> None:
@@ -232,13 +235,9 @@ def raw_space_of_run(
         progress(done, len(generators), f"{method}: {target}")
         t, codec = run.index(target), run.codecs[target]
         shown = np.arange(len(run.modalities)) != t
-        z = np.where(shown[None, :, None], run.latents.z[rows], 0).astype(np.float32)
         present = np.tile(shown, (len(rows), 1))
-        judge(
-            method,
-            target,
-            codec.decode(generate(z, present, num_draws, seed).draws[..., : codec.width]),
-        )
+        generated = generate(shown_latents(run.latents.z[rows], shown), present, num_draws, seed)
+        judge(method, target, in_units(codec, generated, streams, seed))
     progress(len(generators), len(generators), "compared")
     linked = pd.concat(links, ignore_index=True) if links else pd.DataFrame()
     order = {name: i for i, name in enumerate(targets)}

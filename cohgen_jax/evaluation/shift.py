@@ -21,6 +21,7 @@ import pandas as pd
 from cohgen_jax.cohort import SET_ASIDE
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.evaluation.generator import Generator
+from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.typicality import ATYPICAL, typicality
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Rows(NamedTuple):
 
     case: str
     shifted: str  # the modality that is not as it should be, "" when it is the patients
-    z: np.ndarray  # [N, M, D]
+    z: np.ndarray  # [N, M, D], or [N, M + 1, D] with covariates
     residual: np.ndarray  # [N, M], what the codecs do not bring back
     rows: np.ndarray  # int [N], positions in the run, for the truth
 
@@ -98,7 +99,7 @@ def shift_of_run(
         cases.append(as_they_are("set aside", aside))
     for m, (name, table) in enumerate(zip(run.modalities, tables(test), strict=True)):
         codec = run.codecs[name]
-        sd = pd.Series(codec.preprocess.sd, table.columns)
+        sd = cohort.table(name, "train")[list(codec.features)].std()
         for case, wrong in shifts(table, sd, rng):
             z, residual = run.latents.z[test].copy(), untouched.residual.copy()
             z[:, m, : codec.width] = codec.encode(wrong)
@@ -111,7 +112,7 @@ def shift_of_run(
         progress(done, len(jobs), f"{method}: {target}, {case.shifted} {case.case}".rstrip())
         t = run.index(target)
         sources = np.arange(len(run.modalities)) != t
-        shown = np.where(sources[None, :, None], case.z, 0).astype(np.float32)
+        shown = shown_latents(case.z, sources)
         generated = generators[method, target](
             shown, np.tile(sources, (len(shown), 1)), num_draws, seed
         )
@@ -132,7 +133,7 @@ def shift_of_run(
 
 
 def _typicality(run: Run, case: Rows) -> np.ndarray:
-    return typicality(run, case.z, np.ones(case.z.shape[:2], bool), case.residual)
+    return typicality(run, case.z, np.ones(case.residual.shape, bool), case.residual)
 
 
 def _scores(draws: np.ndarray, real: np.ndarray) -> dict[str, Any]:

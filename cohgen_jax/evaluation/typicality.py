@@ -33,11 +33,13 @@ def typicality(
 ) -> np.ndarray:
     """float [N, M] in (0, 1]: p-value of each assay, NaN where absent.
 
-    z: [N, M, D] latents as `run.codecs` encode them; present: bool [N, M]; residual: [N, M] of the
-    same codecs. Without it, or in a run that knows none of validation patients, distances decide.
+    z: [N, M, D] latents as `run.codecs` encode them, or with covariates; present: bool [N, M];
+    residual: [N, M] of the same codecs. Without it, or in a run that knows none of validation
+    patients, distances decide.
     """
     latents, found = run.latents, np.full(present.shape, np.nan)
-    for m, (name, width) in enumerate(zip(latents.modalities, latents.widths, strict=True)):
+    for m, name in enumerate(latents.modalities):
+        width = int(latents.widths[m])
         train, reference = (
             latents.z[rows[latents.present[rows, m]], m, :width].astype(float)
             for rows in (run.rows("train"), run.rows("val"))

@@ -61,18 +61,33 @@ def units_of(codec: Any, table: pd.DataFrame, rows_train: np.ndarray, streams: n
     mean, sd = known.mean().to_numpy(), known.std().to_numpy()
 
     def of(generated: Generated, rows: np.ndarray, seed: int) -> np.ndarray:
-        drawn = generated.draws if generated.features is None else generated.features
-        found = np.empty((*drawn.shape[:2], len(columns)), np.float32)
-        size = max(1, CELLS // (len(drawn) * every))
-        for start in range(0, len(rows), size):  # a patient's draws depend on its stream alone
-            own = slice(start, start + size)
-            x = drawn[:, own]
-            if generated.features is None:
-                x = codec.draw_standardised(x[..., : codec.width], streams[rows[own]], seed)
-            found[:, own] = codec.units(x)[..., columns]
-        return found
+        return in_units(codec, generated, streams[rows], seed, lambda draws: draws[..., columns])
 
     return Units(truth, mean, np.where(sd > 0, sd, 1.0), columns, of)
+
+
+def in_units(
+    codec: Any,
+    generated: Generated,
+    streams: np.ndarray,
+    seed: int,
+    then: Callable[[np.ndarray], np.ndarray] = lambda draws: draws,
+) -> np.ndarray:
+    """float32 [R, n, K]: whole draws in units of the table, or what `then` makes of them.
+
+    codec: as in `units_of`; streams: uint32 [n] of the generated patients; then: of the draws
+      [R, some patients, F] in units, whose memory is bounded, to [R, some patients, K].
+    """
+    drawn = generated.draws if generated.features is None else generated.features
+    size = max(1, CELLS // (len(drawn) * len(codec.features)))
+    parts = []
+    for start in range(0, len(streams), size):  # a patient's draws depend on its stream alone
+        own = slice(start, start + size)
+        x = drawn[:, own]
+        if generated.features is None:
+            x = codec.draw_standardised(x[..., : codec.width], streams[own], seed)
+        parts.append(then(codec.units(x)))
+    return np.concatenate(parts, axis=1)
 
 
 def _standardised(

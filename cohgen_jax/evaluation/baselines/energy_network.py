@@ -11,6 +11,8 @@ Cost    MEMBERS networks for each target and pattern of sources: an hour or more
 The optional extra `benchmarks` has engression; without it, `missing` says what is not there.
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import functools

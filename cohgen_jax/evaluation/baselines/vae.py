@@ -13,6 +13,8 @@ See     the latents alone, of unit variance: no covariates, and no scale
 The optional extra `benchmarks` has multivae; without it, `missing` says what is not there.
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import copy

@@ -143,11 +143,12 @@ ANALYSES: tuple[Analysis, ...] = (
     Analysis(
         "synthetic",
         "Train on real, test on synthetic",
-        "Random forests, one a modality, learn cancer type and stage from real patients and are "
-        "tested on the real assay of held-out patients and on what was generated for them. Close "
-        "to real is best: generated data that are easier to classify than real ones exaggerate. "
-        "Below: the classes that patients are put into. The table also has stage within each "
-        "cancer type.",
+        "Random forests, one a modality, learn cancer type and stage from real patients; nothing "
+        "is trained on generated ones here. They are tested on the real assay of held-out patients "
+        "and on what was generated for them. Close to real is best: generated data that are easier "
+        "to classify than real ones exaggerate. What the models were told (the covariates of the "
+        "run, cancer type as a rule) is left out. Below: the classes that patients are put into. "
+        "The table also has stage within each cancer type.",
         synthetic.synthetic,
         synthetic.figure,
     ),
@@ -173,7 +174,7 @@ ANALYSES: tuple[Analysis, ...] = (
         "Generated patients as a set",
         "Energy distance between random subsets of generated and of real patients, beside what "
         "real patients have among themselves, training patients, and patients generated from "
-        "nothing. The table has precision, recall, density, coverage and all distances.",
+        "no assay. The table has precision, recall, density, coverage and all distances.",
         sets.sets,
         sets.figure,
     ),

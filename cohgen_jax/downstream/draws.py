@@ -18,6 +18,7 @@ import numpy as np
 
 from cohgen_jax.downstream.study import NotPossible
 from cohgen_jax.evaluation.generator import Generated, Generator
+from cohgen_jax.evaluation.masks import shown_latents
 
 Order = tuple[str, ...]
 Progress = Callable[[int, int, str], None]
@@ -48,7 +49,8 @@ def cascade_orders(
 ) -> dict[Order, dict[str, np.ndarray]]:
     """`cascade` for every order at once: all orders that are ready for a target share a call.
 
-    z: [n, M, D] of patients who have everything; what an order names is hidden first.
+    z: [n, M, D] of patients who have everything, or with covariates [n, M + 1, D], which are always
+      shown; what an order names is hidden first.
 
     Returns:
       Order -> target -> draws [R, n, D].
@@ -69,7 +71,7 @@ def cascade_orders(
                 inputs.append(filled.reshape(num_draws * n, *z.shape[1:]))
                 shown.append(here)
             present = np.concatenate(shown)
-            hidden = np.where(present[:, :, None], np.concatenate(inputs), 0).astype(np.float32)
+            hidden = shown_latents(np.concatenate(inputs), present)
             drawn = generators[target](hidden, present, 1, seed + next(calls)).draws[0]
             progress(len(drawn))
             for order, part in zip(ready, np.split(drawn, len(ready)), strict=True):
@@ -95,7 +97,7 @@ class Draws:
     cascades: dict[str, dict[Order, dict[str, np.ndarray]]]
     """Method -> order -> target -> float32 [R, n, D]."""
     unconditional: dict[str, dict[str, np.ndarray]]
-    """Method -> target -> [R, n, D], generated from nothing."""
+    """Method -> target -> [R, n, D], generated from no assay."""
     holes: dict[str, dict[str, np.ndarray]]
     """Method -> target -> [R, h, D]: the target of the h training samples that lack it."""
 
@@ -167,12 +169,12 @@ def generate_all(
     nothing = np.zeros((len(rows), len(names)), bool)
     unconditional, holes = {}, {}
     for m, target in enumerate(names):
-        free = own[target](np.zeros_like(z[rows]), nothing, num_draws, seed + 1000 + m)
+        free = own[target](shown_latents(z[rows], nothing), nothing, num_draws, seed + 1000 + m)
         unconditional[target] = free.draws
         advance(num_draws * len(rows))
         lacking = train[~present[train, m]]
         if len(lacking):
-            hidden = np.where(present[lacking][:, :, None], z[lacking], 0).astype(np.float32)
+            hidden = shown_latents(z[lacking], present[lacking])
             holes[target] = own[target](hidden, present[lacking], num_draws, seed + 2000 + m).draws
             advance(num_draws * len(lacking))
     return Draws(names, {method: drawn}, {method: unconditional}, {method: holes})

@@ -58,7 +58,7 @@ class Question(NamedTuple):
     study: Study
     outcome: Outcome
     z: np.ndarray
-    """float32 [N, M, D]"""
+    """float32 [N, M, D], or with covariates [N, M + 1, D]."""
     present: np.ndarray
     """bool [N, M]"""
     types: np.ndarray

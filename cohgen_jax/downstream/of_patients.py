@@ -84,7 +84,12 @@ def prioritize_tables(
     outcome = outcome_of(study, config)
     if outcome.left_out:
         tell(f"training patients: left out {outcome.left_out}")
-    patients = read_patients(run, source, tell)
+    # What is to be predicted is hidden from the models where they know it of training patients.
+    told = config.label in study.covariates
+    hidden = (f"{config.label}=unknown",) if told else ()
+    if told:
+        tell(f"{config.label} is a covariate of the run: draws are made as if nobody knew it")
+    patients = read_patients(run, source, tell, hidden)
     wanted = to_generate(run, patients.present)
     if not wanted:
         raise InputError(

@@ -28,13 +28,13 @@ from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.statistics import CLAIM_COLUMNS
 from cohgen_jax.downstream.study import NotPossible, Study
 from cohgen_jax.errors import InputError, check_seed, need
-from cohgen_jax.evaluation.baselines import fit_baselines
+from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL, fit_baselines
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.of_run import KNOWN, run_generators
 from cohgen_jax.run import Run, samples_checksum
 from cohgen_jax.training.config import SolverConfig
 
-DRAWS_VERSION = 1
+DRAWS_VERSION = 2
 """Raised when the same run and seed give other draws."""
 METHODS = ("mean", "nearest", "ridge", "kernel_ridge", "coherent_mean", "multi", "coherent")
 LEFT_OUT_WHEN_QUICK = ("ridge", "coherent_mean")
@@ -165,8 +165,10 @@ def _made_by(run: Run, config: DownstreamConfig) -> dict[str, Any]:
         "run": rundir.read_config(run.path),
         "draws": config.num_draws,
         "solver": dataclasses.asdict(config.solver),
-        "scale": {m: {t: float(c.scale) for t, c in own.items()} for m, own in calibration.items()},
+        "scale": {m: {t: c.scale.tolist() for t, c in o.items()} for m, o in calibration.items()},
         "moments": sorted(run.moments),
+        "regressions": sorted(run.regressions),
+        "covariates": run.covariates.to_json(),
         "seed": config.seed,
     }
 
@@ -184,7 +186,8 @@ def _all_draws(
 ) -> Draws:
     """Read the draws of every method, or generate and keep them."""
     generators = run_generators(run, run.modalities, solver=config.solver)
-    generators |= fit_baselines(run.latents, run.rows("train"), run.rows("val"))
+    baselines = [m for m in config.used_methods if m in (*BASELINES, *OPTIONAL)]
+    generators |= fit_baselines(run.latents, run.rows("train"), run.rows("val"), methods=baselines)
     for m, target in enumerate(run.modalities):
         latents = run.latents
         generators["mean", target] = drawing.mean_generator(

@@ -1,9 +1,9 @@
 """Is a set of generated patients a set of patients? Manifolds and distances, with their nulls.
 
 Generated from all other modalities, one draw a patient, against the real tested patients; beside
-`unconditional` (generated from nothing: what a model knows without the patient) and `train`
-(training patients: what a set of other real patients scores). A distance is judged by the null
-distribution of the same statistic between random halves of the real patients.
+`unconditional` (generated from no assay: what a model knows without them) and `train` (training
+patients: what a set of other real patients scores). A distance is judged by the null distribution
+of the same statistic between random halves of the real patients.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What the analyses look at: latents of a cohort, and what is known about its patients.
 
-Axes    N samples, n tested samples, M modalities, D latent width. Latents are standardised.
+Axes    N samples, n tested samples, M modalities, D latent width. Latents are standardised; with
+        covariates, z has these as one more column, which every generator is shown.
 Tested  samples of the test split that have every modality: what is taken away is known.
 """
 
@@ -49,15 +50,18 @@ class Survival(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Latents `z` [N, M, D] and `present` [N, M], and the table of samples of a run."""
+    """Latents `z` [N, M or M + 1, D] and `present` [N, M], and the table of samples of a run."""
 
     latents: Latents
     samples: pd.DataFrame
     """Index sample_id [N]; columns patient_id, split, and labels as `cohort.labels` names them."""
+    covariates: tuple[str, ...] = ()
+    """Columns that every generator knows: what is generated was told them, so that nothing that
+    predicts them from it is a result."""
 
     @classmethod
     def of_run(cls, run: Run) -> Study:
-        return cls(run.latents, run.samples)
+        return cls(run.latents, run.samples, tuple(c.name for c in run.covariates.columns))
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -123,8 +127,11 @@ class Study:
         tested: whether the classes are to be told apart among the tested samples too.
 
         Raises:
-          NotPossible: no such column, or fewer than two classes to learn (and test).
+          NotPossible: no such column, fewer than two classes to learn (and test), or a covariate
+            that is to be tested.
         """
+        if tested:
+            self._refuse_told(column)
         if column not in self.samples:
             raise NotPossible(f"this run has no {column!r}: samples.csv had no such column")
         if column == "stage":
@@ -151,14 +158,24 @@ class Study:
         reasons += [f"{rare} of a {column} with fewer than {MIN_TRAIN} to train on"] * bool(rare)
         return Labels(codes, names, " and ".join(reasons))
 
+    def _refuse_told(self, *columns: str) -> None:
+        told = [column for column in columns if column in self.covariates]
+        if told:
+            raise NotPossible(
+                f"{told[0]}: left out, since every model was told it (it is a covariate of the "
+                "run): generated assays cannot be said to predict it"
+            )
+
     def survival(self, *, tested: bool = True) -> Survival:
         """Overall survival; samples with a time of zero or without time or event are left out.
 
         tested: whether the tested samples need deaths too.
 
         Raises:
-          NotPossible: no survival columns, or too few deaths.
+          NotPossible: no survival columns, too few deaths, or survival is a covariate.
         """
+        if tested:
+            self._refuse_told("os_event", "os_days")
         lacking = [c for c in ("os_event", "os_days") if c not in self.samples]
         if lacking:
             raise NotPossible(f"this run has no {' and no '.join(lacking)}")
@@ -179,9 +196,9 @@ class Study:
 
 
 def open_gaps(latents: Latents, z: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """float [n, F]: latents [n, M, D] side by side, NaN where not present [n, M]."""
+    """float [n, F]: latents [n, M, D] side by side, NaN where not present [n, M]; no covariates."""
     blocks = [
-        np.where(present[:, m, None], z[:, m, :width].astype(float), np.nan)
-        for m, width in enumerate(latents.widths)
+        np.where(here[:, None], z[:, m, : latents.widths[m]].astype(float), np.nan)
+        for m, here in enumerate(present.T)
     ]
     return np.hstack(blocks)

@@ -2,8 +2,10 @@
 
 A random forest a modality is trained on real latents to tell the cancer type, or the stage, and
 tested on the real assay of held-out patients and on what each method generated for them from
-their other modalities. Generated data as good as real are classified as well; better is no merit:
-a generator that exaggerates what separates the classes is classified best.
+their other modalities; nothing is trained on generated data (`completion.py` does that). Generated
+data as good as real are classified as well; better is no merit: a generator that exaggerates what
+separates the classes is classified best. One that was told the class (a covariate) tells it again,
+which says nothing: such a class is left out.
 """
 
 from __future__ import annotations

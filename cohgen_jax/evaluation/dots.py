@@ -24,6 +24,13 @@ from cohgen_jax.evaluation.style import (
 )
 
 SCORE_LABELS = {
+    "units_crps": "CRPS in units (lower is better)",
+    "units_r2": "R² in units",
+    "units_corr": "Correlation with the measured value, in units",
+    "units_variance_ratio": "Variance ratio in units (1 = as measured)",
+    "units_coverage80": "Coverage of the middle 80 % of draws, in units",
+    "units_structure_slope": "Structure slope in units (1 = as measured)",
+    "units_pearson_pooled": "Pooled Pearson correlation, in units",
     "r2_inf": "R² of the posterior mean",
     "r2": "R² of single draws",
     "energy_score": "Energy score (lower is better)",
@@ -32,7 +39,11 @@ SCORE_LABELS = {
     "spread_error": "Spread / error (1 = calibrated)",
     "coverage80": "Coverage of the 80 % interval",
 }
-IDEALS = {"r2_inf": 0.0, "r2": 0.0, "spread_error": 1.0, "coverage80": 0.8}
+IDEALS = {
+    **{"units_r2": 0.0, "units_corr": 0.0},
+    **{"units_variance_ratio": 1.0, "units_structure_slope": 1.0},
+    **{"r2_inf": 0.0, "r2": 0.0, "spread_error": 1.0, "coverage80": 0.8},
+}
 """Where a line is drawn: no better than a constant, or calibrated."""
 MAX_SUBSETS = 15
 """With more subsets a target than this (six modalities or more), rows are numbers of sources."""

@@ -40,6 +40,8 @@ METHODS = {
     "nearest": Look(GREEN, "*", "Nearest patients"),
     "gaussian": Look(OLIVE, "h", "Gaussian"),
     "multimodal_vae": Look(WINE, "p", "Multimodal VAE"),
+    "engression": Look(FOREST, "H", "Engression"),
+    "climatology": Look(SILVER, "8", "Climatology"),
     "knn": Look(FOREST, ">", "KNN imputation"),
     "mean": Look(BROWN, "<", "Mean imputation"),
     "ablated": Look(ROSE, "x", "Missing (ablated)"),

@@ -107,6 +107,15 @@ class RunFiles:
         """log.jsonl, without lines that were cut short."""
         return rundir.events(self.path)
 
+    @functools.cached_property
+    def known(self) -> str:
+        """Which covariates the models know, in words; empty where these are none."""
+        columns = (self.json("covariates.json") or {}).get("columns", [])
+        if not columns:
+            return ""
+        names = ", ".join(str(column["name"]) for column in columns)
+        return f"Beside the assays, all models know {names} of each patient (covariates)"
+
     def rows(self, split: str) -> np.ndarray:
         return np.flatnonzero(self.samples["split"].to_numpy() == split)
 

@@ -1,6 +1,37 @@
 """What the numbers of the tables mean, in plain words."""
 
 GLOSSARY = {
+    "units_...": (
+        "Scores in units of the tables: every feature about its mean over the training patients, "
+        "in their standard deviations, whole draws against what was measured (of a wide table, 400 "
+        "features, evenly spaced). They judge all of a table and decide; scores without this name "
+        "are of latents, of what a codec keeps."
+    ),
+    "units_crps": (
+        "Continuous ranked probability score of every cell: how far the draws are from the "
+        "measured value, less what they differ among themselves; lower is better, and only the "
+        "true distribution has the lowest expected score. units_crps_se: its standard error over "
+        "patients."
+    ),
+    "units_r2, units_corr, units_pearson_pooled": (
+        "R² of the posterior mean about the training average; correlation of mean draw and "
+        "measured value over patients, mean of the features; one correlation over all cells, as "
+        "often published, which features of different level raise by themselves."
+    ),
+    "units_variance_ratio, units_structure_slope": (
+        "Do generated patients vary as measured ones do, and are features as correlated with each "
+        "other? 1 is as measured, below 1 is too alike (of an average patient, 0). "
+        "units_structure: correlation of the two sets of correlations."
+    ),
+    "units_coverage80, honest": (
+        "Share of measured values between the quantiles 0.1 and 0.9 of their R draws. Honest draws "
+        "hold 0.8 (R - 1) / (R + 1): 0.65 of 10 draws. Values that many patients share lie on the "
+        "ends of intervals, which counts as inside."
+    ),
+    "covariates": (
+        "What every model and baseline knows of a patient beside the assays (cancer type, sex, "
+        "age, where a cohort has them). Generated from no source is generated from these."
+    ),
     "r2_inf": (
         "R² of the posterior mean: the share of variation between patients that the average of "
         "very many draws explains. 1 is perfect; 0 is no better than one constant for everyone."
@@ -46,10 +77,17 @@ GLOSSARY = {
         "Distances between the generated set and the real set, as a whole (global), in the "
         "neighbourhood of each patient (local), and their product (balanced); 0 is identical."
     ),
-    "ridge, kernel_ridge, nearest, gaussian, multimodal_vae": (
-        "Baselines fitted on the same split: linear regression, regression with a Gaussian "
-        "kernel, values of similar patients, a Gaussian of all modalities conditioned on the "
-        "sources, and a multimodal VAE (MVTCAE of the library multivae). A model below them has "
+    "climatology, ridge, kernel_ridge, nearest, gaussian, multimodal_vae, engression": (
+        "Baselines fitted on the same split: a random training patient whatever the sources, "
+        "linear regression, regression with a Gaussian kernel, values of similar patients, a "
+        "Gaussian of all modalities conditioned on the sources, a multimodal VAE (MVTCAE of the "
+        "library multivae; it sees no covariates) and an energy-score network (of the library "
+        "engression). All but the VAE draw whole vectors of features. A model below them has "
         "learnt less than they."
+    ),
+    "release, release_units, query, query_units": (
+        "Attacks on membership by distance: to the closest released record, or to the closest draw "
+        "from the patient's own sources; of latents, or in units of tables as they are released, "
+        "standardised feature by feature."
     ),
 }

@@ -13,6 +13,7 @@ SYMBOLS = {
     "X": "x", "D": "diamond", "d": "diamond-tall", "*": "star", "h": "hexagon", "p": "pentagon",
     ">": "triangle-right", "<": "triangle-left", "x": "x-thin-open", "+": "cross-thin-open",
     "_": "line-ew-open", ".": "circle", "1": "y-down-open", "2": "y-up-open", "H": "hexagon2",
+    "8": "octagon",
 }  # fmt: skip
 """matplotlib's marker -> plotly's symbol."""
 _AXIS = {

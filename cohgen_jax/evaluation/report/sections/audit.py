@@ -9,9 +9,10 @@ from cohgen_jax.evaluation.typicality import ATYPICAL
 
 def raw_space(run: RunFiles) -> list[Block]:
     figures = {
-        "raw_scores": "Decoded draws beside measured values, in the units of the tables: "
-        "correlation of features over patients and what is kept of their structure, with the "
-        "baselines decoded the same way.",
+        "raw_scores": "Whole draws beside measured values, in the units of the tables: "
+        "correlation of features over patients and what is kept of their structure, with "
+        "baselines that draw whole patients too. The black line is what the codec alone brings "
+        "back of real patients.",
         "raw_links": "Known biology: does a gene's expression follow its own copy number in "
         "generated data as it does in measured data?",
     }
@@ -20,7 +21,7 @@ def raw_space(run: RunFiles) -> list[Block]:
         "raw_dosage": "Gene dosage",
         "raw_links": "Links between measurements of the same gene",
         "raw_features": "Every feature",
-        "intervals": "Coverage of the conformal intervals of decoded features",
+        "intervals": "Coverage of the intervals of generated features, the draws' own quantiles",
     }
     return _shown(run, figures, tables)
 
@@ -37,7 +38,9 @@ def privacy(run: RunFiles) -> list[Block]:
         f"{verdict['target_auc']}. 0.5 is guessing."
     )
     figures = {
-        "privacy_membership": "Membership inference: AUC of each attack, with its interval.",
+        "privacy_membership": "Membership inference: AUC of each attack, with its interval. "
+        "Attacks that end in units compare measured tables with tables as they are released, "
+        "feature by feature; the others see latents and models.",
         "privacy_distances": "Distance from generated records to the closest training record, "
         "beside the same for held-out patients. Closer would be a sign of copying; no closer does "
         "not rule out memory: see the attacks.",

@@ -12,8 +12,14 @@ from cohgen_jax.evaluation.report.files import RunFiles
 from cohgen_jax.evaluation.report.interactive import dots, layout
 from cohgen_jax.evaluation.report.page import Block, Heading, Picture, Plot, Table, Text
 from cohgen_jax.evaluation.style import method_label, save
+from cohgen_jax.evaluation.summary import in_units, lead
 
-SCORES = ("r2_inf", "energy_score", "spread_error", "coverage80", "r2", "mse", "cosine_distance")
+SCORES = (
+    *("units_crps", "units_r2", "units_corr", "units_variance_ratio", "units_coverage80"),
+    *("units_structure_slope", "units_pearson_pooled"),
+    *("energy_score", "r2_inf", "spread_error", "coverage80", "r2", "mse", "cosine_distance"),
+)
+"""In units of the tables first, then of latents."""
 
 
 def blocks(run: RunFiles) -> list[Block]:
@@ -22,26 +28,31 @@ def blocks(run: RunFiles) -> list[Block]:
         return []
     used = conditions.query("num_sources > 0")
     num = len(used.groupby(["target", "sources"]))
+    units = in_units(used)
     methods = list(dict.fromkeys(used["method"]))
     found: list[Block] = [
         Text.of(
             f"{num} conditions: each of {used['target'].nunique()} targets from every subset of "
             f"the other modalities, by {len(methods)} methods on the same {run.evaluated}. "
-            "A good model lies to the right of every baseline in R², to the left in energy score, "
-            "and on the line in the calibration scores. Click a method in the legend to hide it."
+            "A good model lies to the right of every baseline in R², to the left in CRPS and "
+            "energy score, and on the line in the calibration scores. Click a method in the legend "
+            "to hide it."
         ),
         Plot(*_by_subset(run, used, methods)),
-        _energy_picture(run, used),
+        *([_picture(run, used, "units_crps")] if units else []),
+        _picture(run, used, "energy_score"),
+        *_paired(run),
         *_by_label(run, methods),
         Heading("Every number"),
         *(
             Table(
                 wide(used, score, methods),
                 f"{SCORE_LABELS[score]}: every target and subset, a column a method",
-                open=score == "energy_score",
+                open=score == lead(used),
                 file="metrics/fidelity.csv",
             )
-            for score in ("energy_score", "r2_inf")
+            for score in ("units_crps", "units_r2", "energy_score", "r2_inf")
+            if units or not score.startswith("units_")
         ),
         Table(conditions, "Every condition", file="metrics/fidelity.csv"),
     ]
@@ -68,10 +79,11 @@ def wide(table: pd.DataFrame, score: str, methods: list[str]) -> pd.DataFrame:
 
 def _by_subset(run: RunFiles, table: pd.DataFrame, methods: list[str]):
     """Arguments of a Plot: score against subset, a selector each for target and score."""
+    shown = "units_r2" if in_units(table) else "r2_inf"
     picture = Picture(
-        save(score_dots(table, run.modalities, "r2_inf"), run.path / "figures" / "r2_inf"),
+        save(score_dots(table, run.modalities, shown), run.path / "figures" / shown),
         f"Scores of every subset of sources (rows) on {run.evaluated}.",
-        "R² of the posterior mean of every method, for every target and subset of sources; the "
+        f"{SCORE_LABELS[shown]} of every method, for every target and subset of sources; the "
         "numbers are in the table 'Every condition'.",
     )
     scores = [score for score in SCORES if score in table and table[score].count()]
@@ -92,9 +104,9 @@ def _by_subset(run: RunFiles, table: pd.DataFrame, methods: list[str]):
                     meta={"target": target, "score": SCORE_LABELS[score]},
                     hovertemplate="%{x:.3f}<br>from %{y}",
                 )
-                if score == "energy_score" and "energy_score_se" in rows:
+                if f"{score}_se" in rows:
                     trace["error_x"] = {
-                        "array": rows["energy_score_se"].tolist(),
+                        "array": rows[f"{score}_se"].tolist(),
                         "thickness": 1,
                         "width": 0,
                         "color": trace["marker"]["color"],
@@ -122,13 +134,43 @@ def _line(x: float) -> dict:
     }
 
 
-def _energy_picture(run: RunFiles, table: pd.DataFrame) -> Picture:
+PICTURES = {
+    "units_crps": "CRPS of the draws in units of the tables: accuracy and spread together, lower "
+    "is better.",
+    "energy_score": "Energy score of the draws' latents: accuracy and spread together, lower is "
+    "better.",
+}
+
+
+def _picture(run: RunFiles, table: pd.DataFrame, score: str) -> Picture:
     return Picture(
-        save(score_dots(table, run.modalities, "energy_score"), run.path / "figures/energy_score"),
-        "Energy score of the draws: accuracy and spread together, lower is better.",
-        "Energy score of every method, for every target and subset of sources.",
+        save(score_dots(table, run.modalities, score), run.path / "figures" / score),
+        PICTURES[score],
+        f"{SCORE_LABELS[score]} of every method, for every target and subset of sources.",
         print_only=True,
     )
+
+
+def _paired(run: RunFiles) -> list[Block]:
+    """Models against baselines from all sources, patient by patient."""
+    table = run.table("against_baselines")
+    if table is None:
+        return []
+    most = table.groupby("target")["num_sources"].transform("max")
+    own = table[table["num_sources"] == most].drop(columns=["sources", "num_sources"])
+    score = SCORE_LABELS[str(own["score"].iloc[0])]
+    shown = own.drop(columns="score").reset_index(drop=True)
+    for column in ("method", "baseline"):
+        shown[column] = shown[column].map(method_label)
+    return [
+        Heading("Against baselines, patient by patient"),
+        Text.of(
+            f"{score}, from all other modalities: the difference between a model and a baseline "
+            "on each patient, its mean (negative: the model is better) and the standard error of "
+            "this mean. Better and worse are by more than two standard errors."
+        ),
+        Table(shown, "Models against baselines", file="metrics/against_baselines.csv", open=True),
+    ]
 
 
 def _by_label(run: RunFiles, methods: list[str]) -> list[Block]:

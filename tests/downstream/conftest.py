@@ -18,6 +18,11 @@ class FakeLatents(NamedTuple):
     widths: np.ndarray
     modalities: tuple[str, ...]
 
+    @property
+    def scale(self) -> np.ndarray:
+        """Every component is worth the same."""
+        return np.ones(self.z.shape[1:], np.float32)
+
 
 def planted_study(seed: int = 0, num: int = 500, *, holes: float = 0.0, permuted: bool = False):
     """Modalities a, b, c see the same factors u [N, 3] with noise of sd 0.5.

@@ -169,6 +169,24 @@ def test_generated_data_without_patient_are_no_substitute(study, draws):
     assert shares.sum() == pytest.approx(1)
 
 
+def test_what_the_models_were_told_is_not_a_result(study, draws):
+    """Neither of an analysis of several outcomes, nor of one alone."""
+    told = dataclasses.replace(study, covariates=("cancer_type",))
+    result = synthetic.synthetic(told, draws, OPTIONS, WORKERS)
+    assert set(result.table["task"]) == {"stage"}
+    assert set(result.table["group"]) == {"all", "x", "y"}  # stages within a type stay
+    assert not result.claims["contrast"].str.contains("cancer_type").any()
+    assert result.notes[0].startswith("cancer_type: left out, since every model was told it")
+    told = dataclasses.replace(study, covariates=("stage", "os_event"))
+    assert set(synthetic.synthetic(told, draws, OPTIONS, WORKERS).table["task"]) == {"cancer_type"}
+    for outcome in (
+        lambda: Classification.of_study(told, "stage", OPTIONS.classifier),
+        lambda: SurvivalOutcome.of_study(told),
+    ):
+        with pytest.raises(NotPossible, match="every model was told it"):
+            outcome()
+
+
 def test_cascades_keep_together_what_belongs_together():
     """a and b are the same, c says nothing of them: apart they are two patients."""
     study = planted_study(num=400)

@@ -211,8 +211,19 @@ def test_bad_requests_are_explained(latents):
         score_draws(draws, real)
     with pytest.raises(InputError, match="known: a, b, c"):
         evaluate({("m", "d"): honest(0, latents)}, latents, np.arange(9))
-    with pytest.raises(InputError, match="0 test patients"):
+    with pytest.raises(InputError, match="nothing can be judged: a from b: 0 test patients"):
         evaluate({("m", "a"): honest(0, latents)}, latents, np.arange(1))
+
+
+def test_conditions_that_too_few_patients_have_are_left_out_and_told(latents):
+    told = []
+    rows = np.array([0, 1, 7, 14])  # only the second has b
+    generators = {("m", t): honest(i, latents) for i, t in enumerate(NAMES)}
+    result = evaluate(generators, latents, rows, draws=2, tell=told.append)
+    found = list(zip(result.conditions["target"], result.conditions["sources"], strict=True))
+    assert found == [("a", "c"), ("c", "a")]
+    assert told[0] == "a from b: 1 test patients have all of these: left out"
+    assert len(told) == 9 - 2
 
 
 def test_tables_are_written_as_csv_and_json(evaluated, tmp_path):

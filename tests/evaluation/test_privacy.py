@@ -5,9 +5,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from cohgen_jax.codec import CodecConfig, fit_codec
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.evaluation.attribute_inference import (
@@ -17,8 +19,9 @@ from cohgen_jax.evaluation.attribute_inference import (
     label_inference,
     recalls,
 )
+from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.evaluation.membership import denoising_losses, rates, supervised_scores
-from cohgen_jax.evaluation.privacy import candidates, record_distances
+from cohgen_jax.evaluation.privacy import by_distance, candidates, record_distances, released_as
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.schedule import linear_schedule, signal_and_noise
 
@@ -124,6 +127,28 @@ def test_copies_of_training_records_are_told_from_fresh_ones():
     assert like_new["nndr"] == pytest.approx(like_new["nndr_real"], abs=0.03)
     assert like_new["share_below"] == pytest.approx(0.05, abs=0.03)
     assert like_new["closer_to_train"] == pytest.approx(0.5, abs=3 * 0.0224)
+
+
+def test_released_tables_give_away_whom_they_copy():
+    """In units, standardised again: a copied record is at distance 0, a fresh one is not."""
+    rng = np.random.default_rng(0)
+    raw = np.exp(rng.normal(size=(90, 5))).astype(np.float32)
+    table = pd.DataFrame(raw, [f"p{i}" for i in range(90)], list("vwxyz"))
+    table.index.name = "sample_id"
+    codec = fit_codec(table[:60], None, CodecConfig(latent_dim=2), 0)
+    x = codec.standardised(table)
+    copied = Generated(np.zeros((1, 30, 2)), np.zeros((1, 30)), x[None, :30])
+    columns, streams = np.array([0, 3]), np.arange(30, dtype=np.uint32)
+    records = released_as(codec, copied, streams, 0, columns)
+    np.testing.assert_allclose(records[0], x[:30][:, columns], atol=1e-4)
+    found = by_distance(x[:60][:, columns], records[:, np.r_[:30, :30]], records)
+    assert (found["release"][:30] > -1e-3).all()
+    np.testing.assert_allclose(found["query"][:30], 0, atol=1e-3)
+    assert rates(found["release"][:30], found["release"][30:]).auc > 0.99
+    drawn = Generated(codec.project(x)[None, :30], np.zeros((1, 30)))  # with a draw of the rest
+    records = released_as(codec, drawn, streams, 0, np.arange(5))
+    expected = codec.draw_standardised(drawn.draws, streams, 0)
+    np.testing.assert_allclose(records, expected, atol=0.02)
 
 
 def test_attribute_scores_are_the_standard_ones():

@@ -295,6 +295,68 @@ def test_the_verdict_says_what_is_bad():
     ]  # fmt: skip
 
 
+def with_units(table: pd.DataFrame) -> pd.DataFrame:
+    """The same, scored in units as well."""
+    rng = np.random.default_rng(2)
+    crps = rng.uniform(0.4, 0.6, len(table))
+    scores = {"crps": crps, "crps_se": 0.01, "r2": 1 - crps, "corr": 0.5, "variance_ratio": 0.98,
+              "coverage80": 0.65, "structure_slope": 0.9, "pearson_pooled": 0.7}  # fmt: skip
+    return table.assign(draws=10, **{f"units_{name}": value for name, value in scores.items()})
+
+
+def test_the_verdict_is_in_units_and_paired_where_there_are_any():
+    names, table = table_of(3)
+    table = with_units(table)
+    full = table["num_sources"] == 2
+    table.loc[full, "units_crps"] = 0.5
+    table.loc[full & (table["method"] == "multi"), "units_crps"] = 0.4
+    table.loc[full & (table["method"] == "ridge"), "units_crps"] = [0.45, 0.45, 0.35]
+    paired = pd.DataFrame(
+        [
+            {"method": "multi", "baseline": "ridge", "difference": difference, "se": 0.02,
+             "target": target, "sources": "+".join(m for m in names if m != target)}
+            for target, difference in zip(names, [-0.05, -0.03, 0.05], strict=True)
+        ]
+    )  # fmt: skip
+    models = ["coherent", "multi"]
+    headline, first, *_ = verdict(summarise(table), models, paired=paired)
+    assert "better CRPS in units than every baseline on 2 of 3 targets" in headline
+    assert "by more than two standard errors on 1, and behind it on 1" in headline
+    assert first.startswith("cna: Multi-condition explains")
+    assert "CRPS in units 0.4000; calibrated (the middle 80 %" in first
+    assert "65 % when honest" in first
+    assert "the model is 0.0500 better (patient by patient -0.0500 ± 0.0200" in first
+    headline, first, *_ = verdict(summarise(table), models)  # not paired: no claim of that kind
+    assert "standard errors" not in headline
+    assert first.endswith("0.0500 better.")
+    narrow = summarise(table.assign(units_coverage80=0.6)).iloc[0]
+    assert honesty(narrow).startswith("too sure of itself")
+    # Shared values raise coverage by themselves.
+    wide = summarise(table.assign(units_coverage80=0.75, spread_error=1.0)).iloc[0]
+    assert honesty(wide).startswith("calibrated")
+
+
+def test_scores_in_units_lead_the_page(small_run, tmp_path):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    table = with_units(pd.read_csv(run / "metrics" / "fidelity.csv"))
+    table.to_csv(run / "metrics" / "fidelity.csv", index=False)
+    known = {"columns": [{"name": "cancer_type"}, {"name": "age"}], "notes": []}
+    (run / "covariates.json").write_text(json.dumps(known))
+    text = write_run_report(run).read_text()
+    best = table.query("num_sources == 2 and target == 'cna'")["units_crps"].min()
+    assert f'<span class="big best">{best:.4f}</span>' in text
+    assert "all models know cancer_type, age of each patient" in text
+    assert "tables of the cohort could not be read" not in text
+    specs = re.findall(r'<script type="application/json">(.*?)</script>', text, re.S)
+    scores = next(s for s in map(json.loads, specs) if "score" in s["traces"][0].get("meta", {}))
+    order = list(dict.fromkeys(trace["meta"]["score"] for trace in scores["traces"]))
+    assert order[0] == "CRPS in units (lower is better)"
+    assert order.index("R² in units") < order.index("R² of the posterior mean")
+    latents = write_run_report(small_run).read_text()
+    assert "tables of the cohort could not be read" in latents
+    assert "all models know" not in latents
+
+
 def test_a_search_shows_what_it_tried(small_run, tmp_path):
     run = shutil.copytree(small_run, tmp_path / "run")
     tried = pd.DataFrame({"config": [3, 1], "epochs": [90, 10], "score": [2.5, 3.25]})

@@ -18,6 +18,7 @@ VISIONS = {
 COMPARED = (
     *("coherent", "coherent_mean", "coherent_loss", "multi", "coherent_product"),
     *("ridge", "kernel_ridge", "nearest", "gaussian", "multimodal_vae"),
+    *("climatology", "engression"),
 )
 RESCUED = ("coherent", "multi", "knn", "mean", "ablated", "full", "ridge", "kernel_ridge")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax.evaluation.paired import against_members, count_verdicts
+from cohgen_jax.evaluation.paired import against_baselines, against_members, count_verdicts
 from cohgen_jax.evaluation.uncertainty import (
     rank_correlation,
     risk_coverage,
@@ -90,3 +90,32 @@ def test_a_consensus_is_compared_with_the_best_member_patient_by_patient():
         *(1, 0, 0, 1)
     ]
     assert counts.loc["stacked", "worst_in_se"] < -1
+
+
+def test_models_are_compared_with_baselines_patient_by_patient():
+    hard, noise = 10 * RNG.random(100), 0.1 * RNG.normal(size=(2, 100))
+    table = by_patient(
+        {
+            ("coherent", "a+b"): hard - 0.5 + noise[0],
+            ("multi", "a+b"): hard + 0.5 + noise[1],
+            ("ridge", "a+b"): hard,
+            ("nearest", "a+b"): hard - 0.5,
+        }
+    )
+    found = against_baselines(table, ["ridge", "nearest"]).set_index(["method", "baseline"])
+    assert len(found) == 4
+    assert set(found["score"]) == {"energy_score"}
+    own = found.loc[("coherent", "ridge")]
+    assert own["verdict"] == "better"
+    assert own["difference"] == pytest.approx(-0.5 + noise[0].mean())
+    assert own["se"] == pytest.approx(noise[0].std(ddof=1) / 10)
+    assert own["mean"] - own["baseline_mean"] == pytest.approx(own["difference"])
+    assert found.loc[("multi", "nearest"), "verdict"] == "worse"
+    # CRPS in units decides where there is any; who is not scored by both counts for none.
+    crps = (table["method"] == "ridge") * 0.3 + hard[table["row"]]
+    table = table.assign(units_crps=crps.where(table["row"] > 9))
+    found = against_baselines(table, ["ridge"])
+    assert set(found["score"]) == {"units_crps"}
+    assert (found["n"] == 90).all()
+    np.testing.assert_allclose(found["difference"], -0.3)
+    assert against_baselines(table, []).empty

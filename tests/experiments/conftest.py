@@ -13,7 +13,8 @@ from experiments.common import run_command
 from tests.conftest import CACHE
 
 MODALITIES = ("cna", "rnaseq", "rppa")
-NUM_FEATURES = 24
+NUM_FEATURES = {"cna": 24, "rnaseq": 24, "rppa": 3}
+"""rppa is narrower than the latents of the others, so that every command pads."""
 DEBUG = ("--recipe", "debug", "--codec.latent-dim", "4")
 COMMANDS = {
     "audit": audit.main,
@@ -27,9 +28,10 @@ COMMANDS = {
 
 
 def demo_tables(seed: int, num_patients: int) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """(tables, facts) of the demo cohort, three modalities and few features."""
+    """(tables, facts) of the demo cohort, three modalities and few features; its cancer types and
+    ages are covariates of every model."""
     cohort = demo_cohort(seed, num_patients)
-    tables = {name: cohort.tables[name].iloc[:, :NUM_FEATURES] for name in MODALITIES}
+    tables = {name: cohort.tables[name].iloc[:, : NUM_FEATURES[name]] for name in MODALITIES}
     return tables, cohort.samples.drop(columns="split")
 
 
@@ -98,6 +100,15 @@ def run_dir(cohort_dir, tmp_path_factory):
     """A finished run; not to be written to."""
     out = tmp_path_factory.mktemp("runs") / "done"
     assert run_in_process("train", *DEBUG, "--cohort", cohort_dir, "--out", out) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def eps_run_dir(cohort_dir, tmp_path_factory):
+    """The same of models that predict the noise; not to be written to."""
+    out = tmp_path_factory.mktemp("runs") / "eps"
+    args = (*DEBUG, "--diffusion.predicts", "eps")
+    assert run_in_process("train", *args, "--cohort", cohort_dir, "--out", out) == 0
     return out
 
 

@@ -25,7 +25,9 @@ def test_privacy_audit_of_a_run(command, own_run):
     found = pd.read_csv(metrics / "privacy_membership.csv").set_index("method")
     assert set(found.index) == {"coherent", "multi", "nearest"}
     control = found.loc["nearest"].set_index("attack")["auc"]
-    assert (control[["query", "release"]] > 0.6).all()
+    assert (control[["query", "release", "query_units", "release_units"]] > 0.6).all()
+    attacks = [*("release", "query", "release_units", "query_units"), *("loss", "loss_calibrated")]
+    assert set(found.loc["coherent", "attack"]) == {*attacks, "supervised"}
     ours = found.loc[["coherent", "multi"]]
     assert (ours["auc_low"] < 0.55).all()
     near = pd.read_csv(metrics / "privacy_distances.csv").set_index("method")
@@ -87,11 +89,27 @@ def test_audits_that_cannot_be_are_refused(command, own_run):
     assert "validation patients; none of them has every modality" in said
 
 
+def test_without_its_tables_a_run_is_attacked_in_latents(command, own_run, cohort_dir):
+    config = json.loads((own_run / "config.json").read_text())
+    gone = json.dumps(config | {"cohort": "/nowhere"})
+    (own_run / "config.json").write_text(gone)
+    asked = ("audit", "--run", own_run, "--draws", "3", "--targets", "rppa")
+    assert "--analyses privacy only" in command(*asked).refused()
+    outcome = command(*asked, "--analyses", "privacy")
+    assert outcome.status == 0, outcome.err
+    found = pd.read_csv(own_run / "metrics" / "privacy_membership.csv")
+    assert not found["attack"].str.endswith("_units").any()
+    assert "Latents are attacked, not files" in outcome.out
+    assert command(*asked, "--cohort", cohort_dir, "--analyses", "intervals").status == 0
+
+
 def test_intervals_hold_held_out_patients(command, own_run):
-    """Even of models that were trained for four epochs: conformal intervals do not trust them."""
+    """Quantiles of the draws themselves, whose spread was fitted to validation patients."""
     outcome = command("audit", "--run", own_run, "--analyses", "intervals")
     assert outcome.status == 0, outcome.err
     found = pd.read_csv(own_run / "metrics" / "intervals.csv")
     assert len(found) == 2 * len(MODALITIES)
-    # 14 validation patients, 28 or 30 held out, features of a patient alike: a wide margin.
-    assert found["conformal"].between(0.7, 0.95).all()
+    np.testing.assert_allclose(found["honest"], 0.8 * 9 / 11)
+    # 12 validation patients, 28 or 30 held out, features of a patient alike: a wide margin.
+    assert (found["coverage"] - found["honest"]).abs().max() < 0.25
+    assert (found["gaussian"] > found["coverage"]).all()  # 0.80 against 0.65 of normal draws

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.of_run import run_generators
 from cohgen_jax.run import open_run
 from cohgen_jax.training.config import SolverConfig
@@ -16,7 +17,8 @@ OTHER = SolverConfig(num_steps=4)
 def run(run_dir):
     """A run whose calibration says that draws are twice as wide as they should be."""
     run = open_run(run_dir)
-    of_multi = run.calibration["multi"]["rppa"]._replace(scale=np.float32(0.5))
+    half = np.full(run.latents.z.shape[2], 0.5, np.float32)
+    of_multi = run.calibration["multi"]["rppa"]._replace(scale=half)
     return dataclasses.replace(run, calibration={"multi": {"rppa": of_multi}})
 
 
@@ -24,7 +26,7 @@ def drawn(run, solver):
     rows = run.rows("test")[:5]
     shown = np.ones((5, 3), bool)
     shown[:, run.index("rppa")] = False
-    z = np.where(shown[..., None], run.latents.z[rows], 0)
+    z = shown_latents(run.latents.z[rows], shown)
     return run_generators(run, ["rppa"], solver=solver)["multi", "rppa"](z, shown, 6, 0).draws
 
 

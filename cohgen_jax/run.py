@@ -205,7 +205,7 @@ class Run:
             bank = bank.with_regression(regression, self.config.diffusion.build().alpha_bar)
         learnt = self.moments.get(method, {}).get(target)
         if learnt is not None:
-            if len(sources) < len(others):  # fewer models, those of the sources and the regression
+            if places != list(range(len(others))):  # other models, or in another order
                 every = [k for s in others for k in models.members(t, (s,))]
                 theirs = [every.index(k) for k in ks] + [len(every)] * (target in self.regressions)
                 learnt = {p: own.of(theirs) for p, own in restricted(learnt, places).items()}

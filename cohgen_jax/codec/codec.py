@@ -45,6 +45,9 @@ class Codec:
     square over the components; all 1 unless config.natural. Conditions see z * scale, the natural
     scale, in which nothing is whitened away. Generated is z, of unit variance, with each
     component's loss weighted by scale**2, what it is worth in the table."""
+    kept: np.ndarray
+    """float32 [L], standard deviation of each component in patients that the reducer was not fitted
+    on, over that of train: below 1 where it follows its training patients more than the table."""
     rest: Rest | None
     """What draws get beside the latents; None where config.rest is 0."""
 
@@ -126,6 +129,7 @@ class Codec:
             self.rest,
             _restorer(self.reducer),
             latents,
+            np.asarray(z, np.float32) * self.scale,
             streams,
             seed,
             first_draw=first_draw,

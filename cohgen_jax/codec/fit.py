@@ -11,15 +11,19 @@ import pandas as pd
 from cohgen_jax.codec.autoencoder import choose_place, fit_autoencoder
 from cohgen_jax.codec.codec import Codec, Reducer, reduce, restore
 from cohgen_jax.codec.config import CodecConfig
-from cohgen_jax.codec.pca import Pca, fit_pca
+from cohgen_jax.codec.pca import Pca, fit_pca, pca_decode, pca_encode
 from cohgen_jax.codec.preprocess import COLUMNS_AT_ONCE, fit_preprocess, standardise
 from cohgen_jax.codec.rest import PATIENTS_PER_COMPONENT, fit_rest
 from cohgen_jax.cohort.cohort import Cohort
 from cohgen_jax.errors import InputError
 
+FOLDS = 6
+LEAST_FOR_FOLDS = 20
+"""Train samples with which the reducer is judged on others than it was fitted on."""
 Progress = Callable[[str], None]
-MAX_ROWS = 2000
-"""Train samples that the rest is fitted on, and an autoencoder's scale, evenly spaced."""
+MAX_ROWS, MAX_CELLS = 2000, 10**7
+"""Train samples that the rest is fitted on, and an autoencoder's scale, evenly spaced; more where
+the table then has no more cells than these."""
 
 
 def fit_codec(
@@ -83,15 +87,20 @@ def fit_codec(
         sd = latents.std(axis=0)
         # A latent that an autoencoder left unused stays 0 instead of becoming amplified rounding.
         sd = np.where(sd > 1e-6 * max(sd.max(), 1e-12), sd, 1.0)
-        scale, rest = np.ones(len(sd)), None
+        scale, kept, rest = np.ones(len(sd)), np.ones(len(sd)), None
         if config.natural or config.rest > 0:
-            rows = np.linspace(0, len(x) - 1, min(len(x), MAX_ROWS)).astype(int)
+            most = max(MAX_ROWS, MAX_CELLS // x.shape[1])
+            rows = np.linspace(0, len(x) - 1, min(len(x), most)).astype(int)
             restored = restore(reducer, latents[rows].astype(np.float32))
             if config.natural:
                 scale = _scale(reducer, sd, latents[rows], restored)
+            variance = _restored_variance(reducer, sd, restored)
+            if isinstance(reducer, Pca) and len(rows) >= LEAST_FOR_FOLDS:
+                restored, kept, variance = _held_out(x[rows], len(sd), seed)
             if config.rest > 0:
-                variance = _restored_variance(reducer, sd, restored)
-                rest = fit_rest(x[rows] - restored, variance, _variance(x), config.rest, seed)
+                z = (latents[rows] - latents.mean(axis=0)) / sd * scale
+                error = x[rows] - restored
+                rest = fit_rest(error, z, variance, _variance(x), config.rest, seed)
     return Codec(
         config=config,
         preprocess=fitted,
@@ -99,8 +108,26 @@ def fit_codec(
         latent_mean=latents.mean(axis=0).astype(np.float32),
         latent_sd=sd.astype(np.float32),
         scale=scale.astype(np.float32),
+        kept=kept.astype(np.float32),
         rest=rest,
     )
+
+
+def _held_out(x: np.ndarray, width: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What components that patients were not fitted on bring back of them, x [n, F]: restored x
+    [n, F], `Codec.kept` [L], variance of restored x [F].
+
+    Components of few patients follow these more than the table: of others they bring back less.
+    """
+    fold = np.arange(len(x)) % FOLDS
+    back, ratio = np.empty(x.shape, np.float32), np.ones((FOLDS, width))
+    for k in range(FOLDS):
+        pca = fit_pca(x[fold != k], width, seed)
+        latents = pca_encode(pca, x[fold == k])
+        back[fold == k] = pca_decode(pca, latents)
+        train = pca_encode(pca, x[fold != k]).std(axis=0)
+        ratio[k, : len(train)] = latents.std(axis=0, ddof=1) / np.maximum(train, 1e-12)
+    return back, np.minimum(np.sqrt(np.mean(ratio**2, axis=0)), 1.0), _variance(back)
 
 
 def _variance(x: np.ndarray) -> np.ndarray:

@@ -38,7 +38,12 @@ def _arrays(codec: Codec) -> dict[str, Any]:
     fitted = codec.preprocess
     tree: dict[str, Any] = {
         "preprocess": {"mean": fitted.mean, "sd": fitted.sd, "median": fitted.median},
-        "latent": {"mean": codec.latent_mean, "sd": codec.latent_sd, "scale": codec.scale},
+        "latent": {
+            "mean": codec.latent_mean,
+            "sd": codec.latent_sd,
+            "scale": codec.scale,
+            "kept": codec.kept,
+        },
     }
     if fitted.reference is not None:
         tree["preprocess"]["reference"] = fitted.reference
@@ -90,5 +95,6 @@ def _codec(about: dict[str, Any], arrays: dict[str, Any]) -> Codec:
         latent_mean=latent["mean"],
         latent_sd=latent["sd"],
         scale=latent["scale"] if "scale" in latent else np.ones_like(latent["sd"]),
+        kept=latent["kept"] if "kept" in latent else np.ones_like(latent["sd"]),
         rest=Rest(**arrays["rest"]) if "rest" in arrays else None,
     )

@@ -56,9 +56,23 @@ class ExperimentConfig:
     published_codecs: bool = False
     """The published autoencoder sizes for cna, rnaseq and rppa, PCA for the rest."""
     diffusion: DiffusionConfig = DiffusionConfig()
-    single: TrainConfig = TrainConfig(members=2)
+    single: TrainConfig = TrainConfig(
+        network=NetworkConfig(width=256, num_layers=2, dropout=0.4),
+        num_epochs=40,
+        least_steps=10,
+        cond_dropout=0.1,
+        cond_noise=0.25,
+    )
     """The single-condition models, one for each ordered pair of modalities."""
-    multi: TrainConfig = TrainConfig(members=3, cond_dropout=0.3, cond_noise=0.5)
+    multi: TrainConfig = TrainConfig(
+        network=NetworkConfig(width=384, num_layers=2, dropout=0.4),
+        members=3,
+        num_epochs=40,
+        least_steps=10,
+        cond_dropout=0.15,
+        cond_noise=0.5,
+        member_noise=0.4,
+    )
     """The multi-condition models, one for each target."""
     seed: int = 0
     compute: ComputeConfig = ComputeConfig()

@@ -532,7 +532,8 @@ def _account(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
             specs = model_specs(kind, cohort.modalities, own.members)
             rows = usable_rows(specs, cohort.present, train, cohort.rows("val"), own)
             counts = rows.sum(axis=1).tolist()
-            spent[kind] = spend(own, counts, max(1, len(train) // own.batch_size))
+            steps = max(own.least_steps, len(train) // own.batch_size)
+            spent[kind] = spend(own, counts, steps)
     if not spent:
         return
     worth = statement(spent)

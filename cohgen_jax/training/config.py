@@ -25,7 +25,7 @@ PER_MODEL = (
 """What may differ between the models of one farm: numbers that shape no program."""
 
 
-LEAST_PATIENTS = 32
+LEAST_PATIENTS = 12
 
 
 LARGEST_REST = 0.01
@@ -147,7 +147,9 @@ class TrainConfig:
     their conditions (`member_noise`); their predictions are averaged when sampling (deep ensemble,
     Lakshminarayanan et al. 2017)."""
     num_epochs: int = 60
-    """An epoch is train patients / batch_size steps, for every model alike."""
+    """An epoch is train patients / batch_size steps, for every model alike, `least_steps` at
+    least."""
+    least_steps: int = 1
     batch_size: int = 128
     """A model of fewer patients, though at least LEAST_PATIENTS, meets some twice in a batch."""
     learning_rate: float = 2e-3
@@ -197,7 +199,7 @@ class TrainConfig:
         return min(self.batch_size, LEAST_PATIENTS)
 
     def __post_init__(self):
-        for name in ("members", "num_epochs", "batch_size", "validate_every"):
+        for name in ("members", "num_epochs", "batch_size", "least_steps", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.val_draws < 2:

@@ -165,7 +165,7 @@ def make_farm(
     # A component that is worth nothing is noised like the others, as it will be when sampling.
     worth = np.where(inside, np.maximum(scale**2, LEAST_WORTH), 0)
     schedule = diffusion.build()
-    steps_per_epoch = max(1, len(train_rows) // config.batch_size)
+    steps_per_epoch = max(config.least_steps, len(train_rows) // config.batch_size)
     cond_dims = (latent_dim,) * num_conds + (num_covariates,) * (num_covariates > 0)
     module = build(config.network, latent_dim, cond_dims)
     farm = Farm(

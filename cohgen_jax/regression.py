@@ -31,7 +31,8 @@ import numpy as np
 from cohgen_jax.sampling.stacking import Pattern, nearest_pattern, restricted
 
 LEAST_PATIENTS = 10
-"""Training patients with a pattern of sources, for a regression of its own."""
+ENOUGH = 50
+"""Training patients with a pattern of sources, for a regression of its own (`patterns_of`)."""
 MOST_PATIENTS = 4096
 """Training patients at most, evenly drawn: solves are cubic in their number."""
 TUNING_PATIENTS = 2048
@@ -110,8 +111,12 @@ def rebuilt(saved: dict[str, np.ndarray], pattern: Pattern, conds: Sequence[np.n
 
 
 def patterns_of(present: np.ndarray) -> list[Pattern]:
-    """The patterns of sources with a regression: every one that LEAST_PATIENTS training patients
-    have, or, of many, the smallest and largest and those that most patients have exactly. [n, S]"""
+    """The patterns of sources with a regression, those of most patients first. present: [n, S].
+
+    Every one that enough training patients have (ENOUGH, or half of all where these are few: what
+    another source adds is less than what fewer patients lose), or, of many, the smallest and
+    largest and those that most patients have exactly.
+    """
     num = present.shape[1]
     every = [tuple(p) for p in itertools.product([False, True], repeat=num)] if num < 6 else []
     exact = Counter(map(tuple, present.tolist()))
@@ -122,10 +127,10 @@ def patterns_of(present: np.ndarray) -> list[Pattern]:
         for c in itertools.combinations(range(num), k)
     ]
     wanted = every or [*few, *(p for p, _ in exact.most_common())]
-    enough = [
-        p for p in dict.fromkeys(wanted) if not any(p) or _having(present, p) >= LEAST_PATIENTS
-    ]
-    return enough[: max(MOST_PATTERNS, len(every))]
+    least = max(LEAST_PATIENTS, min(ENOUGH, len(present) // 2))
+    enough = [p for p in dict.fromkeys(wanted) if not any(p) or _having(present, p) >= least]
+    chosen = enough[: max(MOST_PATTERNS, len(every))]
+    return sorted(chosen, key=lambda p: -_having(present, p))
 
 
 def _having(present: np.ndarray, pattern: Pattern) -> int:
@@ -186,6 +191,8 @@ def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarra
     squares = (centred - factor * predicted) ** 2
     # Each prediction was made without its own patient, the mean with it.
     variance = np.maximum(np.mean(squares, axis=0) * len(y) / (len(y) - 1), 1e-6)
+    shared = float(np.mean(variance))
+    variance = ((len(y) * variance + PULL * shared) / (len(y) + PULL)).astype(np.float32)
     excess = (squares @ worth / (variance @ worth) - 1)[:, None].astype(np.float32)
     size, left_out = solve(excess)
     size *= _shrinkage(excess - left_out, excess)

@@ -4,8 +4,8 @@ function (Liu, Lafferty & Wasserman 2009, arXiv:0903.0649, section 3, here with 
 Distinct value k of n observed train cells, with c_k cells and C_k below it, holds the scores
 between ndtri(C_k / n) and ndtri((C_k + c_k) / n); at its centre is z_k = ndtri((C_k + c_k/2) / n).
 
-Atoms   values of a notable share of the cells, a first or last value that repeats (a bound, or where
-        values were clipped), and every value of a feature with few of them:
+Atoms   values of a notable share of the cells, a first or last value that repeats (a bound, or
+        where values were clipped), and every value of a feature with few of them:
         value -> E[Z | a < Z < b] = (phi(a) - phi(b)) / (Phi(b) - Phi(a)) of its interval (a, b),
         any score in it -> the value, so that Z ~ N(0, 1) returns the frequencies of train
 Runs    the values between atoms: linear between knots that lie evenly in z on (z_k, value k);

@@ -1,5 +1,7 @@
 """Whole draws: their variance, their correlations, and noise that depends on the patient alone."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,16 +41,28 @@ def mixed(n, num_features):
 
 
 TABLES = {
-    "heavy-tailed": frame(np.random.default_rng(0).standard_t(2, size=(300, 50))),
-    "mixed kinds": mixed(400, 40),
-    "40 patients": mixed(40, 200),
-    "3 features": frame(factors(200, 3)[0]),
-    "7 patients": frame(factors(7, 30)[0]),
+    "heavy-tailed": (frame(np.random.default_rng(0).standard_t(3, size=(600, 50))), 300),
+    "mixed kinds": (mixed(800, 40), 400),
+    "40 patients": (mixed(440, 200), 40),
+    "3 features": (frame(factors(600, 3)[0]), 200),
+    "7 patients": (frame(factors(407, 30)[0]), 7),
 }
+"""Tables, and how many of their patients codecs are fitted on."""
+
+
+def fitted(name, **config):
+    """(codec, x of patients that it was not fitted on [N, F], draws of them [R, N, F])."""
+    table, num_train = TABLES[name]
+    codec = fit_codec(table[:num_train], None, CodecConfig(**config), 0)
+    new = table[num_train:]
+    z = codec.encode(new)
+    streams = np.arange(len(new))
+    draws = codec.draw_standardised(np.broadcast_to(z, (20, *z.shape)), streams, 0)
+    return codec, codec.standardised(new), draws
 
 
 def covariance(codec):
-    """[F, F] of x of draws under latents N(0, I)."""
+    """[F, F] of x of draws under latents N(0, 1) and a rest that is equally large for all."""
     assert isinstance(codec.reducer, Pca)
     assert codec.rest is not None
     shared = codec.rest.gain[:, None] * codec.reducer.components * codec.latent_sd[None, :]
@@ -68,28 +82,25 @@ def upper(matrix):
 
 
 @pytest.mark.parametrize("marginals", ["normal_scores", "none"])
-@pytest.mark.parametrize("table", TABLES)
-def test_every_feature_has_the_whole_variance(table, marginals):
-    config = CodecConfig(latent_dim=10, rest=10, marginals=marginals)
-    codec = fit_codec(TABLES[table], None, config, 0)
-    variance = np.diag(covariance(codec))
-    # Above 1 only where the latents alone are, by the spread of scores between knots.
-    np.testing.assert_allclose(variance, 1, atol=1e-4 if marginals == "none" else 0.08)
-    assert np.median(np.abs(variance - 1)) < 1e-5
-    assert codec.rest.loadings.shape[1] <= max(1, len(TABLES[table]) // 3)
+@pytest.mark.parametrize("name", TABLES)
+def test_draws_of_new_patients_have_the_whole_variance(name, marginals):
+    codec, truth, draws = fitted(name, latent_dim=10, rest=10, marginals=marginals)
+    ratio = draws.reshape(-1, truth.shape[1]).var(axis=0) / truth.var(axis=0)
+    few = TABLES[name][1] < 100  # whose own variance is that far from that of others
+    assert abs(np.median(ratio) - 1) < (0.5 if few else 0.15)
+    assert codec.rest.loadings.shape[1] <= max(1, TABLES[name][1] // 3)
 
 
-def test_continuous_features_keep_their_correlations():
-    """With components enough for all of it, to the last digit; else without what no component
-    has."""
-    values, _ = factors(600, 40)
+@pytest.mark.parametrize(("width", "rest"), [(10, 30), (3, 1), (30, 10)])
+def test_draws_of_new_patients_have_their_correlations(width, rest):
+    values, rho = factors(1200, 40)
     table = frame(np.sinh(values))
-    whole = fit_codec(table, None, CodecConfig(latent_dim=10, rest=30), 0)
-    train = correlations(whole.standardised(table))
-    np.testing.assert_allclose(upper(covariance(whole)), upper(train), atol=0.01)
-    part = fit_codec(table, None, CodecConfig(latent_dim=3, rest=1), 0)
-    error = upper(covariance(part)) - upper(train)
-    assert np.sqrt(np.mean(error**2)) < 0.05
+    codec = fit_codec(table[:600], None, CodecConfig(latent_dim=width, rest=rest), 0)
+    z = codec.encode(table[600:])
+    draws = codec.draw_standardised(np.broadcast_to(z, (20, *z.shape)), np.arange(600), 0)
+    found, true = upper(correlations(draws.reshape(-1, 40))), upper(rho)
+    assert 0.9 < (found @ true) / (true @ true) < 1.1
+    assert np.sqrt(np.mean((found - true) ** 2)) < 0.06
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
@@ -125,7 +136,7 @@ def test_the_moments_of_an_autoencoder_are_whole_too():
 
 @pytest.fixture(scope="module")
 def codec():
-    return fit_codec(TABLES["mixed kinds"], None, CodecConfig(latent_dim=8, rest=6), 0)
+    return fit_codec(TABLES["mixed kinds"][0][:400], None, CodecConfig(latent_dim=8, rest=6), 0)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +148,8 @@ STREAMS = np.arange(1000, 1061, dtype=np.uint32)
 
 
 def test_draws_have_the_moments_of_the_model(codec):
+    alike = codec.rest._replace(size=np.zeros(3, np.float32))
+    codec = dataclasses.replace(codec, rest=alike)
     z = np.random.default_rng(4).normal(size=(100, 200, codec.width)).astype(np.float32)
     x = codec.draw_standardised(z, np.arange(200), 0)
     assert x.dtype == np.float32
@@ -147,7 +160,7 @@ def test_draws_have_the_moments_of_the_model(codec):
 
 
 def test_draws_have_the_distribution_of_the_table(codec):
-    table = TABLES["mixed kinds"][list(codec.features)].to_numpy()
+    table = TABLES["mixed kinds"][0][list(codec.features)].to_numpy()
     z = np.random.default_rng(4).normal(size=(100, 200, codec.width)).astype(np.float32)
     values = codec.draw(z, np.arange(200), 0).reshape(-1, table.shape[1])
     for f, kind in enumerate(["lognormal", "binary", "zero-inflated", "heavy-tailed"] * 10):
@@ -156,10 +169,10 @@ def test_draws_have_the_distribution_of_the_table(codec):
             assert set(values[:, f]) == {0.0, 1.0}
             assert abs(values[:, f].mean() - own.mean()) < 0.02
         elif kind == "zero-inflated":
-            assert abs((values[:, f] == 0).mean() - (own == 0).mean()) < 0.02
+            assert abs((values[:, f] == 0).mean() - (own == 0).mean()) < 0.03
         ranks = np.searchsorted(np.sort(values[:, f]), own, side="right") / len(values)
         empirical = np.searchsorted(np.sort(own), own, side="right") / len(own)
-        assert np.abs(ranks - empirical).max() < 0.04
+        assert np.abs(ranks - empirical).max() < 0.06
 
 
 def test_noise_depends_on_seed_stream_and_draw_alone(codec, z):
@@ -192,7 +205,7 @@ def test_temperature_scales_the_drawn_rest(codec, z):
 
 
 def test_without_a_rest_draws_are_decoded(z):
-    codec = fit_codec(TABLES["mixed kinds"], None, CodecConfig(latent_dim=8, rest=0), 0)
+    codec = fit_codec(TABLES["mixed kinds"][0][:400], None, CodecConfig(latent_dim=8, rest=0), 0)
     assert codec.rest is None
     np.testing.assert_array_equal(codec.draw(z, STREAMS, 0), codec.decode(z))
 

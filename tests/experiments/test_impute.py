@@ -154,6 +154,13 @@ def test_ten_draws_come_with_intervals(completed):
     assert "rppa_low.parquet" not in completed("--draws", 9, "--targets", "rppa", out="nine")
 
 
+def test_intervals_are_one_table_whatever_the_blocks(completed, monkeypatch):
+    """Blocks in which nobody is generated too."""
+    base = completed("--draws", 10, "--targets", "rppa")
+    monkeypatch.setattr(impute, "BLOCK_BYTES", 1)  # a patient at a time
+    same(base, completed("--draws", 10, "--targets", "rppa", out="blocks"), rtol=1e-4, atol=1e-4)
+
+
 def test_what_is_told_of_patients_changes_their_draws(completed, new_tables, tmp_path):
     """By samples.csv or by --set alike; unknown is what they are without either."""
     asked = ("--draws", 2, "--targets", "rppa")

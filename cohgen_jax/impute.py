@@ -153,7 +153,7 @@ def impute_tables(
                     low, high = np.quantile(draws, INTERVAL, axis=0) if len(new) else (mean, mean)
                     made_of += [(low, values), (high, values)]
                 for file, (made, observed) in zip(completed_files, made_of, strict=True):
-                    completed = np.concatenate([made, observed])
+                    completed = np.concatenate([made, observed]).astype(np.float32)
                     table = pd.DataFrame(completed, [*ids[new], *kept], features)
                     file.write(table.sort_index())
         written += files

@@ -54,6 +54,7 @@ from cohgen_jax.networks import build
 from cohgen_jax.regression import Regressions, fit_regressions, patterns_of, rebuilt
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.consensus import Consensus
+from cohgen_jax.sampling.generate import conditions
 from cohgen_jax.sampling.stacking import Moments, Pattern, restricted
 from cohgen_jax.training import (
     Farm,
@@ -174,6 +175,13 @@ class Run:
         t = self.index(target)
         sources = [s for s in range(len(self.modalities)) if s != t]
         return self._bank("multi", target, sources, [tuple(sources)])
+
+    def conditions(self, bank: Bank, rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """What a bank of this run is given of these patients: its sources [N, D] each, then the
+        covariates if it knows them; and which of its sources they have, bool [N, S]."""
+        columns = [self.index(source) for source in bank.sources]
+        known = conditions(bank, self.latents.z[rows], columns)
+        return known, self.latents.present[rows][:, columns]
 
     def _bank(
         self, method: str, target: str, sources: list[int], wanted: list[tuple[int, ...]]

@@ -178,6 +178,7 @@ def _groups(
             ],
             config.diffusion,
             config.seed,
+            scale=latents.scale,
         )
         groups.append(Group(members, farm, data))
     return sorted(groups, key=lambda group: -work(group.farm))

@@ -128,7 +128,7 @@ def sample_rows(
             samples = coherent_sample(
                 key,
                 bank,
-                _conditions(bank, z[rows], columns),
+                conditions(bank, z[rows], columns),
                 np.asarray(present[rows][:, columns]),
                 schedule=schedule,
                 solver=solver,
@@ -153,8 +153,9 @@ def sample_rows(
     return jax.tree.map(lambda *a: np.concatenate(a, axis=1)[:, back], *parts)
 
 
-def _conditions(bank: Bank, z: np.ndarray, columns: Sequence[int]) -> list[np.ndarray]:
-    """Sources and covariates of a bank, from latents [N, M + 1, D]."""
+def conditions(bank: Bank, z: np.ndarray, columns: Sequence[int]) -> list[np.ndarray]:
+    """What `coherent_sample` takes of latents [N, M + 1, D]: the sources, in these columns, and
+    the covariates if the bank knows them."""
     conds = [np.asarray(z[:, c], np.float32) for c in columns]
     if bank.covariates:
         conds.append(np.asarray(z[:, -1, : bank.covariates], np.float32))

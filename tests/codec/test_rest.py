@@ -162,12 +162,13 @@ def test_draws_have_the_moments_of_the_model(codec):
 def test_draws_have_the_distribution_of_the_table(codec):
     table = TABLES["mixed kinds"][0][list(codec.features)].to_numpy()
     z = np.random.default_rng(4).normal(size=(100, 200, codec.width)).astype(np.float32)
+    z *= codec.kept  # as wide as those of new patients
     values = codec.draw(z, np.arange(200), 0).reshape(-1, table.shape[1])
     for f, kind in enumerate(["lognormal", "binary", "zero-inflated", "heavy-tailed"] * 10):
         own = table[~np.isnan(table[:, f]), f]
         if kind == "binary":
             assert set(values[:, f]) == {0.0, 1.0}
-            assert abs(values[:, f].mean() - own.mean()) < 0.02
+            assert abs(values[:, f].mean() - own.mean()) < 0.03
         elif kind == "zero-inflated":
             assert abs((values[:, f] == 0).mean() - (own == 0).mean()) < 0.03
         ranks = np.searchsorted(np.sort(values[:, f]), own, side="right") / len(values)

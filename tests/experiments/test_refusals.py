@@ -245,19 +245,19 @@ def test_bad_tables(refused, damaged, change, message):
 
 
 def test_too_few_patients(refused, damaged):
-    few = damaged(lambda tables, facts: tables.update(rppa=tables["rppa"].iloc[:38]), "few")
+    few = damaged(lambda tables, facts: tables.update(rppa=tables["rppa"].iloc[:14]), "few")
     message = refused(cohort=few)
     assert message.startswith("rppa is present for ")
-    assert "patients in train, fewer than 32" in message
+    assert "patients in train, fewer than 12" in message
 
     def apart(tables, facts):
         """Enough of each, but few have both."""
         tables["cna"] = tables["cna"].iloc[:110]
-        tables["rppa"] = tables["rppa"].loc[tables["rppa"].index > tables["cna"].index[80]]
+        tables["rppa"] = tables["rppa"].loc[tables["rppa"].index > tables["cna"].index[98]]
 
     message = refused(cohort=damaged(apart, "apart"))
     assert "model cna_from_rppa: only " in message
-    assert "training patients have its target and a source, fewer than 32" in message
+    assert "training patients have its target and a source, fewer than 12" in message
 
 
 def test_cohorts_that_are_not_there(refused, tmp_path):

@@ -11,6 +11,8 @@ when it is first used, so that importing the package costs nothing that is not n
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import os
 from typing import Any
 
 _HOME = {
@@ -48,6 +50,24 @@ _HOME = {
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
+
+_WRONG_FUSION, _SINCE, _UNTIL = "xla_cpu_experimental_ynn_fusion_type", (0, 10, 2), (0, 12)
+
+
+def _avoid_wrong_fusion() -> None:
+    """Compile for CPUs without a fusion that returns wrong numbers, if this jaxlib has it.
+
+    From jaxlib 0.10.2 on, some batched products of many rows are silently wrong
+    (jax-ml/jax#39103): three networks that are each right diverge as one batch. XLA reads the flag
+    when it first computes, so this package must have been imported by then.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    version = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:3])
+    if _SINCE <= version < _UNTIL and _WRONG_FUSION not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --{_WRONG_FUSION}=".strip()
+
+
+_avoid_wrong_fusion()
 
 
 def __getattr__(name: str) -> Any:

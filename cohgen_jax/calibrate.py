@@ -25,7 +25,7 @@ import numpy as np
 from cohgen_jax.checkpoint import load_tree, save_tree
 from cohgen_jax.evaluation.fidelity import score_patients
 from cohgen_jax.evaluation.generator import Generated
-from cohgen_jax.sampling.generate import sample_rows
+from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.solvers import Solver, ddim
 from cohgen_jax.training.config import SolverConfig
 from cohgen_jax.training.validation import judged, random_subsets
@@ -109,8 +109,14 @@ def _calibrate(
     if bank.predicts != "eps":  # which does not tell the posterior mean
         mean = sample(1, leap, 0.0).draws[0]
         worth = run.latents.scale[t, :width] ** 2
-        kept = run.codecs[bank.target].kept
-        scale[:width] = fit_scale(draws, mean, real, worth, len(np.unique(rows)), kept)
+        if bank.regression is None:
+            kept = run.codecs[bank.target].kept
+            expected = np.square(kept) * np.mean((draws - mean) ** 2, axis=(0, 1))
+        else:
+            columns = [run.index(source) for source in bank.sources]
+            seen = bank.conditions(conditions(bank, z, columns), shown[:, columns])
+            expected = np.mean(seen[-1][:, bank.x_dim :][:, :width], axis=0)
+        scale[:width] = fit_scale(draws, mean, real, expected, worth, len(np.unique(rows)))
         draws = mean + scale[:width] * (draws - mean)
     scores = score_patients(Generated(draws, disagreement), real).sort_values("spread")
     return Calibration(
@@ -134,23 +140,23 @@ def fit_scale(
     draws: np.ndarray,
     mean: np.ndarray,
     real: np.ndarray,
+    expected: np.ndarray,
     worth: np.ndarray,
     patients: int,
-    kept: np.ndarray | float = 1.0,
 ) -> np.ndarray:
     """Factors [D] on draws - mean with which its variance is the mean squared error of the mean.
 
-    draws: [R, N, D]; mean, real: [N, D]; worth: [D], what components count in the factor of all;
-    patients: how many the N rows are of; few of them move the factors little (OF_ALL, OF_ONE) from
-    `kept`, [D], what the codec lets expect (`Codec.kept`).
+    draws: [R, N, D]; mean, real: [N, D]; expected: [D], the error that few patients are not enough
+    to say otherwise of (OF_ALL, OF_ONE); worth: [D], what components count in the ratio of all;
+    patients: how many the N rows are of.
     """
     error = np.mean((real - mean) ** 2, axis=0)
-    variance = np.mean((draws - mean) ** 2, axis=(0, 1)) * np.square(kept)
-    variance = np.maximum(variance, 1e-12)
-    shared = (worth @ error) / (worth @ variance)
+    variance = np.maximum(np.mean((draws - mean) ** 2, axis=(0, 1)), 1e-12)
+    expected = np.maximum(expected, 1e-12)
+    shared = (worth @ error) / (worth @ expected)
     shared = (patients * shared + OF_ALL) / (patients + OF_ALL)
-    each = (patients * error / variance + OF_ONE * shared) / (patients + OF_ONE)
-    return np.clip(np.sqrt(each) * kept, *SCALES).astype(np.float32)
+    each = (patients * error / expected + OF_ONE * shared) / (patients + OF_ONE)
+    return np.clip(np.sqrt(each * expected / variance), *SCALES).astype(np.float32)
 
 
 def codec_residuals(run: Run, cohort: Cohort) -> dict[str, np.ndarray]:

@@ -661,7 +661,7 @@ def _fit_regressions(run: Run, directory: Path, tell: Tell) -> None:
     arrays = {}
     for t, target in enumerate(run.modalities):
         rows, conds = _regressed(run.latents, run.rows("train"), t)
-        width = int(run.latents.widths[t])
+        width, unseen = int(run.latents.widths[t]), np.square(run.codecs[target].kept)
         fitted = fit_regressions(
             conds,
             np.delete(run.latents.present[rows], t, axis=1),
@@ -670,7 +670,8 @@ def _fit_regressions(run: Run, directory: Path, tell: Tell) -> None:
         )
         arrays[target] = {}
         for pattern, own in fitted.by_pattern.items():
-            saved = own._asdict()
+            # The codec was fitted on these patients: of others less varies.
+            saved = own._replace(variance=own.variance * unseen)._asdict()
             del saved["x"]  # rows of the latents
             arrays[target][_pattern_name(pattern)] = saved
         tell(f"{target}: regressions on {len(fitted.by_pattern)} patterns of sources")

@@ -21,27 +21,28 @@ def test_the_scale_undoes_a_wrong_spread_of_each_component():
     mean = RNG.normal(size=(20000, 3))
     real = mean + RNG.normal(size=mean.shape)
     draws = mean + RNG.normal(size=(10, *mean.shape)) / truth
-    scale = fit_scale(draws, mean, real, np.ones(3), 10**6)
+    scale = fit_scale(draws, mean, real, truth, np.ones(3), 10**6)
     np.testing.assert_allclose(scale, truth, rtol=0.02)
 
 
 def test_many_patients_tell_the_factor_of_each_and_few_that_of_all():
     """Exact errors and spreads: the factor is the closed form of `fit_scale`."""
     error, variance, worth = np.array([1.0, 0.5]), np.array([0.5, 0.5]), np.array([3.0, 1.0])
-    data = of_errors(error, variance)
-    many = fit_scale(*data, worth, 10**9)
+    data, expected = of_errors(error, variance), np.array([0.5, 0.25])
+    many = fit_scale(*data, expected, worth, 10**9)
     np.testing.assert_allclose(many, np.sqrt([2.0, 1.0]), rtol=1e-5)
-    shared = (3 * 1.0 + 0.5) / (4 * 0.5)  # 1.75, each component at what it is worth
-    few = fit_scale(*data, worth, 20)
+    shared = (3 * 1.0 + 0.5) / (3 * 0.5 + 0.25)  # each component at what it is worth
+    few = fit_scale(*data, expected, worth, 20)
     pulled = (20 * shared + 20) / 40
-    each = (20 * error / variance + 50 * pulled) / 70
-    np.testing.assert_allclose(few, np.sqrt(each), rtol=1e-5)
-    np.testing.assert_allclose(fit_scale(*data, worth, 0), 1.0, rtol=1e-6)
+    each = (20 * error / expected + 50 * pulled) / 70
+    np.testing.assert_allclose(few, np.sqrt(each * expected / variance), rtol=1e-5)
+    none = fit_scale(*data, expected, worth, 0)  # nothing but what is expected
+    np.testing.assert_allclose(none, np.sqrt([1.0, 0.5]), rtol=1e-6)
 
 
 def test_factors_stay_within_their_bounds():
     data = of_errors(np.array([100.0, 1e-4]), np.ones(2))
-    assert fit_scale(*data, np.ones(2), 10**9).tolist() == [2.0, 0.5]
+    assert fit_scale(*data, np.ones(2), np.ones(2), 10**9).tolist() == [2.0, 0.5]
 
 
 def test_expected_errors_are_means_over_patients_of_like_spread():

@@ -8,7 +8,7 @@ import cohgen_jax
 
 
 def test_products_of_many_rows_are_right():
-    """Wrong from jaxlib 0.10.2 on, unless `cohgen_jax` was imported before anything was computed."""
+    """Wrong from jaxlib 0.10.2 on, unless `cohgen_jax` is imported before anything is computed."""
     assert cohgen_jax.__version__
     rows = np.zeros((32769, 3), np.float32)
     rows[:, 0] = np.arange(len(rows))

@@ -7,7 +7,11 @@ scale        factors on the spread of draws about the posterior mean, one for ea
              which it is as large as the error of that mean; the bank carries them, and they are
              applied whenever the run samples (temperatures fitted after training, as Guo et al.
              2017, arXiv:1706.04599, for classifiers). With the codec's rest, draws then have the
-             spread of the tables, and intervals are their own quantiles
+             spread of the tables
+width        factor on the half-widths of 80 % intervals of features, quantiles of the draws, with
+             which they hold 80 % of the measured values: errors of features have heavier tails than
+             draws of the right variance (conformal, with the half-width as the scale: Romano et al.
+             2019, arXiv:1905.03222; Papadopoulos et al. 2008)
 spread,      of each validation patient, and the error of its posterior mean: what is to be expected
 error        of a new patient of that spread
 residuals    what the codec of an assay does not bring back of each validation patient, for
@@ -37,7 +41,10 @@ if TYPE_CHECKING:
     from cohgen_jax.schedule import Schedule
 
 LEVEL = 0.8
+INTERVAL = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 DRAWS = 10
+CELLS = 1 << 22
+"""Values of validation patients that the width of intervals is fitted on, at most."""
 SCALES = (0.5, 2.0)
 """Between which the factors lie."""
 OF_ALL, OF_ONE = 20.0, 50.0
@@ -53,6 +60,7 @@ class Calibration(NamedTuple):
     """Of one method and target."""
 
     scale: np.ndarray  # [D]
+    width: np.ndarray  # [], see `interval`
     spread: np.ndarray  # [V], increasing
     error: np.ndarray  # [V], mean squared error over latent features
 
@@ -66,13 +74,26 @@ class Calibration(NamedTuple):
         return rank / num, (sums[first + width] - sums[first]) / width
 
 
-def calibrate(run: Run, solver: SolverConfig = SolverConfig()) -> dict[str, dict]:
-    """Method -> target -> Calibration."""
+def interval(x: np.ndarray, width: float | np.ndarray = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Central 80 % intervals [N, F], low and high, from x of draws [R, N, F], R >= 9.
+
+    Between the two quantiles that hold 80 % of further draws (R of them say less of their tails
+    than they have), then `width` times as far from the mean.
+    """
+    mean = x.mean(axis=0)
+    low, high = np.quantile(x, INTERVAL, axis=0, method="weibull")
+    return mean + width * (low - mean), mean + width * (high - mean)
+
+
+def calibrate(
+    run: Run, cohort: Cohort, solver: SolverConfig = SolverConfig()
+) -> dict[str, dict[str, Calibration]]:
+    """Method -> target -> Calibration. cohort: the tables that the run was trained on."""
     schedule = run.config.diffusion.build()
     chain, leap = solver.build(schedule, run.config.diffusion.predicts), ddim(schedule, 1)
     return {
         method: {
-            target: _calibrate(run, make(target), schedule, chain, leap)
+            target: _calibrate(run, cohort, make(target), schedule, chain, leap)
             for target in run.modalities
         }
         for method, make in (("coherent", run.coherent_bank), ("multi", run.multi_bank))
@@ -80,7 +101,7 @@ def calibrate(run: Run, solver: SolverConfig = SolverConfig()) -> dict[str, dict
 
 
 def _calibrate(
-    run: Run, bank: Bank, schedule: Schedule, chain: Solver, leap: Solver
+    run: Run, cohort: Cohort, bank: Bank, schedule: Schedule, chain: Solver, leap: Solver
 ) -> Calibration:
     """chain draws; leap goes to x_0 in one step, which is all that the posterior mean takes."""
     t = run.index(bank.target)
@@ -120,8 +141,36 @@ def _calibrate(
         draws = mean + scale[:width] * (draws - mean)
     scores = score_patients(Generated(draws, disagreement), real).sort_values("spread")
     return Calibration(
-        scale, scores["spread"].to_numpy(np.float32), scores["error"].to_numpy(np.float32)
+        scale,
+        _measured_width(run, cohort, bank.target, rows, draws),
+        scores["spread"].to_numpy(np.float32),
+        scores["error"].to_numpy(np.float32),
     )
+
+
+def _measured_width(
+    run: Run, cohort: Cohort, target: str, rows: np.ndarray, draws: np.ndarray
+) -> np.ndarray:
+    """`Calibration.width`, from latents [R, N, D] drawn for these rows of the run."""
+    codec = run.codecs[target]
+    few = np.linspace(0, len(rows) - 1, min(len(rows), CELLS // len(codec.features) or 1))
+    rows, draws = rows[few.astype(int)], draws[:, few.astype(int)]
+    table = cohort.table(target).loc[run.samples.index[rows]]
+    real = np.where(table[list(codec.features)].isna(), np.nan, codec.standardised(table))
+    x = codec.draw_standardised(draws, rows.astype(np.uint32), run.config.seed)
+    return fit_width(x, real, len(np.unique(rows)))
+
+
+def fit_width(x: np.ndarray, real: np.ndarray, patients: int) -> np.ndarray:
+    """The width, float32 [], with which `interval` of x [R, N, F] holds 80 % of the known values of
+    real [N, F]; few patients move it little from 1 (OF_ALL)."""
+    mean, (low, high) = x.mean(axis=0), interval(x)
+    half = np.where(real < mean, mean - low, high - mean)
+    known = np.isfinite(real) & (half > 0)
+    if not known.any():
+        return np.ones((), np.float32)
+    width = np.quantile(np.abs(real - mean)[known] / half[known], LEVEL)
+    return np.clip((patients * width + OF_ALL) / (patients + OF_ALL), *SCALES).astype(np.float32)
 
 
 def _validation(run: Run, target: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cohgen_jax.calibrate import FLAGGED, Calibration
+from cohgen_jax.calibrate import FLAGGED, Calibration, interval
 from cohgen_jax.codec import Codec
 from cohgen_jax.codec.preprocess import standardise, unstandardise
 from cohgen_jax.errors import InputError, check_seed
@@ -32,7 +32,6 @@ from cohgen_jax.training.config import SolverConfig
 Method = Literal["coherent", "multi"]
 LEAST_FOR_INTERVALS = 10
 """Draws a patient with which their quantiles are written as an interval."""
-INTERVAL = (0.1, 0.9)
 BLOCK_BYTES = 1 << 26
 """Decoded values of a block of patients; decoding and writing them takes a few times that."""
 
@@ -124,7 +123,7 @@ def impute_tables(
             draws_file, *completed_files = [stack.enter_context(_Parquet(f)) for f in files]
             for block in _blocks(everyone, generated, num_draws, len(features)):
                 new, kept = block[generated[block]], ids[block[~generated[block]]]
-                draws = np.zeros((num_draws, 0, len(features)), np.float32)
+                x = draws = np.zeros((num_draws, 0, len(features)), np.float32)
                 if len(new):
                     samples = sample_rows(
                         bank,
@@ -144,14 +143,15 @@ def impute_tables(
                     latent = np.asarray(samples.draws)[..., : codec.width]
                     if num_draws > 1:
                         spread[new] = np.sqrt(latent.var(axis=0, ddof=1).mean(axis=1))
-                    draws = codec.draw(latent, streams[new], seed + m)
+                    x = codec.draw_standardised(latent, streams[new], seed + m)
+                    draws = codec.units(x)
                     draws_file.write(_by_patient(draws, ids[new], features))
                 sd = draws.std(axis=0, ddof=1) if num_draws > 1 else np.full_like(draws[0], np.nan)
                 mean, values = draws.mean(axis=0), _filled(codec, tables[target].loc[kept])
                 made_of = [(mean, values), (sd, np.zeros_like(values))]
                 if len(made_of) < len(completed_files):
-                    low, high = np.quantile(draws, INTERVAL, axis=0) if len(new) else (mean, mean)
-                    made_of += [(low, values), (high, values)]
+                    ends = interval(x, known.width if known else 1.0) if len(new) else (x[0], x[0])
+                    made_of += [(codec.units(end), values) for end in ends]
                 for file, (made, observed) in zip(completed_files, made_of, strict=True):
                     completed = np.concatenate([made, observed]).astype(np.float32)
                     table = pd.DataFrame(completed, [*ids[new], *kept], features)

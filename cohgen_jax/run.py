@@ -305,7 +305,7 @@ def train_run(
             if not is_whole(run_dir / "calibration"):
                 solver = SolverConfig().resolved(config.diffusion.predicts)
                 run = open_run(run_dir)
-                found = calibrate(run, solver)
+                found = calibrate(run, cohorts[0], solver)
                 residuals = codec_residuals(run, cohorts[0])
                 save_calibration(run_dir / "calibration", found, residuals, solver)
             _account(cohorts[0], config, run_dir, tell)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cohgen_jax.calibrate import Calibration, fit_scale
+from cohgen_jax.calibrate import Calibration, fit_scale, fit_width, interval
 
 RNG = np.random.default_rng(0)
 
@@ -45,9 +45,33 @@ def test_factors_stay_within_their_bounds():
     assert fit_scale(*data, np.ones(2), np.ones(2), 10**9).tolist() == [2.0, 0.5]
 
 
+def covered(ends, real):
+    return np.mean((ends[0] <= real) & (real <= ends[1]))
+
+
+@pytest.mark.parametrize("num_draws", [9, 10, 16, 50])
+def test_intervals_of_few_draws_hold_80_of_100_further_ones(num_draws):
+    """Plain quantiles of 10 draws hold 65."""
+    x = RNG.normal(size=(num_draws + 1, 4000, 3))
+    assert abs(covered(interval(x[:-1]), x[-1]) - 0.8) < 0.02
+
+
+def test_the_width_makes_up_for_tails_that_draws_lack():
+    draws = RNG.normal(size=(10, 4000, 3))
+    real = RNG.standard_t(3, size=(4000, 3)) / np.sqrt(3)  # of unit variance
+    assert covered(interval(draws), real) > 0.84
+    real[::7] = np.nan
+    width = fit_width(draws[:, :2000], real[:2000], 10**6)
+    new = real[2000:]
+    held = covered(interval(draws[:, 2000:], width), new) / np.isfinite(new).mean()
+    assert abs(held - 0.8) < 0.02
+    assert fit_width(draws, real, 0) == 1
+    assert fit_width(np.zeros((10, 4, 2)), np.full((4, 2), np.nan), 9) == 1
+
+
 def test_expected_errors_are_means_over_patients_of_like_spread():
     spread = np.linspace(1, 2, 100)
-    known = Calibration(np.ones(3, np.float32), spread, spread**2)
+    known = Calibration(np.ones(3, np.float32), np.ones(()), spread, spread**2)
     rank, error = known.expected(np.array([0.5, 1.5, 3.0]))
     assert rank.tolist() == [0.0, 0.5, 1.0]
     assert error[0] == pytest.approx(np.mean(spread[:20] ** 2))

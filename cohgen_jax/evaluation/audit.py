@@ -147,8 +147,8 @@ def _intervals(of: _Material) -> list[str]:
         of.run, of.cohort, of.generators, of.config.draws, of.config.seed, of.progress
     )
     write_table(found, of.run.path / "metrics" / "intervals")
-    columns = ["coverage", "coverage_low", "coverage_high", "honest", "gaussian"]
-    lines = ["coverage of the draws' own 80 % intervals, in units, held-out patients:"]
+    columns = ["coverage", "coverage_low", "coverage_high", "uncalibrated"]
+    lines = ["coverage of 80 % intervals, in units, held-out patients:"]
     return [*lines, found.set_index(["method", "target"])[columns].round(3).to_string()]
 
 

@@ -1,4 +1,4 @@
-"""Do the intervals of generated features, quantiles of their own draws, hold held-out patients?"""
+"""Do the intervals of generated features, as `impute.py` writes them, hold held-out patients?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.calibrate import interval
 from cohgen_jax.evaluation.generator import Generator
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.tables import streams_of
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
     from cohgen_jax.run import Run
 
-LEVEL = 0.8
-INTERVAL = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-"""The quantiles that experiments/impute.py writes as low and high."""
-GAUSSIAN_HALF_WIDTH = 1.2816
-"""Of the central 80 % of a normal distribution, in standard deviations."""
 MIN_PATIENTS = 30
 """Of a cancer type, to speak of its coverage."""
 
@@ -36,14 +32,14 @@ def intervals_of_run(
 ) -> pd.DataFrame:
     """One row a method and target, test patients generated from all that they have.
 
-    coverage                   share of measured values between the quantiles 0.1 and 0.9 of their
-                               draws, ends included
+    coverage                   share of measured values within their interval, ends included
     coverage_low, _high        the same in the cancer types of MIN_PATIENTS or more where it is
                                least and most; NaN without any
-    honest                     what it is, of so few draws, when truth and draws are exchangeable:
-                               0.8 (R - 1) / (R + 1); more where values are shared by many patients
-    gaussian                   inside mean +- 1.28 sd of the draws
+    uncalibrated               coverage of the draws' own quantiles: 0.8 when truth and draws are
+                               exchangeable, more where values are shared by many patients
     width                      median width of the interval, in sd of the feature
+
+    Rivals' draws were not calibrated: their intervals are their own quantiles.
     """
     labels, streams = run.samples.get("cancer_type"), streams_of(run)
     rows_of_table = []
@@ -55,18 +51,26 @@ def intervals_of_run(
         rows, present = run.rows("test")[use], present[use]
         present[:, t] = False
         generated = generate(shown_latents(run.latents.z[rows], present), present, num_draws, seed)
-        draws = in_units(codec, generated, streams[rows], seed)
+        known = run.calibration.get(method, {}).get(target)
+        fitted = 1.0 if known is None else known.width
+        low, high, own_low, own_high = in_units(
+            codec,
+            generated,
+            streams[rows],
+            seed,
+            lambda x, codec=codec, fitted=fitted: codec.units(
+                np.stack([*interval(x, fitted), *interval(x)])
+            ),
+        )
         real = cohort.tables[target].reindex(
             index=run.samples.index[rows], columns=list(codec.features)
         )
         real = real.to_numpy(np.float32)
-        low, high = np.quantile(draws, INTERVAL, axis=0)
-        half = GAUSSIAN_HALF_WIDTH * draws.std(axis=0, ddof=1)
-        known = np.isfinite(real)
+        measured = np.isfinite(real)
 
-        def coverage(inside: np.ndarray, known=known) -> np.ndarray:
+        def coverage(inside: np.ndarray, measured=measured) -> np.ndarray:
             """Of each patient, over its measured features."""
-            return (inside & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+            return (inside & measured).sum(axis=1) / np.maximum(measured.sum(axis=1), 1)
 
         own = pd.Series(coverage((low <= real) & (real <= high)))
         by_type = pd.Series(dtype=float)
@@ -81,8 +85,7 @@ def intervals_of_run(
                 "coverage": own.mean(),
                 "coverage_low": by_type.min(),
                 "coverage_high": by_type.max(),
-                "honest": LEVEL * (num_draws - 1) / (num_draws + 1),
-                "gaussian": coverage(np.abs(real - draws.mean(axis=0)) <= half).mean(),
+                "uncalibrated": coverage((own_low <= real) & (real <= own_high)).mean(),
                 "width": float(np.median((high - low) / np.maximum(np.nanstd(real, axis=0), 1e-6))),
             }
         )

@@ -230,9 +230,9 @@ def released_as(
     """float32 [R, n, K]: draws as an adversary has them, tables in units standardised again."""
     names = list(codec.features)
 
-    def standardised(draws: np.ndarray) -> np.ndarray:
-        table = pd.DataFrame(draws.reshape(-1, draws.shape[-1]), columns=names)
-        return codec.standardised(table)[:, columns].reshape(*draws.shape[:2], -1)
+    def standardised(x: np.ndarray) -> np.ndarray:
+        table = pd.DataFrame(codec.units(x).reshape(-1, x.shape[-1]), columns=names)
+        return codec.standardised(table)[:, columns].reshape(*x.shape[:2], -1)
 
     return in_units(codec, generated, streams, seed, standardised)
 

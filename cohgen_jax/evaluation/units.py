@@ -61,7 +61,9 @@ def units_of(codec: Any, table: pd.DataFrame, rows_train: np.ndarray, streams: n
     mean, sd = known.mean().to_numpy(), known.std().to_numpy()
 
     def of(generated: Generated, rows: np.ndarray, seed: int) -> np.ndarray:
-        return in_units(codec, generated, streams[rows], seed, lambda draws: draws[..., columns])
+        return in_units(
+            codec, generated, streams[rows], seed, lambda x: codec.units(x)[..., columns]
+        )
 
     return Units(truth, mean, np.where(sd > 0, sd, 1.0), columns, of)
 
@@ -71,12 +73,12 @@ def in_units(
     generated: Generated,
     streams: np.ndarray,
     seed: int,
-    then: Callable[[np.ndarray], np.ndarray] = lambda draws: draws,
+    then: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """float32 [R, n, K]: whole draws in units of the table, or what `then` makes of them.
+    """float32 [R, n, K]: whole draws in units of the table, or what `then` makes of their x.
 
-    codec: as in `units_of`; streams: uint32 [n] of the generated patients; then: of the draws
-      [R, some patients, F] in units, whose memory is bounded, to [R, some patients, K].
+    codec: as in `units_of`; streams: uint32 [n] of the generated patients; then: of x
+      [R, some patients, F] of the draws, whose memory is bounded, to [any, some patients, K].
     """
     drawn = generated.draws if generated.features is None else generated.features
     size = max(1, CELLS // (len(drawn) * len(codec.features)))
@@ -86,7 +88,7 @@ def in_units(
         x = drawn[:, own]
         if generated.features is None:
             x = codec.draw_standardised(x[..., : codec.width], streams[own], seed)
-        parts.append(then(codec.units(x)))
+        parts.append((then or codec.units)(x))
     return np.concatenate(parts, axis=1)
 
 

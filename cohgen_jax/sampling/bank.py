@@ -217,7 +217,7 @@ class Bank:
             spread=1.0,
         )
 
-    def conditions(self, conds: Sequence[jax.Array], present: Any) -> tuple[jax.Array, ...]:
+    def conditions(self, conds: Sequence[Any], present: Any) -> tuple[jax.Array, ...]:
         """All conditions as the models see them, from the latents of the sources (and covariates).
 
         A network multiplies an absent condition by 0; a missing value there must not survive it.

@@ -169,12 +169,12 @@ def test_draws_have_the_distribution_of_the_table(codec):
         own = table[~np.isnan(table[:, f]), f]
         if kind == "binary":
             assert set(values[:, f]) == {0.0, 1.0}
-            assert abs(values[:, f].mean() - own.mean()) < 0.06
+            assert abs(values[:, f].mean() - own.mean()) < 0.08
         elif kind == "zero-inflated":
-            assert abs((values[:, f] == 0).mean() - (own == 0).mean()) < 0.06
+            assert abs((values[:, f] == 0).mean() - (own == 0).mean()) < 0.08
         ranks = np.searchsorted(np.sort(values[:, f]), own, side="right") / len(values)
         empirical = np.searchsorted(np.sort(own), own, side="right") / len(own)
-        assert np.abs(ranks - empirical).max() < 0.08
+        assert np.abs(ranks - empirical).max() < 0.1
 
 
 def test_noise_depends_on_seed_stream_and_draw_alone(codec, z):

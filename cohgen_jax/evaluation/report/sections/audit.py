@@ -21,7 +21,7 @@ def raw_space(run: RunFiles) -> list[Block]:
         "raw_dosage": "Gene dosage",
         "raw_links": "Links between measurements of the same gene",
         "raw_features": "Every feature",
-        "intervals": "Coverage of the intervals of generated features, the draws' own quantiles",
+        "intervals": "Coverage of the 80 % intervals of generated features",
     }
     return _shown(run, figures, tables)
 

@@ -11,7 +11,7 @@ from cohgen_jax.sampling.stacking import Moments, Pattern
 from cohgen_jax.schedule import Schedule
 
 NUM_LEVELS = 20
-NUM_NOISES = 8
+NUM_NOISES = 4
 """Noised copies of each patient at each level."""
 LARGEST_LOG_SNR = 6.0
 """Beyond it nothing is left to predict: x_0 is known to 5 % of its standard deviation."""

@@ -2,7 +2,7 @@
 
 At noise level t, feature d and for a pattern of present sources, the weights w minimise
 
-    E (v_d - sum_k w_k v_kd)^2 + PULL |w - w_shared|^2,        v = a eps - s x_0   (schedule.py)
+    E (v_d - sum_k w_k v_kd)^2 + pull |w - w_shared|^2,        v = a eps - s x_0   (schedule.py)
 
 stacked regression (Wolpert 1992; Breiman 1996) of the truth on the models' v-predictions, pulled
 to the weights that are best for all features together. In v, because there the errors of all levels
@@ -32,11 +32,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-PULL = 1.0
-"""Of a feature's weights to the shared ones, in units of the mean second moment of a model."""
-RIDGE, RIDGE_PATIENTS = 3e-3, 3.0
-"""Of the shared weights to those that need no patients, in the same units: RIDGE + RIDGE_PATIENTS /
-patients."""
+PULL, PULL_PATIENTS = 1.0, 50.0
+"""Of a feature's weights to the shared ones, in units of the mean second moment of a model: PULL +
+PULL_PATIENTS / patients."""
+RIDGE, RIDGE_PATIENTS = 3e-3, 30.0
+"""Likewise, of the shared weights to those that need no patients."""
 
 T = TypeVar("T")
 Pattern = tuple[bool, ...]
@@ -97,11 +97,12 @@ def _solve(moments: Moments) -> np.ndarray:
     size = np.trace(shared[:, :-1, :-1], axis1=1, axis2=2)[:, None, None] / num_models
     size = np.maximum(size, 1e-6)  # models that predict 0, as before training, get 0
     identity = np.eye(num_models)
-    ridge = (RIDGE + RIDGE_PATIENTS / np.maximum(moments.patients, 1)) * size
+    patients = max(float(moments.patients), 1.0)
+    ridge, pull = (RIDGE + RIDGE_PATIENTS / patients) * size, PULL + PULL_PATIENTS / patients
     resting = ridge * moments.resting[None, :, None]
     best = np.linalg.solve(shared[:, :-1, :-1] + ridge * identity, shared[:, :-1, -1:] + resting)
-    pulled = own[:, :, :-1, -1:] + PULL * (size * best)[:, None]
-    weights = np.linalg.solve(own[:, :, :-1, :-1] + PULL * (size * identity)[:, None], pulled)
+    pulled = own[:, :, :-1, -1:] + pull * (size * best)[:, None]
+    weights = np.linalg.solve(own[:, :, :-1, :-1] + pull * (size * identity)[:, None], pulled)
     return np.moveaxis(weights[..., 0], 1, 2)
 
 

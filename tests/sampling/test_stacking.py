@@ -261,9 +261,9 @@ def test_the_fewer_the_patients_the_stronger_the_pull_to_the_regression(patients
     ridge = (stacking.RIDGE + stacking.RIDGE_PATIENTS / patients) * size
     right = second[:, :2, 2:] + ridge * np.array([[0.0], [1.0]])
     best = np.linalg.solve(second[:, :2, :2] + ridge * np.eye(2), right)
+    pull = (stacking.PULL + stacking.PULL_PATIENTS / patients) * size
     expected = np.linalg.solve(
-        second[:, :2, :2] + stacking.PULL * size * np.eye(2),
-        second[:, :2, 2:] + stacking.PULL * size * best,
+        second[:, :2, :2] + pull * np.eye(2), second[:, :2, 2:] + pull * best
     )
     np.testing.assert_allclose(weights, np.repeat(expected, 2, axis=2), atol=1e-6)
 

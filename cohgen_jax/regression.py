@@ -47,7 +47,7 @@ MOST_PATTERNS = 32
 SIZES = (0.1, 10.0)
 """Between which a patient's residual variance lies, in units of the mean one."""
 PULL = 20.0
-"""Patients that the shared factor counts for in the factor of one component."""
+"""Patients that what holds for all components counts for in what is found of one."""
 
 
 class Regressions(NamedTuple):
@@ -273,10 +273,11 @@ def _solver(
 
 
 def _shrinkage(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Factors [D] in [0, 1] with which leave-one-out predictions [n, D] come closest to y."""
+    """Factors [D] in [0, 1] with which leave-one-out predictions [n, D] come closest to y, pulled
+    to that of all, and that to 0: the best of many settings looks better than it is."""
     product, square = (predicted * y).sum(axis=0), (predicted**2).sum(axis=0)
     tiny = np.finfo(np.float32).tiny
-    shared = product.sum() / max(square.sum(), tiny)
+    shared = product.sum() / max(square.sum() * (1 + PULL / len(y)), tiny)
     size = PULL * square / len(y)
     return np.clip((product + size * shared) / np.maximum(square + size, tiny), 0, 1)
 

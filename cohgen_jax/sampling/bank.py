@@ -164,7 +164,7 @@ class Bank:
         """The bank without its regression."""
         if self.regression is None:
             return self
-        bank = self._of(list(range(self.num_models - 1)))
+        bank = self.of(list(range(self.num_models - 1)))
         return bank.replace(regression=None)  # pyright: ignore[reportAttributeAccessIssue]
 
     def turns(self, ensemble: Ensemble) -> tuple[Bank, ...]:
@@ -185,10 +185,10 @@ class Bank:
         if count == 1:
             return (self,)
         return tuple(
-            self._of([ks[turn % len(ks)] for ks in ensembles.values()]) for turn in range(count)
+            self.of([ks[turn % len(ks)] for ks in ensembles.values()]) for turn in range(count)
         )
 
-    def _of(self, chosen: list[int]) -> Bank:
+    def of(self, chosen: list[int]) -> Bank:
         """The bank of some of the models, in the given order."""
         groups = []
         for group in self.groups:

@@ -348,23 +348,9 @@ def _sample_block(
 
 
 def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -> _Ready:
-    mask = bank.masks(present)
-    loops, patients, tables = [], [], []
-    for group in bank.groups:
-        module, form = group.module, _form(group, static)
-        slots = [bank.slots[k] for k in group.members]
-        folded = jax.vmap(
-            lambda variables, form=form, module=module: fold(
-                form, module, variables, static.solver.timesteps, static.precision
-            ),
-            out_axes=Folded(loop=0, tables=1, cond=0),
-        )(group.variables)
-        group_conds = [jnp.stack([conds[slot[c]] for slot in slots]) for c in range(len(slots[0]))]
-        group_mask = jnp.stack([mask[:, list(slot)] for slot in slots])
-        loops.append(folded.loop)
-        tables.append(folded.tables)
-        condition = functools.partial(form.condition, module)
-        patients.append(jax.vmap(condition)(folded.cond, group_conds, group_mask))
+    loops, tables, patients = specialised(
+        bank, conds, present, static.solver.timesteps, static.precision, static.specialized
+    )
     alpha_bar = static.schedule.alpha_bar_at(static.solver.timesteps)
     levels = (
         tables,
@@ -375,8 +361,33 @@ def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -
     return _Ready(loops, patients, levels, weights.pattern, weights.pairs)
 
 
-def _form(group, static: _Static):
-    return form_of(group.module) if static.specialized else PLAIN
+def specialised(
+    bank: Bank, conds, present, timesteps: np.ndarray, precision: Precision, forms: bool = True
+) -> tuple[list, list, list]:
+    """(loops, tables, patients) of each group of models, see `specialize.Form`: leaves [K_g, ...],
+    [S, K_g, ...] and [K_g, N, ...]. conds: those of `Bank.conditions`."""
+    mask = bank.masks(present)
+    loops, patients, tables = [], [], []
+    for group in bank.groups:
+        module, form = group.module, _form(group, forms)
+        slots = [bank.slots[k] for k in group.members]
+        folded = jax.vmap(
+            lambda variables, form=form, module=module: fold(
+                form, module, variables, timesteps, precision
+            ),
+            out_axes=Folded(loop=0, tables=1, cond=0),
+        )(group.variables)
+        group_conds = [jnp.stack([conds[slot[c]] for slot in slots]) for c in range(len(slots[0]))]
+        group_mask = jnp.stack([mask[:, list(slot)] for slot in slots])
+        loops.append(folded.loop)
+        tables.append(folded.tables)
+        condition = functools.partial(form.condition, module)
+        patients.append(jax.vmap(condition)(folded.cond, group_conds, group_mask))
+    return loops, tables, patients
+
+
+def _form(group, specialized: bool):
+    return form_of(group.module) if specialized else PLAIN
 
 
 def _fold_all(keys: jax.Array, data: jax.Array | int) -> jax.Array:
@@ -414,7 +425,7 @@ def _run_chains(bank, ready: _Ready, plan: Dispatch, initial, noise, static: _St
         for group, *parts in zip(
             bank.groups, ready.loops, tables, patients, plan.rows, strict=True
         ):
-            form = _form(group, static)
+            form = _form(group, static.specialized)
 
             def one_model(loop, row, patient, rows, form: Any = form, module: Any = group.module):
                 return form.denoise(module, loop, row, patient, x[:, rows])

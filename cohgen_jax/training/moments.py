@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.sampling.coherent import specialised
+from cohgen_jax.sampling.specialize import form_of
 from cohgen_jax.sampling.stacking import Moments, Pattern
-from cohgen_jax.schedule import Schedule
+from cohgen_jax.schedule import Schedule, eps_from
 
 NUM_LEVELS = 20
 NUM_NOISES = 4
@@ -40,36 +44,57 @@ def measure_moments(
       bank: K models of the target.
       x_0: [N, D], the target of patients who have it and all sources of the pattern.
       conds: latents of the bank's sources, arrays [N, C], and its covariates.
+      pattern: which of them; models that see nothing of it are not heard, their moments are 0.
       worth: [width] of the target's components.
     """
     present = np.tile(np.array(pattern, bool), (len(x_0), 1))
+    heard = np.flatnonzero(bank.available(np.array([pattern], bool))[0])
     levels, rng = moment_levels(schedule), np.random.default_rng(seed)
     a, s = np.sqrt(schedule.alpha_bar[levels]), np.sqrt(1 - schedule.alpha_bar[levels])
-    width = len(worth)
+    width, places = len(worth), np.append(heard, bank.num_models)
     dims = np.arange(x_0.shape[1]) < width
     shown = bank.conditions([jnp.asarray(cond, jnp.float32) for cond in conds], present)
-    second = []
-    for t, signal, noise in zip(levels, a, s, strict=True):
+    models = bank.of(heard.tolist()).unnamed()
+    ready = _ready(models, shown, present, tuple(levels.tolist()))
+    second = np.zeros((len(levels), width, bank.num_models + 1, bank.num_models + 1), np.float32)
+    for i, (signal, noise) in enumerate(zip(a, s, strict=True)):
         eps = rng.standard_normal((NUM_NOISES, *x_0.shape), np.float32) * dims
         x_t = (signal * x_0 + noise * eps).astype(np.float32)
-        v_k = _predict_v(bank.unnamed(), x_t, t, shown, present, signal, noise)
+        v_k = _predict_v(models, ready, i, x_t, signal, noise)
         v = np.concatenate([v_k, (signal * eps - noise * x_0)[None]])[..., :width]
         total = np.einsum("irnd,jrnd->dij", v, v, optimize=True)
-        second.append(total / (NUM_NOISES * max(len(x_0), 1)))
+        second[i][:, places[:, None], places] = total / (NUM_NOISES * max(len(x_0), 1))
     resting = np.zeros(bank.num_models, np.float32)
     if bank.regression is not None:
         resting[-1] = 1
     return Moments(
         schedule.log_snr[levels].astype(np.float32),
-        np.stack(second).astype(np.float32),
+        second,
         worth.astype(np.float32),
         np.asarray(len(x_0), np.int32),
         resting,
     )
 
 
+@functools.partial(jax.jit, static_argnames="levels")
+def _ready(bank: Bank, conds, present, levels: tuple[int, ...]):
+    with jax.default_matmul_precision("highest"):
+        return specialised(bank, conds, present, np.array(levels), "float32")
+
+
 @jax.jit
-def _predict_v(bank: Bank, x_t, t, conds, present, signal, noise):
-    """[K, R, N, D]."""
-    eps = bank.predict_eps(x_t, t, conds, present, signal, noise)
-    return (eps - noise * x_t[None]) / signal
+def _predict_v(bank: Bank, ready, level, x_t, signal, noise):
+    """[K, R, N, D], at one of the levels."""
+    outputs: list = [None] * bank.num_models
+    with jax.default_matmul_precision("highest"):
+        for group, loop, table, patient in zip(bank.groups, *ready, strict=True):
+            denoise = functools.partial(form_of(group.module).denoise, group.module)
+            row = jax.tree.map(lambda leaf: leaf[level], table)
+            for k, own in zip(
+                group.members,
+                jax.vmap(denoise, in_axes=(0, 0, 0, None))(loop, row, patient, x_t),
+                strict=True,
+            ):
+                outputs[k] = own
+    eps = eps_from(bank.predicts, jnp.stack(outputs), x_t[None], signal, noise)
+    return (eps * bank.dims[None, None, None] - noise * x_t[None]) / signal

@@ -32,10 +32,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-PULL, PULL_PATIENTS = 1.0, 50.0
+PULL, PULL_PATIENTS = 1.0, 100.0
 """Of a feature's weights to the shared ones, in units of the mean second moment of a model: PULL +
 PULL_PATIENTS / patients."""
-RIDGE, RIDGE_PATIENTS = 3e-3, 30.0
+RIDGE, RIDGE_PATIENTS = 3e-3, 100.0
 """Likewise, of the shared weights to those that need no patients."""
 
 T = TypeVar("T")

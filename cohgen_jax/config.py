@@ -107,7 +107,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             learning_rate=1e-3,
             weight_decay=1.0,
             cond_noise=0.5,
-            num_epochs=150,
+            num_epochs=120,
             validate_every=10,
         )
     if name == "debug":

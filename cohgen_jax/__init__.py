@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
+import re
 from typing import Any
 
 _HOME = {
@@ -62,7 +63,8 @@ def _avoid_wrong_fusion() -> None:
     when it first computes, so this package must have been imported by then.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    version = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:3])
+    numbers = re.findall(r"\d+", importlib.metadata.version("jaxlib"))
+    version = tuple(map(int, numbers[:3]))
     if _SINCE <= version < _UNTIL and _WRONG_FUSION not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --{_WRONG_FUSION}=".strip()
 

@@ -14,6 +14,8 @@ import importlib
 import importlib.metadata
 import os
 import re
+import sys
+import warnings
 from typing import Any
 
 _HOME = {
@@ -60,13 +62,20 @@ def _avoid_wrong_fusion() -> None:
 
     From jaxlib 0.10.2 on, some batched products of many rows are silently wrong
     (jax-ml/jax#39103): three networks that are each right diverge as one batch. XLA reads the flag
-    when it first computes, so this package must have been imported by then.
+    when it first computes; whoever did that before importing this package is warned.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     numbers = re.findall(r"\d+", importlib.metadata.version("jaxlib"))
     version = tuple(map(int, numbers[:3]))
-    if _SINCE <= version < _UNTIL and _WRONG_FUSION not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --{_WRONG_FUSION}=".strip()
+    if not _SINCE <= version < _UNTIL or _WRONG_FUSION in flags:
+        return
+    os.environ["XLA_FLAGS"] = f"{flags} --{_WRONG_FUSION}=".strip()
+    if getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None):
+        warnings.warn(
+            "JAX has computed before cohgen_jax was imported: on CPUs this jaxlib may return wrong "
+            f"numbers. Import cohgen_jax first, or set XLA_FLAGS=--{_WRONG_FUSION}=",
+            stacklevel=2,
+        )
 
 
 _avoid_wrong_fusion()

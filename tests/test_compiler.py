@@ -1,8 +1,13 @@
 """Numbers of compiled programs that XLA for CPUs has got wrong."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import cohgen_jax
 
@@ -14,3 +19,19 @@ def test_products_of_many_rows_are_right():
     rows[:, 0] = np.arange(len(rows))
     squares = jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2)))(rows)
     np.testing.assert_allclose(squares, (rows**2).sum(axis=1), rtol=1e-6)
+
+
+@pytest.mark.skipif("ynn" not in os.environ.get("XLA_FLAGS", ""), reason="this jaxlib is right")
+@pytest.mark.parametrize("late", [True, False])
+def test_who_computes_before_importing_is_warned(late):
+    lines = ["jax.numpy.ones(2)", "import cohgen_jax"]
+    script = "; ".join(["import jax", *(lines if late else lines[::-1])])
+    environment = {name: v for name, v in os.environ.items() if name != "XLA_FLAGS"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ("Import cohgen_jax first" in done.stderr) == late

@@ -84,6 +84,11 @@ class ExperimentConfig:
         if not 0 < self.max_missing <= 1:
             raise InputError(f"max_missing is a share in (0, 1], got {self.max_missing}")
         check_seed(self.seed)
+        if self.regression and (self.single.dp_noise_multiplier or self.multi.dp_noise_multiplier):
+            raise InputError(
+                "dp_noise_multiplier protects networks, and a regression keeps the latents of "
+                "training patients as they are: add --no-regression"
+            )
         for train in (self.single, self.multi):
             train.val_solver.check(self.diffusion.num_steps, self.diffusion.predicts)
 

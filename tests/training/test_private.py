@@ -109,7 +109,9 @@ def test_a_private_run_says_what_it_is_worth(tmp_path):
     config, told = recipe("debug"), []
     private = dataclasses.replace(config.single, dp_noise_multiplier=1.5, num_epochs=2)
     other = dataclasses.replace(config.multi, num_epochs=1)
-    config = dataclasses.replace(config, single=private, multi=other)
+    with pytest.raises(InputError, match="add --no-regression"):
+        dataclasses.replace(config, single=private)
+    config = dataclasses.replace(config, single=private, multi=other, regression=False)
     run = train_run(config, tmp_path / "run", tell=told.append)
     about = json.loads((run.path / "metrics" / "privacy_training.json").read_text())
     assert set(about) == {"delta", "single", "together", "meaning"}

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from cohgen_jax.codec import Latents
     from cohgen_jax.run import Run
 
+COMPONENTS = 32
+"""Leading components of an assay that classifiers see, as published: forests, which choose among
+features of unit variance, lose the large components among many small ones."""
 MIN_TRAIN = 5
 """Training samples that a class needs, to be learnt at all."""
 MIN_EVENTS = 10
@@ -110,14 +113,14 @@ class Study:
         missing: Sequence[str] = (),
         with_type: bool = True,
     ) -> np.ndarray:
-        """float [n, F]: latents of the modalities side by side, then the cancer type.
+        """float [n, F]: leading latents of the modalities side by side, then the cancer type.
 
         z: [n, M, D], of the samples at `rows`. `missing` modalities are NaN.
         """
         parts = []
         for modality in self.modalities if modalities is None else modalities:
             m = self.modalities.index(modality)
-            block = z[:, m, : self.latents.widths[m]].astype(float)
+            block = z[:, m, : min(self.latents.widths[m], COMPONENTS)].astype(float)
             parts.append(np.full_like(block, np.nan) if modality in missing else block)
         return np.hstack([*parts, *([self.one_hot_type[rows]] if with_type else [])])
 

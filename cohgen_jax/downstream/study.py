@@ -199,9 +199,9 @@ class Study:
 
 
 def open_gaps(latents: Latents, z: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """float [n, F]: latents [n, M, D] side by side, NaN where not present [n, M]; no covariates."""
+    """float [n, F]: leading latents of [n, M, D] side by side, NaN where not present [n, M]."""
     blocks = [
-        np.where(here[:, None], z[:, m, : latents.widths[m]].astype(float), np.nan)
+        np.where(here[:, None], z[:, m, : min(latents.widths[m], COMPONENTS)].astype(float), np.nan)
         for m, here in enumerate(present.T)
     ]
     return np.hstack(blocks)

@@ -1,5 +1,7 @@
 """Outcomes: our tables and weighted scores against scikit-survival and scikit-learn."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
@@ -8,7 +10,7 @@ from sksurv.metrics import concordance_index_censored
 
 from cohgen_jax.downstream.classification import Classification, random_forest
 from cohgen_jax.downstream.statistics import patient_weights
-from cohgen_jax.downstream.study import NotPossible
+from cohgen_jax.downstream.study import NotPossible, open_gaps
 from cohgen_jax.downstream.survival import MONTH, ForestSize, SurvivalOutcome
 from tests.downstream.conftest import planted_study
 
@@ -122,3 +124,17 @@ def test_the_tested_samples_matter_only_where_they_are_tested(study):
     died = study.samples["os_event"].iloc[study.train] == 1
     assert times[0] == pytest.approx(days[died].quantile(0.05))
     assert times[-1] <= days.max()
+
+
+def test_classifiers_see_leading_components_in_every_way_in():
+    """Of assays of 40 and 3 components, trained on and asked about alike."""
+    study = planted_study(num=40, holes=0.3)
+    z = np.zeros((40, 3, 40), np.float32)
+    z[:] = np.arange(40)
+    latents = study.latents._replace(z=z, widths=np.array([40, 3, 40]))
+    wide = dataclasses.replace(study, latents=latents)
+    seen = wide.features(z, np.arange(40), with_type=False)
+    np.testing.assert_array_equal(seen[0], [*range(32), *range(3), *range(32)])
+    gaps = open_gaps(latents, z, latents.present)
+    np.testing.assert_array_equal(np.where(np.isnan(gaps), seen, gaps), seen)
+    assert np.isnan(gaps).any()

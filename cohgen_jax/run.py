@@ -730,9 +730,7 @@ def _measure_consensus(run: Run, directory: Path) -> None:
                 own = used[latents.present[used][:, shown].all(axis=1)]
                 if bank.regression is None and not (shown and len(own)):
                     continue  # nothing to weigh, or nobody to learn it from
-                conds = [latents.z[own, c] for c in columns]
-                if bank.covariates:
-                    conds.append(latents.z[own, -1, : bank.covariates])
+                conds, _ = run.conditions(bank, own)
                 measured[_pattern_name(pattern)] = measure_moments(
                     bank,
                     latents.z[own, t],

@@ -120,7 +120,7 @@ class Study:
         parts = []
         for modality in self.modalities if modalities is None else modalities:
             m = self.modalities.index(modality)
-            block = z[:, m, : min(self.latents.widths[m], COMPONENTS)].astype(float)
+            block = _leading(self.latents, z, m)
             parts.append(np.full_like(block, np.nan) if modality in missing else block)
         return np.hstack([*parts, *([self.one_hot_type[rows]] if with_type else [])])
 
@@ -201,7 +201,11 @@ class Study:
 def open_gaps(latents: Latents, z: np.ndarray, present: np.ndarray) -> np.ndarray:
     """float [n, F]: leading latents of [n, M, D] side by side, NaN where not present [n, M]."""
     blocks = [
-        np.where(here[:, None], z[:, m, : min(latents.widths[m], COMPONENTS)].astype(float), np.nan)
-        for m, here in enumerate(present.T)
+        np.where(here[:, None], _leading(latents, z, m), np.nan) for m, here in enumerate(present.T)
     ]
     return np.hstack(blocks)
+
+
+def _leading(latents: Latents, z: np.ndarray, m: int) -> np.ndarray:
+    """float [n, at most COMPONENTS] of modality m, from latents [n, M, D]."""
+    return z[:, m, : min(latents.widths[m], COMPONENTS)].astype(float)

@@ -156,25 +156,23 @@ def test_draws_have_the_moments_of_the_model(codec):
     assert x.shape == (100, 200, len(codec.features))
     flat = x.reshape(-1, x.shape[-1])
     assert np.abs(flat.mean(axis=0)).max() < 0.08
-    assert np.abs(np.cov(flat, rowvar=False) - covariance(codec)).max() < 0.08
+    assert np.abs(np.cov(flat, rowvar=False) - covariance(codec)).max() < 0.06
 
 
 def test_draws_have_the_distribution_of_the_table(codec):
-    whole = TABLES["mixed kinds"][0]
-    table = whole[list(codec.features)].to_numpy()
-    z = codec.encode(whole)
-    draws = codec.draw(np.broadcast_to(z, (20, *z.shape)), np.arange(len(z)), 0)
-    values = draws.reshape(-1, table.shape[1])
+    table = TABLES["mixed kinds"][0][:400][list(codec.features)].to_numpy()
+    z = np.random.default_rng(4).normal(size=(100, 200, codec.width)).astype(np.float32)
+    values = codec.draw(z, np.arange(200), 0).reshape(-1, table.shape[1])
     for f, kind in enumerate(["lognormal", "binary", "zero-inflated", "heavy-tailed"] * 10):
         own = table[~np.isnan(table[:, f]), f]
         if kind == "binary":
             assert set(values[:, f]) == {0.0, 1.0}
-            assert abs(values[:, f].mean() - own.mean()) < 0.08
+            assert abs(values[:, f].mean() - own.mean()) < 0.035
         elif kind == "zero-inflated":
-            assert abs((values[:, f] == 0).mean() - (own == 0).mean()) < 0.08
+            assert abs((values[:, f] == 0).mean() - (own == 0).mean()) < 0.035
         ranks = np.searchsorted(np.sort(values[:, f]), own, side="right") / len(values)
         empirical = np.searchsorted(np.sort(own), own, side="right") / len(own)
-        assert np.abs(ranks - empirical).max() < 0.1
+        assert np.abs(ranks - empirical).max() < 0.05
 
 
 def test_noise_depends_on_seed_stream_and_draw_alone(codec, z):

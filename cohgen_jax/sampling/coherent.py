@@ -348,7 +348,7 @@ def _sample_block(
 
 
 def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -> _Ready:
-    loops, tables, patients = specialised(
+    loops, tables, patients = specialize(
         bank, conds, present, static.solver.timesteps, static.precision, static.specialized
     )
     alpha_bar = static.schedule.alpha_bar_at(static.solver.timesteps)
@@ -361,15 +361,20 @@ def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -
     return _Ready(loops, patients, levels, weights.pattern, weights.pairs)
 
 
-def specialised(
-    bank: Bank, conds, present, timesteps: np.ndarray, precision: Precision, forms: bool = True
+def specialize(
+    bank: Bank,
+    conds,
+    present,
+    timesteps: np.ndarray,
+    precision: Precision,
+    specialized: bool = True,
 ) -> tuple[list, list, list]:
     """(loops, tables, patients) of each group of models, see `specialize.Form`: leaves [K_g, ...],
     [S, K_g, ...] and [K_g, N, ...]. conds: those of `Bank.conditions`."""
     mask = bank.masks(present)
     loops, patients, tables = [], [], []
     for group in bank.groups:
-        module, form = group.module, _form(group, forms)
+        module, form = group.module, _form(group, specialized)
         slots = [bank.slots[k] for k in group.members]
         folded = jax.vmap(
             lambda variables, form=form, module=module: fold(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.sampling.coherent import specialised
+from cohgen_jax.sampling.coherent import specialize
 from cohgen_jax.sampling.specialize import form_of
 from cohgen_jax.sampling.stacking import Moments, Pattern
 from cohgen_jax.schedule import Schedule, eps_from
@@ -79,7 +79,7 @@ def measure_moments(
 @functools.partial(jax.jit, static_argnames="levels")
 def _ready(bank: Bank, conds, present, levels: tuple[int, ...]):
     with jax.default_matmul_precision("highest"):
-        return specialised(bank, conds, present, np.array(levels), "float32")
+        return specialize(bank, conds, present, np.array(levels), "float32")
 
 
 @jax.jit

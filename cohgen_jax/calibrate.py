@@ -125,7 +125,7 @@ def _calibrate(
         draws = np.asarray(samples.draws)[..., :width]
         return Generated(draws, np.asarray(samples.disagreement))
 
-    draws, disagreement, _ = sample(DRAWS, chain, 1.0)
+    draws, disagreement = sample(DRAWS, chain, 1.0)[:2]
     scale = np.ones(bank.x_dim, np.float32)
     if bank.predicts != "eps":  # which does not tell the posterior mean
         mean = sample(1, leap, 0.0).draws[0]
@@ -135,8 +135,8 @@ def _calibrate(
             expected = np.square(kept) * np.mean((draws - mean) ** 2, axis=(0, 1))
         else:
             columns = [run.index(source) for source in bank.sources]
-            seen = bank.conditions(conditions(bank, z, columns), shown[:, columns])
-            expected = np.mean(seen[-1][:, bank.x_dim :][:, :width], axis=0)
+            variance = bank.variance(conditions(bank, z, columns), shown[:, columns])
+            expected = np.mean(variance[:, :width], axis=0)
         scale[:width] = fit_scale(draws, mean, real, expected, worth, len(np.unique(rows)))
         draws = mean + scale[:width] * (draws - mean)
     scores = score_patients(Generated(draws, disagreement), real).sort_values("spread")

@@ -44,9 +44,12 @@ class ExperimentConfig:
     exclude: tuple[str, ...] = ()
     """COLUMN=VALUE, as cancer_type=KIRC: patients kept out of train, val and test, set aside to see
     what the models do with a kind of patient that they have never met."""
-    max_missing: float = 0.50
+    kinds: tuple[str, ...] = ()
+    """MODALITY=KIND, as mut=binary: continuous, counts, binary, fraction or ordinal, where that is
+    not what the values of a table look like."""
+    max_missing: float | None = None
     """Features missing in this share of the training patients, or more, are dropped; cells missing
-    of the others are imputed."""
+    of the others are imputed. By default 0.9 of binary and ordinal tables, 0.7 of others."""
     codec: CodecConfig = CodecConfig()
     covariates: tuple[str, ...] | None = None
     """Columns of the samples table that every model knows; by default those of cancer type, sex
@@ -81,7 +84,7 @@ class ExperimentConfig:
         for name in ("val_fraction", "test_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
-        if not 0 < self.max_missing <= 1:
+        if self.max_missing is not None and not 0 < self.max_missing <= 1:
             raise InputError(f"max_missing is a share in (0, 1], got {self.max_missing}")
         check_seed(self.seed)
         if self.regression and (self.single.dp_noise_multiplier or self.multi.dp_noise_multiplier):

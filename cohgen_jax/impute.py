@@ -17,16 +17,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cohgen_jax.calibrate import FLAGGED, Calibration, interval
+from cohgen_jax.calibrate import FLAGGED, INTERVAL, Calibration, interval
 from cohgen_jax.codec import Codec
-from cohgen_jax.codec.preprocess import standardise, unstandardise
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.typicality import typicality
 from cohgen_jax.patients import read_patients, shown_sources, to_generate
 from cohgen_jax.run import Run
 from cohgen_jax.sampling.bank import Ensemble
+from cohgen_jax.sampling.coherent import Samples
 from cohgen_jax.sampling.consensus import Consensus
-from cohgen_jax.sampling.generate import sample_rows
+from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.training.config import SolverConfig
 
 Method = Literal["coherent", "multi"]
@@ -44,6 +44,7 @@ def impute_tables(
     num_draws: int = 10,
     targets: Sequence[str] = (),
     regenerate: bool = False,
+    fill: bool = True,
     method: Method = "coherent",
     consensus: Consensus = "stacked",
     ensemble: Ensemble = "average",
@@ -55,7 +56,8 @@ def impute_tables(
 ) -> list[Path]:
     """Read a folder of tables, generate what is missing, write what `experiments/impute.py` says.
 
-    Every patient is generated from whatever it has, all missing patterns in the same calls. Its
+    Every patient is generated from whatever it has, all missing patterns in the same calls, and so
+    are, with `fill`, the unknown cells of measured tables, given the known ones as well. Its
     noise is a function of its sample id and the seed: who else is in the folder changes nothing.
 
     Returns:
@@ -80,14 +82,21 @@ def impute_tables(
         raise InputError(f"{out_dir} is not empty: name a new folder for the completed tables")
     patients = read_patients(run, input_dir, tell, settings)
     ids, z, present, tables = patients.ids, patients.z, patients.present, patients.tables
-    wanted = to_generate(run, present, targets, regenerate)
+    nobody = np.zeros(0, int)
+    lacked = to_generate(run, present, targets, regenerate)
+    wanted = {target: lacked.get(target, nobody) for target in targets or run.modalities}
+    holes = {t: np.setdiff1d(_with_holes(run.codecs[t], tables[t], ids), wanted[t]) for t in wanted}
+    if not fill:
+        holes = dict.fromkeys(wanted, nobody)
+    for target in [t for t in wanted if not len(wanted[t]) + len(holes[t])]:
+        del wanted[target]
+        if target in targets:
+            tell(f"{target}: nobody lacks it, nothing was generated")
     if not wanted:
         raise InputError(
-            "nothing to generate: nobody lacks a target and has another modality to generate it "
-            "from; --regenerate also generates what is there"
+            "nothing to generate: nobody lacks a target, or a cell of it, and has another modality "
+            "to generate it from; --regenerate also generates what is there"
         )
-    for target in sorted(set(targets) - set(wanted)):
-        tell(f"{target}: nobody lacks it, nothing was generated")
     out_dir.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     disagreements = []
@@ -103,27 +112,31 @@ def impute_tables(
     if note:
         tell(note)
 
-    done, total = 0, sum(map(len, wanted.values()))
+    done, total = 0, sum(len(wanted[t]) + len(holes[t]) for t in wanted)
     typical = typicality(run, z, present, patients.residual)
     streams = patients.streams
     for target, rows in wanted.items():
         m, codec = run.index(target), run.codecs[target]
         bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
+        columns = [run.index(source) for source in bank.sources]
         features, names = list(codec.features), [target, f"{target}_mean", f"{target}_sd"]
         known = calibration.get(target)
         if num_draws >= LEAST_FOR_INTERVALS:
             names += [f"{target}_low", f"{target}_high"]
-        disagreement, generated = np.zeros(len(ids)), np.zeros(len(ids), bool)
+        disagreement, drawn = np.zeros(len(ids)), np.zeros(len(ids), bool)
         spread = np.full(len(ids), np.nan)
-        generated[rows] = True
-        everyone = np.flatnonzero(generated | present[:, m])
+        drawn[rows] = drawn[holes[target]] = True
+        everyone = np.flatnonzero(drawn | present[:, m])
+        # As measured, where that is known and not generated anew.
+        measured = tables[target].reindex(index=ids, columns=features).astype(np.float32)
+        measured.iloc[rows] = np.nan
         progress(done, total, target)
         with contextlib.ExitStack() as stack:
             files = [out_dir / f"{name}.parquet" for name in names]
             draws_file, *completed_files = [stack.enter_context(_Parquet(f)) for f in files]
-            for block in _blocks(everyone, generated, num_draws, len(features)):
-                new, kept = block[generated[block]], ids[block[~generated[block]]]
-                x = draws = np.zeros((num_draws, 0, len(features)), np.float32)
+            for block in _blocks(everyone, drawn, num_draws, len(features)):
+                new = block[drawn[block]]
+                made = np.zeros((len(completed_files), 0, len(features)), np.float32)
                 if len(new):
                     samples = sample_rows(
                         bank,
@@ -140,22 +153,26 @@ def impute_tables(
                         on_chunk=lambda num, target=target: advance(num, target),
                     )
                     disagreement[new] = np.asarray(samples.disagreement).mean(axis=0)
-                    latent = np.asarray(samples.draws)[..., : codec.width]
                     if num_draws > 1:
+                        latent = np.asarray(samples.draws)[..., : codec.width]
                         spread[new] = np.sqrt(latent.var(axis=0, ddof=1).mean(axis=1))
-                    x = codec.draw_standardised(latent, streams[new], seed + m)
+                    x, mean = _whole_tables(codec, samples, streams[new], seed + m)
+                    own = np.flatnonzero(np.isin(new, holes[target]))
+                    if len(own):
+                        conds = conditions(bank, z[new[own]], columns)
+                        variance = bank.variance(conds, present[new[own]][:, columns])
+                        _condition(codec, x, mean, own, measured.iloc[new[own]], variance)
+                    made = _made(codec, x, mean, known, len(completed_files))
                     draws = codec.units(x)
+                    there = measured.iloc[new].to_numpy()
+                    draws = np.where(np.isnan(there), draws, there)
                     draws_file.write(_by_patient(draws, ids[new], features))
-                sd = draws.std(axis=0, ddof=1) if num_draws > 1 else np.full_like(draws[0], np.nan)
-                mean, values = draws.mean(axis=0), _filled(codec, tables[target].loc[kept])
-                made_of = [(mean, values), (sd, np.zeros_like(values))]
-                if len(made_of) < len(completed_files):
-                    ends = interval(x, known.width if known else 1.0) if len(new) else (x[0], x[0])
-                    made_of += [(codec.units(end), values) for end in ends]
-                for file, (made, observed) in zip(completed_files, made_of, strict=True):
-                    completed = np.concatenate([made, observed]).astype(np.float32)
-                    table = pd.DataFrame(completed, [*ids[new], *kept], features)
-                    file.write(table.sort_index())
+                there, order = measured.iloc[block].to_numpy(), np.isin(block, new)
+                for file, name, values in zip(completed_files, names[1:], made, strict=True):
+                    completed = np.zeros_like(there) if name == f"{target}_sd" else there.copy()
+                    cells = np.isnan(there[order])
+                    completed[order] = np.where(cells, values, completed[order])
+                    file.write(pd.DataFrame(completed, ids[block], features))
         written += files
         disagreements.append(
             pd.DataFrame(
@@ -170,11 +187,65 @@ def impute_tables(
                 index=ids[rows],
             )
         )
-        tell(f"{target}: {num_draws} draws for {len(rows)} patients, {len(features)} features")
+        filled = f" and unknown cells of {len(holes[target])}" if len(holes[target]) else ""
+        told = f"{target}: {num_draws} draws for {len(rows)} patients"
+        tell(f"{told}{filled}, {len(features)} features")
     written.append(out_dir / "disagreement.csv")
     with _whole(written[-1]) as partial:
         pd.concat(disagreements).to_csv(partial)
     return written
+
+
+def _made(
+    codec: Codec, x: np.ndarray, mean: np.ndarray | None, known: Calibration | None, count: int
+) -> np.ndarray:
+    """float32 [count, N, F] in units: mean and sd of draws x [R, N, F], and where 4 are wanted the
+    ends of their intervals; mean: [N, F], expectation of x if it is known."""
+    draws = codec.units(x)
+    value = codec.expected(draws, mean)
+    sd = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full_like(value, np.nan)
+    binary = np.array([kind == "binary" for kind in codec.kinds])
+    if len(draws) > 1:
+        sd[:, binary] = np.sqrt(value[:, binary] * (1 - value[:, binary]))
+    made = [value, sd]
+    if count > len(made):
+        low, high = map(codec.units, interval(x, known.width if known else 1.0))
+        # The quantiles of 0 and 1 are known from the probability of 1.
+        low[:, binary] = (value > INTERVAL[1])[:, binary]
+        high[:, binary] = (value > INTERVAL[0])[:, binary]
+        made += [low, high]
+    return np.stack(made)
+
+
+def _whole_tables(
+    codec: Codec, samples: Samples, streams: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """x of draws [R, N, F], and its expectation [N, F] where the sampler knows that."""
+    latent = np.asarray(samples.draws)[..., : codec.width]
+    x = codec.draw_standardised(latent, streams, seed)
+    if samples.mean is None:
+        return x, None
+    return x, codec.restored(np.asarray(samples.mean)[:, : codec.width])
+
+
+def _condition(
+    codec: Codec,
+    x: np.ndarray,
+    mean: np.ndarray | None,
+    rows: np.ndarray,
+    measured: pd.DataFrame,
+    variance: np.ndarray,
+) -> None:
+    """Move rows of x [R, N, F] and mean [N, F], where they lie, to what is measured of them."""
+    variance = variance[:, : codec.width]
+    x[:, rows] = codec.conditioned(x[:, rows], measured, variance)
+    if mean is not None:
+        mean[rows] = codec.conditioned(mean[None, rows], measured, variance)[0]
+
+
+def _with_holes(codec: Codec, table: pd.DataFrame, ids: pd.Index) -> np.ndarray:
+    """Positions of the patients with an unknown cell of what they have."""
+    return ids.get_indexer(table.index[table[list(codec.features)].isna().any(axis=1)])
 
 
 def _expectation(known: Calibration | None, spread: np.ndarray) -> dict[str, np.ndarray]:
@@ -230,10 +301,3 @@ class _Parquet(contextlib.ExitStack):
         writer = self.writer or self.enter_context(pq.ParquetWriter(self.partial, table.schema))
         writer.write_table(table)
         self.writer = writer
-
-
-def _filled(codec: Codec, table: pd.DataFrame) -> np.ndarray:
-    """Observed values [n, F] as they are, single missing cells imputed by the codec."""
-    imputed = standardise(codec.preprocess, table, allow_absent=0.0)
-    values = table.reindex(columns=list(codec.features)).to_numpy(np.float32)
-    return np.where(np.isnan(values), unstandardise(codec.preprocess, imputed), values)

@@ -47,6 +47,7 @@ from cohgen_jax.codec import (
 )
 from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
 from cohgen_jax.cohort.covariates import Covariates, choose_covariates, fit_covariates
+from cohgen_jax.cohort.kinds import check_kind, parse_kinds
 from cohgen_jax.config import ExperimentConfig
 from cohgen_jax.distributed import by_first, is_first, to_host
 from cohgen_jax.errors import InputError, need
@@ -249,8 +250,12 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
             val_fraction=config.val_fraction,
             test_fraction=config.test_fraction,
             max_missing=config.max_missing,
+            kinds=config.kinds,
             min_train=max(config.single.least_patients, config.multi.least_patients),
         )
+    for modality, kind in parse_kinds(config.kinds, cohort.modalities).items():
+        check_kind(modality, cohort.tables[modality], kind)
+        cohort.kinds[modality] = kind
     if config.modalities and set(config.modalities) != set(cohort.modalities):
         raise InputError(
             f"{config.cohort} has the modalities {', '.join(cohort.modalities)}, all used"

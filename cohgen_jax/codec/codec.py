@@ -20,10 +20,13 @@ from cohgen_jax.codec.autoencoder import (
     autoencoder_encode,
     autoencoder_restorer,
 )
+from cohgen_jax.codec.conditioning import condition
 from cohgen_jax.codec.config import CodecConfig
+from cohgen_jax.codec.marginal import columns_of, from_mean_scores
 from cohgen_jax.codec.pca import Pca, pca_decode, pca_encode
 from cohgen_jax.codec.preprocess import Preprocess, standardise, unstandardise
 from cohgen_jax.codec.rest import Rest, add_rest
+from cohgen_jax.cohort.kinds import Kind
 from cohgen_jax.errors import InputError
 
 Reducer = Pca | AutoencoderFit
@@ -55,6 +58,11 @@ class Codec:
     def features(self) -> tuple[str, ...]:
         """The features that `decode` returns; those dropped in fitting are not among them."""
         return self.preprocess.features
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Of the values of each feature."""
+        return self.preprocess.kinds
 
     @property
     def width(self) -> int:
@@ -93,7 +101,7 @@ class Codec:
     def decode(self, z: np.ndarray) -> np.ndarray:
         """float32 [..., F]: what latents [..., L] alone say, in the units of the table, columns as
         `features`."""
-        return self.units(restore(self.reducer, self._latents(z)))
+        return self.units(self.restored(z))
 
     def draw_standardised(
         self,
@@ -148,6 +156,55 @@ class Codec:
         """float32 [R, N, F]: `draw_standardised` in the units of the table."""
         x = self.draw_standardised(z, streams, seed, first_draw=first_draw, temperature=temperature)
         return self.units(x)
+
+    def restored(self, z: np.ndarray) -> np.ndarray:
+        """float32 [..., F]: x that latents [..., L] alone say."""
+        return restore(self.reducer, self._latents(z))
+
+    def conditioned(self, x: np.ndarray, table: pd.DataFrame, variance: np.ndarray) -> np.ndarray:
+        """float32 [R, N, F]: draws of x given what the table knows of the same patients as well.
+
+        Known cells are theirs in every draw, the others are drawn from the rest of the model
+        (conditioning.py); without one, as in the published form, they are as in training.
+
+        Args:
+            x: [R, N, F], drawn from other modalities.
+            table: raw values of the N patients, NaN where unknown.
+            variance: [N, L], of the latents given those modalities.
+        """
+        if self.rest is None or not isinstance(self.reducer, Pca):
+            return np.broadcast_to(self.standardised(table), x.shape)
+        measured = standardise(self.preprocess, table, allow_absent=0.0, impute=False)
+        own = self.rest.gain[:, None] * self.reducer.components
+        loadings = np.concatenate([own, self.rest.loadings], axis=1)
+        sd = np.ones((len(measured), loadings.shape[1]), np.float32)
+        sd[:, : self.width] = np.sqrt(variance) * self.latent_sd
+        return condition(x, measured, loadings, sd, self.rest.noise)
+
+    def expected(
+        self,
+        draws: np.ndarray,
+        mean: np.ndarray | None = None,
+        columns: np.ndarray | slice = slice(None),
+    ) -> np.ndarray:
+        """float32 [N, F]: expectation of every value, in the units of the table.
+
+        Of a feature of many values it is the mean of its draws. Of one of few (a mutation, a
+        grade) it follows from the expectation of x, as exact as that is: of a binary feature it is
+        the probability.
+
+        Args:
+            draws: [R, N, F], in units.
+            mean: [N, F], expectation of x (`restored` of that of the latents), if it is known.
+            columns: which features these are; all by default.
+        """
+        values = draws.mean(axis=0)
+        if mean is not None and self.preprocess.marginals is not None:
+            marginals = columns_of(self.preprocess.marginals, columns)
+            few = np.flatnonzero(marginals.levels)
+            if len(few):
+                values[:, few] = from_mean_scores(columns_of(marginals, few), mean[:, few])
+        return values
 
     def _latents(self, z: np.ndarray) -> np.ndarray:
         """float32 [..., L], as the reducer has them."""

@@ -7,7 +7,10 @@ from cohgen_jax.errors import InputError
 
 Place = Literal["device", "host", "disk"]
 
-PUBLISHED = {"marginals": "none", "natural": False, "rest": 0, "max_missing": 0.10}
+PUBLISHED = {
+    **{"marginals": "none", "natural": False, "rest": 0},
+    **{"max_missing": 0.10, "imputer": "median"},
+}
 """What the publication's codecs, and those of runs before these fields, have instead."""
 
 
@@ -27,9 +30,12 @@ class CodecConfig:
     rest: int = 256
     """Components of what the latents do not bring back that draws get, beside noise by feature;
     0: draws are what is decoded and no more (the published form)."""
-    max_missing: float = 0.50
-    """Features missing in this share of the train samples, or more, are dropped."""
-    imputer: Literal["median", "knn"] = "median"
+    max_missing: float | None = None
+    """Features missing in this share of the train samples, or more, are dropped; by default by
+    kind (`cohort.kinds.MAX_MISSING`)."""
+    imputer: Literal["pca", "median", "knn"] = "pca"
+    """Missing cells become what the other cells let expect, by principal components; or the median
+    or the mean of the nearest patients (the published forms)."""
     num_layers: int = 2
     """Hidden layers of the encoder, and of the decoder."""
     shrink: float = 1.0
@@ -53,11 +59,11 @@ class CodecConfig:
             raise InputError(f"natural {self.natural!r} is unknown; known: True, False")
         if self.rest < 0:
             raise InputError(f"rest must be at least 0, not {self.rest}")
-        if self.imputer not in ("median", "knn"):
-            raise InputError(f"imputer {self.imputer!r} is unknown; known: median, knn")
+        if self.imputer not in ("pca", "median", "knn"):
+            raise InputError(f"imputer {self.imputer!r} is unknown; known: pca, median, knn")
         if self.place not in ("auto", "device", "host", "disk"):
             raise InputError(f"place {self.place!r} is unknown; known: auto, device, host, disk")
-        if not 0 < self.max_missing <= 1:
+        if self.max_missing is not None and not 0 < self.max_missing <= 1:
             raise InputError(f"max_missing is a share in (0, 1], not {self.max_missing}")
         for name in ("latent_dim", "num_layers", "batch_size", "max_epochs", "patience"):
             if getattr(self, name) < 1:
@@ -69,11 +75,9 @@ class CodecConfig:
 def published_config(modality: str, latent_dim: int = 32) -> CodecConfig:
     """What the publication used for this modality; PCA for one that it had not, and for wsi."""
     choices = {
-        "cna": CodecConfig(kind="autoencoder", num_layers=2, shrink=3.0, imputer="median"),
-        "rnaseq": CodecConfig(kind="autoencoder", num_layers=3, imputer="knn"),
-        "rppa": CodecConfig(kind="autoencoder", num_layers=2, imputer="knn"),
+        "cna": {"kind": "autoencoder", "num_layers": 2, "shrink": 3.0},
+        "rnaseq": {"kind": "autoencoder", "num_layers": 3, "imputer": "knn"},
+        "rppa": {"kind": "autoencoder", "num_layers": 2, "imputer": "knn"},
     }
     choices["rna"] = choices["rnaseq"]
-    return dataclasses.replace(
-        choices.get(modality, CodecConfig()), latent_dim=latent_dim, **PUBLISHED
-    )
+    return CodecConfig(**{**PUBLISHED, "latent_dim": latent_dim, **choices.get(modality, {})})

@@ -15,6 +15,7 @@ from cohgen_jax.codec.pca import Pca, fit_pca, pca_decode, pca_encode
 from cohgen_jax.codec.preprocess import COLUMNS_AT_ONCE, fit_preprocess, standardise
 from cohgen_jax.codec.rest import PATIENTS_PER_COMPONENT, fit_rest
 from cohgen_jax.cohort.cohort import Cohort
+from cohgen_jax.cohort.kinds import Kind
 from cohgen_jax.errors import InputError
 
 FOLDS = 6
@@ -33,6 +34,7 @@ def fit_codec(
     seed: int,
     progress: Progress | None = None,
     *,
+    kind: Kind = "continuous",
     scratch: Path | None = None,
     checkpoint_seconds: float = 0.0,
 ) -> Codec:
@@ -43,8 +45,9 @@ def fit_codec(
         config: what to fit. The width is config.latent_dim, or fewer where the data have fewer
             features, samples or (PCA) dimensions; of a natural codec, at most a third of the
             samples, since the components of fewer are not reproducible.
-        seed: of the autoencoder's initialisation and batches, or of a large PCA.
+        seed: of the autoencoder's initialisation and batches, of a large PCA, of the imputer.
         progress: told the losses of an autoencoder as lines of text.
+        kind: of the table's values.
         scratch: directory from which an interrupted autoencoder continues, with checkpoints as
             often as `checkpoint_seconds` says; by default there are none. A table that fits no
             memory goes there too, or to the system's place for temporary files.
@@ -52,7 +55,12 @@ def fit_codec(
     if len(train) < 2:
         raise InputError(f"a codec needs two train samples or more; found {len(train)}")
     fitted = fit_preprocess(
-        train, max_missing=config.max_missing, imputer=config.imputer, marginals=config.marginals
+        train,
+        max_missing=config.max_missing,
+        imputer=config.imputer,
+        marginals=config.marginals,
+        kind=kind,
+        seed=seed,
     )
     width = min(config.latent_dim, len(fitted.features), len(train) - 1)
     if config.natural:
@@ -195,6 +203,7 @@ def fit_codecs(
                 own,
                 seed,
                 tell,
+                kind=cohort.kinds[modality],
                 scratch=None if scratch is None else scratch / modality,
                 checkpoint_seconds=checkpoint_seconds,
             )

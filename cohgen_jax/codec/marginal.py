@@ -11,9 +11,11 @@ Atoms   values of a notable share of the cells, a first or last value that repea
 Runs    the values between atoms: linear between knots that lie evenly in z on (z_k, value k);
         never beyond the run's own first and last value towards an atom
 Tails   where a run, not an atom, is outermost it goes on linearly to |z| = 8 with the slope of
-        least squares through its outermost 5 % of values (5 values or more), though not below 0
-        for a feature without negative values; a value beyond stays at a score of 8, and one
-        beyond an outermost atom at the score of that atom
+        least squares through its outermost 5 % of values (5 values or more), though not beyond
+        what the kind of the table allows, nor below 0 for a feature without negative values; a
+        value beyond stays at a score of 8, and one beyond an outermost atom at the score of that
+        atom
+Whole   counts and grades come back rounded from between knots
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
+
+from cohgen_jax.cohort.kinds import Kind
 
 MAX_ROWS = 4000
 """Train samples that a feature of many values is fitted on, evenly spaced in the table."""
@@ -35,6 +39,9 @@ TAIL_SHARE, TAIL_VALUES = 0.05, 5
 LIMIT = 8.0
 """Largest score; a normal one is beyond it once in 10^15."""
 COLUMNS_AT_ONCE = 64
+BOUNDS: dict[Kind, tuple[float, float]] = {"fraction": (0, 1), "binary": (0, 1)}
+"""Between which tails end; counts, as any feature without negative values, end at 0."""
+WHOLE: Sequence[Kind] = ("binary", "counts", "ordinal")
 
 
 class Marginals(NamedTuple):
@@ -44,36 +51,49 @@ class Marginals(NamedTuple):
     score: np.ndarray  # float32 [J, F], what the value becomes
     low: np.ndarray  # float32 [J, F], scores from `low` to `high` become the value
     high: np.ndarray  # float32 [J, F]
+    whole: np.ndarray  # bool [F], only whole numbers come back
+
+    @property
+    def levels(self) -> np.ndarray:
+        """bool [F]: features all of whose values are atoms."""
+        return (self.high[:-1] == self.low[1:]).all(axis=0)
 
 
 def fit_marginals(
-    values: np.ndarray, columns: Sequence[int] | np.ndarray | None = None
+    values: np.ndarray,
+    columns: Sequence[int] | np.ndarray | None = None,
+    kinds: Sequence[Kind] | None = None,
 ) -> Marginals:
-    """Marginals of the train values [n, F], NaN where missing; of all columns or of these."""
+    """Marginals of the train values [n, F], NaN where missing; of all columns or of these.
+
+    kinds: of the columns [F], continuous by default.
+    """
     columns = np.arange(values.shape[1]) if columns is None else np.asarray(columns)
     rows = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
+    kinds = kinds or ["continuous"] * len(columns)
     knots: list[np.ndarray] = []
 
-    def fit(column: int, part: np.ndarray) -> np.ndarray:
+    def fit(column: int, part: np.ndarray, kind: Kind) -> np.ndarray:
         part = part[~np.isnan(part)]
         if len(rows) < len(values) and len(np.unique(part)) <= FEW_VALUES:
             part = values[:, column]  # a rare value may be in none of the rows
-        return _knots(part[~np.isnan(part)].astype(np.float64))
+        return _knots(part[~np.isnan(part)].astype(np.float64), kind)
 
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(columns), COLUMNS_AT_ONCE):
             own = columns[first : first + COLUMNS_AT_ONCE]
             parts = np.ascontiguousarray(values[np.ix_(rows, own)].T)
-            knots += pool.map(fit, own, parts)
+            knots += pool.map(fit, own, parts, kinds[first : first + COLUMNS_AT_ONCE])
     table = np.empty((len(columns), 4, max((k.shape[1] for k in knots), default=1)), np.float32)
     for f, own in enumerate(knots):
         table[f, :, : own.shape[1]] = own
         table[f, :, own.shape[1] :] = own[[0, 1, 3, 3], -1:]
-    return Marginals(*(np.ascontiguousarray(table[:, i].T) for i in range(4)))
+    whole = np.array([kind in WHOLE for kind in kinds], bool)
+    return Marginals(*(np.ascontiguousarray(table[:, i].T) for i in range(4)), whole)
 
 
-def columns_of(marginals: Marginals, columns: slice) -> Marginals:
-    return Marginals(*(part[:, columns] for part in marginals))
+def columns_of(marginals: Marginals, columns: slice | np.ndarray) -> Marginals:
+    return Marginals(*(part[..., columns] for part in marginals))
 
 
 def to_scores(marginals: Marginals, values: np.ndarray) -> np.ndarray:
@@ -89,7 +109,19 @@ def from_scores(marginals: Marginals, scores: np.ndarray) -> np.ndarray:
         return ends.ravel(), np.repeat(marginals.value[:, f], 2)
 
     flat = np.asarray(scores).reshape(-1, scores.shape[-1])
-    return _interpolated(flat, knots).reshape(scores.shape)
+    values = _interpolated(flat, knots).reshape(scores.shape)
+    whole = marginals.whole
+    values[..., whole] = np.rint(values[..., whole])
+    return values
+
+
+def from_mean_scores(marginals: Marginals, scores: np.ndarray) -> np.ndarray:
+    """float32 [N, F] expectations of the scores that values have -> of values where those are
+    atoms (`Marginals.levels`): a binary feature's probability, about the mean of more levels.
+
+    A binary feature's score is low with 1 - p and high with p, so that p is linear in its mean.
+    """
+    return _interpolated(scores, lambda f: (marginals.score[:, f], marginals.value[:, f]))
 
 
 def _interpolated(
@@ -110,7 +142,7 @@ def _interpolated(
     return result
 
 
-def _knots(values: np.ndarray) -> np.ndarray:
+def _knots(values: np.ndarray, kind: Kind) -> np.ndarray:
     """[4, J]: value, score, low and high of the knots of observed values [n]."""
     distinct, counts = np.unique(values, return_counts=True)
     n = len(values)
@@ -118,14 +150,17 @@ def _knots(values: np.ndarray) -> np.ndarray:
         return np.array([[0.0], [0.0], [-LIMIT], [LIMIT]])
     edges = np.append(0, np.cumsum(counts)) / n  # exactly 0 and 1 at the ends
     atom = counts >= max(ATOM_CELLS, ATOM_SHARE * n)
-    if len(distinct) <= max(2, min(FEW_VALUES, n // 2)):
+    few = FEW_VALUES if kind in ("binary", "ordinal") else max(2, min(FEW_VALUES, n // 2))
+    if len(distinct) <= few:
         atom[:] = True
     atom[[0, -1]] |= counts[[0, -1]] > 1  # clipped there
     starts = np.flatnonzero(atom | np.append(True, atom[:-1]))
+    least, most = BOUNDS.get(kind, (0.0 if distinct[0] >= 0 else -np.inf, np.inf))
     pieces = []
     for i, j in zip(starts, np.append(starts[1:], len(distinct)), strict=True):
         piece = _atom if atom[i] else _run
         pieces.append(piece(distinct[i:j], edges[i : j + 1], n))
+        pieces[-1][0] = np.clip(pieces[-1][0], least, most)
     return np.concatenate(pieces, axis=1)
 
 
@@ -151,8 +186,6 @@ def _run(values: np.ndarray, edges: np.ndarray, n: int) -> np.ndarray:
     outer = min(m, max(TAIL_VALUES, int(np.ceil(TAIL_SHARE * m))))
     if edges[0] == 0 and m > 1:
         beyond = values[0] - _slope(values[:outer], z[:outer]) * (score[0] + LIMIT)
-        if values[0] >= 0:
-            beyond = max(beyond, 0.0)
         knots[2, 0] = score[0]
         knots = np.insert(knots, 0, [beyond, -LIMIT, -LIMIT, -LIMIT], axis=1)
     if edges[-1] == 1 and m > 1:

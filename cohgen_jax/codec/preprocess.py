@@ -3,9 +3,9 @@
 Filter    features missing in a share >= max_missing of train, or constant there, are dropped
 Scale     x = (raw - mean) / sd, over the observed train cells of each feature, or its normal score
           (cohgen_jax.codec.marginal)
-Impute    a missing cell becomes the train median, or the mean over the 5 nearest train samples
-          (scikit-learn's KNNImputer), in units of x, so that every feature counts alike in a
-          distance
+Impute    a missing cell becomes what principal components say of it from the others
+          (cohgen_jax.codec.completion), or the train median, or the mean over the 5 nearest train
+          samples (scikit-learn's KNNImputer), in units of x, so that every feature counts alike
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.codec.completion import Completion, complete, fit_completion
 from cohgen_jax.codec.marginal import (
     Marginals,
     columns_of,
@@ -21,6 +22,7 @@ from cohgen_jax.codec.marginal import (
     from_scores,
     to_scores,
 )
+from cohgen_jax.cohort.kinds import Kind, kinds_of_features, max_missing_of, nearest_allowed
 from cohgen_jax.cohort.load import usable_features
 from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
@@ -38,17 +40,26 @@ class Preprocess(NamedTuple):
     sd: np.ndarray  # float32 [F], units of the table
     median: np.ndarray  # float32 [F], in units of x
     reference: np.ndarray | None  # float32 [n, F] in units of x, NaN where missing; KNN only
+    kinds: tuple[Kind, ...]  # of the features
     marginals: Marginals | None = None  # x is the normal score by these, else (raw - mean) / sd
+    completion: Completion | None = None  # of missing cells; PCA only
 
 
 def fit_preprocess(
-    train: pd.DataFrame, *, max_missing: float, imputer: str, marginals: str = "none"
+    train: pd.DataFrame,
+    *,
+    max_missing: float | None,
+    imputer: str,
+    marginals: str = "none",
+    kind: Kind = "continuous",
+    seed: int = 0,
 ) -> Preprocess:
     """Choose the features and their scale.
 
-    `imputer` is "median" or "knn", `marginals` "normal_scores" or "none".
+    `imputer` is "pca", "median" or "knn", `marginals` "normal_scores" or "none"; `kind` is the
+    table's; `seed` of the cells that choose the imputer's components.
     """
-    values = _finite_values(train)
+    values, max_missing = _finite_values(train), max_missing_of(kind, max_missing)
     keep = usable_features(train, max_missing)
     if not keep["keep"].any():
         raise InputError(
@@ -57,9 +68,10 @@ def fit_preprocess(
             f"{int(keep['constant'].sum())} are constant; raise max_missing or leave it out"
         )
     kept = np.flatnonzero(keep["keep"])
-    fitted = fit_marginals(values, kept) if marginals == "normal_scores" else None
+    kinds = kinds_of_features(train.iloc[:, kept], kind)
+    fitted = fit_marginals(values, kept, kinds) if marginals == "normal_scores" else None
     mean, sd, median = np.empty((3, len(kept)), np.float64)
-    reference = np.empty((len(values), len(kept)), np.float32) if imputer == "knn" else None
+    scores = np.empty((len(values), len(kept)), np.float32) if imputer in ("pca", "knn") else None
     for first in range(0, len(kept), COLUMNS_AT_ONCE):
         own = slice(first, first + COLUMNS_AT_ONCE)
         part = values[:, kept[own]]
@@ -70,15 +82,20 @@ def fit_preprocess(
         else:
             x = to_scores(columns_of(fitted, own), part)
         median[own] = np.nanmedian(x, axis=0)
-        if reference is not None:
-            reference[:, own] = x
+        if scores is not None:
+            scores[:, own] = x
+    completion = None
+    if scores is not None and imputer == "pca":
+        completion = fit_completion(scores, seed)
     return Preprocess(
         features=tuple(train.columns[kept]),
         mean=mean.astype(np.float32),
         sd=sd.astype(np.float32),
         median=median.astype(np.float32),
-        reference=reference,
+        reference=scores if imputer == "knn" else None,
+        kinds=tuple(kinds),
         marginals=fitted,
+        completion=completion,
     )
 
 
@@ -88,8 +105,9 @@ def standardise(
     *,
     allow_absent: float,
     file: str | Path | None = None,
+    impute: bool = True,
 ) -> np.ndarray:
-    """float32 [N, F]: any samples' values in units of x, missing cells imputed.
+    """float32 [N, F]: any samples' values in units of x, missing cells imputed, or left NaN.
 
     Columns are matched by name and extra ones ignored. `allow_absent` is the share of the fitted
     features that the table may lack altogether; these are imputed like missing cells. `file` is
@@ -119,7 +137,8 @@ def standardise(
             part[:] = (values - fitted.mean[None, :]) / fitted.sd[None, :]
         else:
             part[:] = to_scores(fitted.marginals, values)
-    _impute(fitted, x)
+    if impute:
+        _impute(fitted, x)
     return x
 
 
@@ -127,7 +146,8 @@ def unstandardise(fitted: Preprocess, x: np.ndarray) -> np.ndarray:
     """float32 [..., F]: from units of x back to the units of the table."""
     if fitted.marginals is not None:
         return from_scores(fitted.marginals, x)
-    return (np.asarray(x, dtype=np.float32) * fitted.sd + fitted.mean).astype(np.float32)
+    values = (np.asarray(x, dtype=np.float32) * fitted.sd + fitted.mean).astype(np.float32)
+    return nearest_allowed(values, fitted.kinds)
 
 
 def _finite_values(table: pd.DataFrame) -> np.ndarray:
@@ -147,6 +167,8 @@ def _impute(fitted: Preprocess, x: np.ndarray) -> None:
     knn = None
     for first in range(0, len(x), ROWS_AT_ONCE):
         part = x[first : first + ROWS_AT_ONCE]
+        if fitted.completion is not None:
+            part[:] = complete(fitted.completion, part)
         rows = np.isnan(part).any(axis=1)
         if fitted.reference is not None and rows.any():
             knn = knn or _knn(fitted.reference)

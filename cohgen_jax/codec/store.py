@@ -14,6 +14,7 @@ import numpy as np
 from cohgen_jax.checkpoint import load_tree, save_tree
 from cohgen_jax.codec.autoencoder import AutoencoderFit, make_module
 from cohgen_jax.codec.codec import Codec
+from cohgen_jax.codec.completion import Completion
 from cohgen_jax.codec.config import PUBLISHED, CodecConfig
 from cohgen_jax.codec.marginal import Marginals
 from cohgen_jax.codec.pca import Pca
@@ -47,8 +48,11 @@ def _arrays(codec: Codec) -> dict[str, Any]:
     }
     if fitted.reference is not None:
         tree["preprocess"]["reference"] = fitted.reference
+    if fitted.completion is not None:
+        tree["completion"] = fitted.completion._asdict()
     if fitted.marginals is not None:
         tree["marginals"] = fitted.marginals._asdict()
+        tree["marginals"]["whole"] = fitted.marginals.whole.astype(np.uint8)
     if codec.rest is not None:
         tree["rest"] = codec.rest._asdict()
     if isinstance(codec.reducer, Pca):
@@ -62,6 +66,7 @@ def _about(codec: Codec) -> dict[str, Any]:
     about: dict[str, Any] = {
         "config": dataclasses.asdict(codec.config),
         "features": list(codec.features),
+        "kinds": list(codec.preprocess.kinds),
         "width": codec.width,
     }
     if isinstance(codec.reducer, AutoencoderFit):
@@ -81,6 +86,11 @@ def _codec(about: dict[str, Any], arrays: dict[str, Any]) -> Codec:
         reducer = AutoencoderFit(
             module, arrays["autoencoder"], tuple(losses["train"]), tuple(losses["val"])
         )
+    marginals = None
+    if "marginals" in arrays:
+        own = arrays["marginals"]
+        whole = own["whole"] if "whole" in own else np.zeros(len(features))
+        marginals = Marginals(**{**own, "whole": np.asarray(whole, bool)})
     return Codec(
         config=config,
         preprocess=Preprocess(
@@ -89,7 +99,9 @@ def _codec(about: dict[str, Any], arrays: dict[str, Any]) -> Codec:
             sd=fitted["sd"],
             median=fitted["median"],
             reference=fitted.get("reference"),
-            marginals=Marginals(**arrays["marginals"]) if "marginals" in arrays else None,
+            kinds=tuple(about.get("kinds", ["continuous"] * len(features))),
+            marginals=marginals,
+            completion=Completion(**arrays["completion"]) if "completion" in arrays else None,
         ),
         reducer=reducer,
         latent_mean=latent["mean"],

@@ -1,6 +1,7 @@
 """Cohorts: aligned tables with holes, patient-level splits, labels, a simulated example."""
 
 from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort
+from cohgen_jax.cohort.kinds import KINDS, Kind
 from cohgen_jax.cohort.labels import stage_number
 from cohgen_jax.cohort.load import load_cohort, save_cohort, usable_features
 from cohgen_jax.cohort.read import SOURCES, RawTables, read_tables
@@ -9,11 +10,13 @@ from cohgen_jax.cohort.split import patient_split, set_aside
 from cohgen_jax.cohort.tables import read_table
 
 __all__ = [
+    "KINDS",
     "SET_ASIDE",
     "SOURCES",
     "SPLITS",
     "Cohort",
     "DemoTruth",
+    "Kind",
     "RawTables",
     "demo_cohort",
     "demo_truth",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.kinds import Kind, kind_of
 from cohgen_jax.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -31,6 +32,8 @@ class Cohort:
     cancer_type, stage, os_event (0/1), os_days (days) and whatever else was given."""
     units: dict[str, str] = dataclasses.field(default_factory=dict)
     """Modality -> what its numbers are, in words."""
+    kinds: dict[str, Kind] = dataclasses.field(default_factory=dict)
+    """Modality -> kind of its values; those not given are read off the values."""
     notes: tuple[str, ...] = ()
     """What was done to arrive at these tables, in plain sentences."""
 
@@ -43,6 +46,8 @@ class Cohort:
             stray = table.index.difference(self.samples.index)
             if len(stray):
                 raise InputError(f"{modality}: {len(stray)} rows are not in samples: {stray[0]!r}")
+            if modality not in self.kinds:
+                self.kinds[modality] = kind_of(table.to_numpy(np.float32))
 
     @functools.cached_property
     def present(self) -> np.ndarray:

@@ -5,13 +5,22 @@ save_cohort    a cohort directory, which load_cohort reads back unchanged
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.cohort import Cohort
+from cohgen_jax.cohort.kinds import (
+    KINDS,
+    Kind,
+    check_kind,
+    kind_of,
+    kinds_of_features,
+    max_missing_of,
+    parse_kinds,
+)
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.sides import choose_sides
@@ -26,7 +35,8 @@ def load_cohort(
     seed: int = 42,
     val_fraction: float = 0.07,
     test_fraction: float = 0.15,
-    max_missing: float = 0.50,
+    max_missing: float | None = None,
+    kinds: Sequence[str] = (),
     min_train: int = 32,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
@@ -41,7 +51,8 @@ def load_cohort(
         val_fraction, test_fraction: shares of the patients of each cancer type, drawn from those
             with every modality; where these are too few, of all with two modalities or more.
         max_missing: features missing in this share of the train samples, or more, are dropped;
-            what is missing in fewer is imputed by the codec.
+            what is missing in fewer is imputed by the codec. By default by kind (`MAX_MISSING`).
+        kinds: MODALITY=KIND for those whose kind is not to be read off their values.
         min_train: fewest train patients that a modality may have.
 
     Raises:
@@ -49,7 +60,12 @@ def load_cohort(
     """
     raw = read_tables(path, modalities=modalities)
     notes = list(raw.notes)
-    tables = raw.tables if modalities is not None else _worth_using(raw.tables, max_missing, notes)
+    told: dict[str, Kind] = {**raw.kinds, **parse_kinds(kinds, raw.tables)}
+    kind = {m: told.get(m) or kind_of(t.to_numpy(np.float32)) for m, t in raw.tables.items()}
+    for modality in told:
+        check_kind(modality, raw.tables[modality], kind[modality])
+    share = {m: max_missing_of(kind[m], max_missing) for m in raw.tables}
+    tables = raw.tables if modalities is not None else _worth_using(raw.tables, share, notes)
     _check_overlap(tables)
     ids = pd.Index(sorted(set().union(*(t.index for t in tables.values()))), name="sample_id")
     samples = sample_facts(ids, raw.facts, raw.facts_source, notes)
@@ -67,9 +83,12 @@ def load_cohort(
 
     filtered = {}
     for modality, table in tables.items():
-        keep = usable_features(table.loc[table.index.isin(ids[split == "train"])], max_missing)
+        train = table.loc[table.index.isin(ids[split == "train"])]
+        keep = usable_features(train, share[modality])
         filtered[modality] = _filtered(modality, table, keep, notes)
-    return _cohort(raw, filtered, samples, split, notes)
+    kind = {m: kind[m] for m in filtered}
+    notes += _kinds_told(filtered, kind)
+    return _cohort(raw, filtered, samples, split, kind, notes)
 
 
 def save_cohort(cohort: Cohort, path: str | Path) -> None:
@@ -87,6 +106,7 @@ def save_cohort(cohort: Cohort, path: str | Path) -> None:
         "name": cohort.name,
         "modalities": list(cohort.modalities),
         "units": cohort.units,
+        "kinds": cohort.kinds,
         "notes": list(cohort.notes),
     }
     # Written last: it vouches for the files that it names.
@@ -105,20 +125,35 @@ def usable_features(train: pd.DataFrame, max_missing: float) -> dict[str, np.nda
 
 
 def _worth_using(
-    tables: dict[str, pd.DataFrame], max_missing: float, notes: list[str]
+    tables: dict[str, pd.DataFrame], max_missing: Mapping[str, float], notes: list[str]
 ) -> dict[str, pd.DataFrame]:
     """The tables that keep half of their features: fewer are not that assay any more."""
     kept = {}
     for modality, table in tables.items():
-        missing = int((table.isna().mean() >= max_missing).sum()) if len(table) else table.shape[1]
+        share = max_missing[modality]
+        missing = int((table.isna().mean() >= share).sum()) if len(table) else table.shape[1]
         if missing <= table.shape[1] / 2:
             kept[modality] = table
             continue
         notes.append(
             f"{modality} was left out: {missing} of its {table.shape[1]} features are missing in "
-            f"{max_missing:.0%} or more of its samples; raise max_missing to include it."
+            f"{share:.0%} or more of its samples; raise max_missing to include it."
         )
     return kept
+
+
+def _kinds_told(tables: dict[str, pd.DataFrame], kinds: dict[str, Kind]) -> list[str]:
+    """Which tables are of which kind, and the features that are of another."""
+    of = {kind: [m for m in tables if kinds[m] == kind] for kind in KINDS}
+    told = [f"{kind}: {', '.join(names)}" for kind, names in of.items() if names]
+    notes = [f"Kinds of values: {'; '.join(told)} (--kinds MODALITY=KIND sets another)."]
+    for modality, table in tables.items():
+        own = kinds_of_features(table, kinds[modality])
+        others = [(c, k) for c, k in zip(table.columns, own, strict=True) if k != kinds[modality]]
+        if others:
+            named = shown([f"{column} ({kind})" for column, kind in others])
+            notes.append(f"{modality}: {len(others)} features are of another kind: {named}.")
+    return notes
 
 
 def _cohort(
@@ -126,6 +161,7 @@ def _cohort(
     tables: dict[str, pd.DataFrame],
     samples: pd.DataFrame,
     split: np.ndarray,
+    kinds: dict[str, Kind],
     notes: list[str],
 ) -> Cohort:
     facts = {c: samples[c] for c in samples.columns if c != "split"}
@@ -136,6 +172,7 @@ def _cohort(
         tables={m: table.sort_index() for m, table in tables.items()},
         samples=pd.DataFrame(columns, index=samples.index),
         units={m: raw.units[m] for m in tables if m in raw.units},
+        kinds=kinds,
         notes=tuple(dict.fromkeys(notes)),  # loading what was loaded repeats them
     )
 

@@ -6,12 +6,14 @@ besides, which names its modalities.
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
 
+from cohgen_jax.cohort.kinds import Kind
 from cohgen_jax.cohort.tables import numeric, read_table, shown, table_name
 from cohgen_jax.errors import InputError
 
@@ -29,6 +31,7 @@ class RawTables(NamedTuple):
     facts_source: str  # file that the facts came from, for messages
     units: dict[str, str]
     notes: tuple[str, ...]
+    kinds: Mapping[str, Kind] = MappingProxyType({})  # where the files say it
 
 
 SOURCES: dict[str, Callable[[Path], RawTables]] = {}
@@ -98,6 +101,7 @@ def _read_folder(path: Path, modalities: Sequence[str] | None) -> RawTables:
         facts_source=facts_files[0].name if facts_files else "",
         units=dict(about["units"]) if about is not None else {},
         notes=(*(about["notes"] if about is not None else ()), *notes),
+        kinds={m: k for m, k in about.get("kinds", {}).items() if m in chosen} if about else {},
     )
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from cohgen_jax.checkpoint import write_text
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation import metrics
+from cohgen_jax.evaluation import by_kind, metrics
 from cohgen_jax.evaluation.calibration import calibration_scores, rank_shares
 from cohgen_jax.evaluation.distances import set_distances
 from cohgen_jax.evaluation.generator import Generated, Generator
@@ -67,6 +67,8 @@ class Evaluation(NamedTuple):
     where there are units, `units_crps`."""
     ranks: pd.DataFrame
     """One row a condition and rank of the truth among its draws: `rank` and `share`."""
+    by_feature: pd.DataFrame
+    """One row a condition and binary feature (by_kind.binary_by_feature); empty without any."""
 
 
 def source_label(sources: Iterable[str]) -> str:
@@ -239,7 +241,7 @@ def evaluate(
       together: methods asked for all conditions of a target in one call, a row for each condition
         and patient; `seconds` is then the condition's share by rows.
       units: by target, what is drawn is also scored in units of its table: `units_crps` and the
-        other scores of units.py.
+        other scores of units.py, and those of by_kind.py for binary features and counts.
       progress: called with (finished, total, name of the condition about to run).
       keep: called with (method, condition, rows used, generated) after each condition.
       tell: told in a line of each condition that is left out, as fewer than two patients have what
@@ -303,7 +305,7 @@ def evaluate(
         return [Generated(*part) for part in zip(*parts, strict=True)], seconds
 
     labels = None if labels is None else np.asarray(labels, object)
-    table, by_label, by_patient, rank_tables = [], [], [], []
+    table, by_label, by_patient, rank_tables, by_feature = [], [], [], [], []
     ahead: list[Generated] = []  # drawn, not yet scored
     seconds_a_row = 0.0
     for done, (method, condition) in enumerate(jobs):
@@ -329,6 +331,9 @@ def evaluate(
             in_units = score_units(*pair, measured.mean, measured.sd)
             scores |= {f"units_{name}": score for name, score in in_units.items()}
             patients_table["units_crps"] = patient_crps(*pair, measured.mean, measured.sd)
+            own_kinds, own_features = score_kinds(generated, *pair, measured)
+            scores |= own_kinds
+            by_feature.append(own_features.assign(**key))
         table.append(key | scores)
         by_patient.append(patients_table)
         shares = np.asarray(rank_shares(values, real))
@@ -338,8 +343,28 @@ def evaluate(
         if keep is not None:
             keep(method, condition, used, generated)
     progress(len(jobs), len(jobs), "scored")
-    parts = (_stacked_tables(tables) for tables in (by_label, by_patient, rank_tables))
+    stacked = (by_label, by_patient, rank_tables, [t for t in by_feature if len(t)])
+    parts = (_stacked_tables(tables) for tables in stacked)
     return Evaluation(pd.DataFrame(table), *parts)
+
+
+def score_kinds(
+    generated: Generated, draws: np.ndarray, truth: np.ndarray, units: Units
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Scores of the binary features and of the counts of one target (`binary_auc`, ...,
+    `counts_crps_log`, ...), and the binary features one by one. draws: [R, n, F] in units."""
+    scores, features = {}, pd.DataFrame()
+    binary, counts = units.kinds == "binary", units.kinds == "counts"
+    if binary.any():
+        p, true = units.expected(generated, draws)[:, binary], truth[:, binary]
+        found = by_kind.score_binary(p, true, units.mean[binary])
+        scores |= {f"binary_{name}": score for name, score in found.items()}
+        names = np.asarray(units.names)[binary]
+        features = by_kind.binary_by_feature(p, true).assign(feature=names)
+    if counts.any():
+        found = by_kind.score_counts(draws[..., counts], truth[:, counts])
+        scores |= {f"counts_{name}": score for name, score in found.items()}
+    return scores, features
 
 
 def _stacked_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

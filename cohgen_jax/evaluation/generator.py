@@ -14,6 +14,9 @@ class Generated(NamedTuple):
     features: np.ndarray | None = None
     """float32 [R, N, F]: the same draws as whole vectors of standardised features, from a generator
     that draws those (a baseline); `draws` are their latents then."""
+    mean: np.ndarray | None = None
+    """float32 [1, N, D], or [1, N, F] beside features: the expectation of the draws, as one more
+    draw, where the generator knows it."""
 
 
 Generator = Callable[[np.ndarray, np.ndarray, int, int], Generated]

@@ -16,7 +16,7 @@ from cohgen_jax import rundir
 from cohgen_jax.checkpoint import write_json
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation import distances
-from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL, fit_baselines
+from cohgen_jax.evaluation.baselines import BASELINES, EVENTS, OPTIONAL, fit_baselines
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
 from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.honesty import TABLES, honesty_of, temperature_rows, write_honesty
@@ -39,8 +39,15 @@ OTHER_RULES: dict[str, Consensus] = {
     "coherent_product": "product",
 }
 """The same single-condition models under other rules of consensus than the evaluation's own."""
-KNOWN = (*MODELS, *OTHER_RULES, *BASELINES)
-WRITTEN = ("fidelity", "fidelity_by_cancer_type", *TABLES, "null_distributions", "disagreement")
+KNOWN = (*MODELS, *OTHER_RULES, *BASELINES, *EVENTS)
+WRITTEN = (
+    "fidelity",
+    "fidelity_by_cancer_type",
+    "binary_features",
+    *TABLES,
+    "null_distributions",
+    "disagreement",
+)
 """Tables of an evaluation, as metrics/<name>.csv and .json; some need a method or a label."""
 REPEATS = 200
 """Pairs of random subsets in a null distribution."""
@@ -53,7 +60,7 @@ class EvaluationConfig:
     split: Literal["test", "val"] = "test"
     draws: int = 10
     """Draws for each patient; each is one repeat of the published evaluation."""
-    methods: tuple[str, ...] = (*MODELS, "coherent_mean", "coherent_loss", *BASELINES)
+    methods: tuple[str, ...] = (*MODELS, "coherent_mean", "coherent_loss", *BASELINES, *EVENTS)
     """Also known: coherent_product, and with the optional extra `benchmarks` multimodal_vae and
     engression."""
     targets: tuple[str, ...] = ()
@@ -137,7 +144,7 @@ def evaluate_run(
     began = time.perf_counter()
     with rundir.locked(run.path):
         generators = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
-        baselines = [m for m in config.methods if m in (*BASELINES, *OPTIONAL)]
+        baselines = [m for m in config.methods if m in (*BASELINES, *EVENTS, *OPTIONAL)]
         whole = {}
         if cohort is not None and any(m != "multimodal_vae" for m in baselines):
             whole = features_of_run(run, cohort, targets)._asdict()
@@ -153,6 +160,7 @@ def evaluate_run(
             (method, target): generators[method, target]
             for method in config.methods
             for target in targets
+            if (method, target) in generators  # a logistic regression is of binary tables alone
         }
         full = len(run.modalities) - 1
         means = _posterior_means(run, config.consensus)
@@ -195,6 +203,8 @@ def evaluate_run(
         write_table(result.conditions, metrics / "fidelity")
         if len(result.by_label):
             write_table(result.by_label, metrics / "fidelity_by_cancer_type")
+        if len(result.by_feature):
+            write_table(result.by_feature, metrics / "binary_features")
         rules = [m for m in config.methods if m == "coherent" or m in OTHER_RULES]
         honesty = honesty_of(result, tempered, rules, baselines)
         write_honesty(honesty, result, run.samples.index, metrics)
@@ -259,7 +269,7 @@ def _sourceless(run: Run) -> tuple[str, ...]:
 
     Of nothing, nearest patients are random training patients: train against test.
     """
-    regressions = ("ridge", "kernel_ridge") if run.covariates.width else ()
+    regressions = ("ridge", "kernel_ridge", "logistic") if run.covariates.width else ()
     return ("coherent", "climatology", "nearest", *regressions)
 
 

@@ -29,6 +29,8 @@ class Features(NamedTuple):
     features: dict[str, np.ndarray]
     """float32 [N, F], standardised as the codec does, rows as the run's; NaN where absent."""
     project: dict[str, Project]
+    known: dict[str, np.ndarray]
+    """bool [N, F]: which of them were measured, of tables all of whose features are binary."""
 
 
 def cohort_of(run: Run, moved: str = "") -> Cohort:
@@ -68,10 +70,13 @@ def units_of_run(run: Run, cohort: Cohort, targets: Sequence[str]) -> dict[str, 
 
 def features_of_run(run: Run, cohort: Cohort, targets: Sequence[str]) -> Features:
     """Of these targets; as large as their tables."""
-    found = Features({}, {})
+    found = Features({}, {}, {})
     for target in targets:
         codec, table = run.codecs[target], cohort.table(target)
         values = np.full((len(run.samples), len(codec.features)), np.nan, np.float32)
         values[run.samples.index.get_indexer(table.index)] = codec.standardised(table)
         found.features[target], found.project[target] = values, codec.project
+        if set(codec.kinds) == {"binary"}:
+            measured = cohort.table(target).reindex(run.samples.index)[list(codec.features)]
+            found.known[target] = measured.notna().to_numpy()
     return found

@@ -43,20 +43,26 @@ class Units(NamedTuple):
     """int [F]: which of the codec's features these are."""
     of: Callable[[Generated, np.ndarray, int], np.ndarray]
     """(generated, its rows [n] of latents.z, seed) -> float32 [R, n, F] in units of the table."""
+    names: tuple[str, ...]
+    """Of the features [F]."""
+    kinds: np.ndarray
+    """str [F], of the values (cohort/kinds.py)."""
+    expected: Callable[[Generated, np.ndarray], np.ndarray]
+    """(generated, its draws in units [R, n, F]) -> their expectation [n, F]."""
 
 
 def units_of(codec: Any, table: pd.DataFrame, rows_train: np.ndarray, streams: np.ndarray) -> Units:
     """The yardstick of one modality, and the way there.
 
-    codec: `features`, `width`, `units(x [..., F])` and `draw_standardised(z [R, n, L], streams
-      [n], seed) -> x [R, n, F]`, which draws what no component carries as well.
+    codec: a `Codec`.
     table: raw values, rows as latents.z (all NaN where a patient has none), columns by name.
     rows_train: positions of the training patients; streams: uint32 [N], which name the patients
       to the codec's random generator.
     """
     every = len(codec.features)
     columns = np.unique(np.linspace(0, every - 1, min(every, MOST_FEATURES)).round().astype(int))
-    truth = table[[codec.features[i] for i in columns]].to_numpy(np.float32)
+    names = tuple(codec.features[i] for i in columns)
+    truth = table[list(names)].to_numpy(np.float32)
     known = pd.DataFrame(truth[rows_train].astype(float))
     mean, sd = known.mean().to_numpy(), known.std().to_numpy()
 
@@ -65,7 +71,15 @@ def units_of(codec: Any, table: pd.DataFrame, rows_train: np.ndarray, streams: n
             codec, generated, streams[rows], seed, lambda x: codec.units(x)[..., columns]
         )
 
-    return Units(truth, mean, np.where(sd > 0, sd, 1.0), columns, of)
+    def expected(generated: Generated, draws: np.ndarray) -> np.ndarray:
+        mean = generated.mean
+        if mean is None:
+            return draws.mean(axis=0)
+        x = mean[0] if generated.features is not None else codec.restored(mean[0, :, : codec.width])
+        return codec.expected(draws, x[:, columns], columns)
+
+    kinds = np.array([codec.kinds[i] for i in columns])
+    return Units(truth, mean, np.where(sd > 0, sd, 1.0), columns, of, names, kinds, expected)
 
 
 def in_units(
@@ -113,7 +127,7 @@ def _standardised(
     return (np.asarray(draws, float) - centre) / scale, np.where(known, y, 0.0), known
 
 
-def _crps(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def crps(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Fair CRPS of each cell, as `calibration.crps` in float64: [R, N, F], [N, F] -> [N, F]."""
     num = len(x)
     order = 2 * np.arange(1, num + 1) - num - 1.0
@@ -134,7 +148,7 @@ def patient_crps(
     NaN for a patient of whom nothing is known; for paired comparisons of methods.
     """
     x, y, known = _standardised(draws, truth, mean, sd)
-    return _by_patient(_crps(x, y), known)
+    return _by_patient(crps(x, y), known)
 
 
 def score_units(
@@ -165,11 +179,11 @@ def score_units(
     centre, variance = x.mean(axis=0), x.var(axis=0, ddof=1)
     error = (((centre - y) ** 2 - variance / num) * ok).sum()
     low, high = np.quantile(x, [0.1, 0.9], axis=0)
-    score = _crps(x, y)
-    count, crps = ok.sum(axis=1), float((score * ok).sum() / cells)
+    score = crps(x, y)
+    count, mean_crps = ok.sum(axis=1), float((score * ok).sum() / cells)
     enough = (count > 0).sum() >= MIN_PATIENTS
     # Of a ratio of sums over patients, who may have unequally many known cells.
-    deviation = ((score - crps) * ok).sum(axis=1)
+    deviation = ((score - mean_crps) * ok).sum(axis=1)
     n = max(int((count > 0).sum()), 2)
     ratio, median = _variance_ratios(x, y, known) if enough else (np.nan, np.nan)
     slope, structure = _structure(x[0], y, known) if enough else (np.nan, np.nan)
@@ -177,7 +191,7 @@ def score_units(
         1 - _ratio(error, (y**2 * ok).sum()),
         _mean_correlation(y, centre, known),
         _correlation(y[known], centre[known]) if enough else np.nan,
-        crps,
+        mean_crps,
         float(np.sqrt(n / (n - 1) * (deviation**2).sum()) / cells) if enough else np.nan,
         ratio,
         median,

@@ -235,6 +235,13 @@ class Bank:
             seen.append(jnp.concatenate([jnp.pad(part, padding) for part in said], axis=1))
         return tuple(seen)
 
+    def variance(self, conds: Sequence[Any], present: Any) -> np.ndarray:
+        """float32 [N, D]: of the latents given the sources (and covariates), by the regression; 1
+        without one."""
+        if self.regression is None:
+            return np.ones((len(present), self.x_dim), np.float32)
+        return np.asarray(self.conditions(conds, present)[-1][:, self.x_dim :])
+
     def masks(self, present: Any) -> Any:
         """1 where a condition is there, of the sources [N, S] and all others."""
         others = max(max(slot) for slot in self.slots) + 1 - len(self.sources)

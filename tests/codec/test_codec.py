@@ -219,7 +219,7 @@ def test_published_choices():
     ("setting", "message"),
     [
         ({"kind": "umap"}, "known: pca, autoencoder"),
-        ({"imputer": "mean"}, "known: median, knn"),
+        ({"imputer": "mean"}, "known: pca, median, knn"),
         ({"max_missing": 0.0}, "share in"),
         ({"latent_dim": 0}, "latent_dim must be at least 1"),
         ({"marginals": "ranks"}, "known: normal_scores, none"),

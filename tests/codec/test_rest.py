@@ -85,7 +85,8 @@ def upper(matrix):
 @pytest.mark.parametrize("name", TABLES)
 def test_draws_of_new_patients_have_the_whole_variance(name, marginals):
     codec, truth, draws = fitted(name, latent_dim=10, rest=10, marginals=marginals)
-    ratio = draws.reshape(-1, truth.shape[1]).var(axis=0) / truth.var(axis=0)
+    held = frame(codec.units(draws).reshape(-1, truth.shape[1])).set_axis(codec.features, axis=1)
+    ratio = codec.standardised(held).var(axis=0) / truth.var(axis=0)
     few = TABLES[name][1] < 100  # whose own variance is that far from that of others
     assert abs(np.median(ratio) - 1) < (0.5 if few else 0.15)
     assert codec.rest.loadings.shape[1] <= max(1, TABLES[name][1] // 3)

@@ -328,11 +328,11 @@ def test_a_table_full_of_holes_is_left_out_unless_named(tables, write):
 
 def test_half_of_the_features_make_a_table(tables, write):
     """cna has 9: with 4 hollow ones it stays, without them, and with 5 it is left out."""
-    tables["cna"].iloc[:120, :4] = np.nan
+    tables["cna"].iloc[:160, :4] = np.nan
     cohort = load_cohort(write(tables))
     assert list(cohort.tables["cna"].columns) == [f"cna_{i}" for i in range(4, 9)]
     assert any("cna: 4 features with too many missing cells" in note for note in cohort.notes)
-    tables["cna"].iloc[:120, 4] = np.nan
+    tables["cna"].iloc[:160, 4] = np.nan
     cohort = load_cohort(write(tables))
     assert cohort.modalities == ("rna", "rppa")
     assert any("cna was left out: 5 of its 9 features" in note for note in cohort.notes)
@@ -426,7 +426,7 @@ def test_real_cohort_loads_as_it_stands():
     cohort = load_cohort(DATA / "tcga")
     assert cohort.modalities == ("cna", "mut", "rna", "rppa", "wsi")
     assert {m: t.shape[1] for m, t in cohort.tables.items()} == {
-        **{"cna": 1500, "mut": 38, "rna": 1526, "rppa": 183, "wsi": 192},
+        **{"cna": 1500, "mut": 67, "rna": 1526, "rppa": 183, "wsi": 192},
     }
     assert len(cohort.samples) == 4250
     assert _sides(cohort) == [3329, 291, 630]
@@ -435,7 +435,7 @@ def test_real_cohort_loads_as_it_stands():
     shares = cohort.samples.groupby("cancer_type")["split"].value_counts(normalize=True)
     assert (shares.xs("test", level="split") > 0.12).all()
     notes = " ".join(cohort.notes)
-    assert "mut: 29 features with too many missing cells" in notes
+    assert "binary: mut" in notes
     assert "cna_gene_positions_hg19.csv was not read as a modality" in notes
 
 

@@ -150,6 +150,7 @@ class Doubling:
 
     def __init__(self, features):
         self.features = tuple(f"f{j}" for j in range(features))
+        self.kinds = ("continuous",) * features
 
     def units(self, x):
         return 10 + 2 * x
@@ -207,6 +208,6 @@ def test_draws_of_a_fitted_codec_are_in_units():
 
 def test_a_table_of_three_features_is_scored_whole():
     raw = pd.DataFrame(np.random.default_rng(0).normal(size=(9, 3)), columns=["f0", "f1", "f2"])
-    codec = types.SimpleNamespace(features=("f2", "f0", "f1"), width=2)
+    codec = types.SimpleNamespace(features=("f2", "f0", "f1"), width=2, kinds=["counts"] * 3)
     own = units_of(codec, raw, np.arange(5), np.arange(9))
     np.testing.assert_allclose(own.truth, raw[["f2", "f0", "f1"]], rtol=1e-6)

@@ -69,7 +69,7 @@ def test_chunks_change_nothing(rejection):
         parts = sample(z, present, chains=chains, **more)
         assert seen == rows
         seen.clear()
-        for one, other in zip(whole, parts, strict=True):
+        for one, other in zip(whole[:-1], parts[:-1], strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 
@@ -109,7 +109,7 @@ def test_chunks_change_nothing_where_a_regression_speaks(rejection):
     )
     assert (np.asarray(whole.retries).max() > 0) == (rejection is not None)
     for part in parts:
-        for one, other in zip(whole[:-1], part[:-1], strict=True):
+        for one, other in zip(whole[:-2], part[:-2], strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 

@@ -48,7 +48,7 @@ for rejection in (None, Rejection(cos_threshold=0.9, prop_threshold=0.2, max_ret
         for m in (None, mesh)
     )
     assert len(eight.draws.sharding.device_set) == 8
-    for a, b in zip(one, eight):
+    for a, b in zip(one[:-1], eight[:-1]):
         np.testing.assert_allclose(a, b, atol=1e-5)
     if rejection:
         assert np.asarray(one.retries).max() > 0

@@ -8,6 +8,7 @@ import numpy as np
 from cohgen_jax.evaluation.baselines import energy_network, vae
 from cohgen_jax.evaluation.baselines.energy_network import engression
 from cohgen_jax.evaluation.baselines.gaussian import gaussian
+from cohgen_jax.evaluation.baselines.logistic import logistic
 from cohgen_jax.evaluation.baselines.nearest import nearest_patients
 from cohgen_jax.evaluation.baselines.patterns import Fit, fit_patterns, random_patient
 from cohgen_jax.evaluation.baselines.regression import kernel_ridge, ridge
@@ -20,11 +21,14 @@ REGRESSIONS: dict[str, Fit] = {
     "ridge": ridge,
     "kernel_ridge": kernel_ridge,
     "nearest": nearest_patients,
+    "logistic": logistic,
     "engression": engression,
 }
 """Name -> how one is fitted on complete rows: (x, y) -> draw function."""
 SOURCELESS = ("climatology",)
 """Of these, what looks at nothing of a patient."""
+EVENTS = ("logistic",)
+"""Of these, what is for targets whose known cells are told: tables of binary features."""
 JOINT: dict[str, Callable[..., dict[str, Generator]]] = {
     "gaussian": gaussian,
     "multimodal_vae": multimodal_vae,
@@ -35,7 +39,8 @@ OPTIONAL: dict[str, Callable[[], str | None]] = {
     "engression": energy_network.missing,
 }
 """What needs a library that need not be there -> why it cannot be had here; None where it can."""
-BASELINES = tuple(name for name in (*REGRESSIONS, *JOINT) if name not in OPTIONAL)
+BASELINES = tuple(n for n in (*REGRESSIONS, *JOINT) if n not in OPTIONAL and n not in EVENTS)
+"""Those for every target."""
 
 
 def fit_baselines(
@@ -45,6 +50,7 @@ def fit_baselines(
     *,
     features: Mapping[str, np.ndarray] | None = None,
     project: Mapping[str, Project] | None = None,
+    known: Mapping[str, np.ndarray] | None = None,
     methods: Sequence[str] = BASELINES,
     targets: Sequence[str] | None = None,
 ) -> dict[tuple[str, str], Generator]:
@@ -61,24 +67,34 @@ def fit_baselines(
       features: by modality, standardised features [N, F], rows as latents.z. Where they are given,
         whole vectors of them are drawn; else latents are.
       project: by modality, x [n, F] -> z [n, L], the latents of what is drawn so.
+      known: bool [N, F], which of the features were measured, of modalities of binary features.
+        They alone have a logistic regression, and expectations beside draws.
     """
-    view = view_of(latents, rows_train, features, project)
+    view = view_of(latents, rows_train, features, project, known)
     fitted = {}
     for method in methods:
         joint = JOINT[method](view, rows_train, rows_val) if method in JOINT else {}
         for t, target in enumerate(view.modalities):
             if targets is not None and target not in targets:
                 continue
+            if method in EVENTS and target not in view.known:
+                continue
             others = [i for i in range(len(view.modalities)) if i != t]
             sources = [] if method in SOURCELESS else others
             fitted[method, target] = joint.get(target) or fit_patterns(
-                REGRESSIONS[method], view, rows_train, t, sources
+                REGRESSIONS[method],
+                view,
+                rows_train,
+                t,
+                sources,
+                unknown=np.nan if method in EVENTS else 0.0,
             )
     return fitted
 
 
 __all__ = [
     "BASELINES",
+    "EVENTS",
     "JOINT",
     "OPTIONAL",
     "REGRESSIONS",
@@ -88,6 +104,7 @@ __all__ = [
     "fit_patterns",
     "gaussian",
     "kernel_ridge",
+    "logistic",
     "multimodal_vae",
     "nearest_patients",
     "random_patient",

@@ -23,7 +23,7 @@ import numpy as np
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.baselines.components import COMPONENTS, fit_rest
 from cohgen_jax.evaluation.baselines.optional import why_missing
-from cohgen_jax.evaluation.baselines.patterns import Draw
+from cohgen_jax.evaluation.baselines.patterns import Fitted
 
 MEMBERS = 4
 LAYERS = 3
@@ -39,7 +39,7 @@ HELD_OUT = 10
 missing = functools.partial(why_missing, "engression")
 
 
-def engression(x: np.ndarray, y: np.ndarray) -> Draw:
+def engression(x: np.ndarray, y: np.ndarray) -> Fitted:
     """Leaves torch's random state alone.
 
     Raises:
@@ -80,7 +80,7 @@ def engression(x: np.ndarray, y: np.ndarray) -> Draw:
         # Other numbers than the seed is made of.
         return rest.draw(drawn, u * 2**20 % 1)
 
-    return draw
+    return Fitted(draw)
 
 
 def _member(number: int, x: Any, components: Any) -> Any:

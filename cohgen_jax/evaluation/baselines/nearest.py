@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from cohgen_jax.evaluation.baselines.patterns import Draw, pick
+from cohgen_jax.evaluation.baselines.patterns import Fitted, pick
 from cohgen_jax.evaluation.baselines.regression import sketch
 from cohgen_jax.evaluation.pairwise import neighbours
 
 NUM_NEIGHBOURS = (10, 20, 50, 100, 200)
 
 
-def nearest_patients(x: np.ndarray, y: np.ndarray) -> Draw:
+def nearest_patients(x: np.ndarray, y: np.ndarray) -> Fitted:
     """Draws are targets of one of the k nearest training patients, each as likely.
 
     k is the one of NUM_NEIGHBOURS whose neighbour mean has the least squared error for training
@@ -28,7 +28,10 @@ def nearest_patients(x: np.ndarray, y: np.ndarray) -> Draw:
         chosen = np.take_along_axis(neighbours(x_new, x, best), pick(u, best).T, axis=1)  # [N, R]
         return y[chosen.T]
 
-    return draw
+    def mean(x_new: np.ndarray) -> np.ndarray:
+        return sum(y[column] for column in neighbours(x_new, x, best).T) / best
+
+    return Fitted(draw, mean)
 
 
 def _others(x: np.ndarray, k: int) -> np.ndarray:

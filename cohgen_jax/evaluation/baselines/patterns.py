@@ -5,6 +5,7 @@ model of its own, fitted on the training patients that have the target and that 
 Covariates are inputs of all of them.
 """
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -22,8 +23,23 @@ KEEP_BYTES = 1 << 29
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(x [N, P], u [R, N] uniform in [0, 1)) -> draws [R, N, F]; `u` picks among patients."""
 
-Fit = Callable[[np.ndarray, np.ndarray], Draw]
-"""(x [n, P], y [n, F]) -> Draw; hyperparameters are chosen by leaving out each row in turn."""
+Mean = Callable[[np.ndarray], np.ndarray]
+"""x [N, P] -> expectation of the draws [N, F]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A fitted regression: its draws and, where it knows it, their expectation."""
+
+    draw: Draw
+    mean: Mean | None = None
+
+    def __call__(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        return self.draw(x, u)
+
+
+Fit = Callable[[np.ndarray, np.ndarray], Fitted]
+"""(x [n, P], y [n, F]) -> Fitted; hyperparameters are chosen by leaving out each row in turn."""
 
 
 def pick(u: np.ndarray, count: int) -> np.ndarray:
@@ -31,19 +47,28 @@ def pick(u: np.ndarray, count: int) -> np.ndarray:
     return np.minimum((u * count).astype(int), count - 1)
 
 
-def random_patient(x: np.ndarray, y: np.ndarray) -> Draw:
+def random_patient(x: np.ndarray, y: np.ndarray) -> Fitted:
     """Climatology: the target of a random training patient, whatever the inputs."""
-    return lambda x_new, u: y[pick(u, len(y))]
+    return Fitted(
+        lambda x_new, u: y[pick(u, len(y))], lambda x_new: np.tile(y.mean(axis=0), (len(x_new), 1))
+    )
 
 
 def fit_patterns(
-    fit: Fit, view: View, rows_train: np.ndarray, target: int, sources: Sequence[int]
+    fit: Fit,
+    view: View,
+    rows_train: np.ndarray,
+    target: int,
+    sources: Sequence[int],
+    *,
+    unknown: float = 0.0,
 ) -> Generator:
     """A generator of modality `target` from whichever of `sources` each patient has.
 
     rows_train are integer positions of the training patients; modalities by position. A pattern
     that fewer than MIN_TRAIN training patients have is served by the largest part of it that enough
     have. With no source and no covariate, a patient is given the target of a random one.
+    unknown: what cells that nobody measured are to the fit, where the view knows which.
 
     Raises:
       InputError: the target is a source, or (when called) too few have the target itself.
@@ -68,10 +93,10 @@ def fit_patterns(
         )
 
     @functools.lru_cache(max(1, KEEP_BYTES // (8 * len(rows_train) * view.size(target) + 1)))
-    def model(subset: tuple[int, ...]) -> Draw:
+    def model(subset: tuple[int, ...]) -> Fitted:
         train = complete(subset)
-        x, y = view.inputs(view.z[train], subset), view.outcomes(target, train)
-        return fit(x, y) if x.shape[1] else random_patient(x, y)
+        x, y = view.inputs(view.z[train], subset), view.outcomes(target, train, unknown)
+        return fit(x, y) if x.shape[1] or np.isnan(unknown) else random_patient(x, y)
 
     def generate(
         z_new: np.ndarray, present_new: np.ndarray, num_draws: int, seed: int
@@ -81,12 +106,16 @@ def fit_patterns(
         # One row of numbers a patient: a patient's draws do not depend on how many come after.
         u = np.random.default_rng(seed).random((len(z_new), num_draws)).T
         drawn = np.zeros((num_draws, len(z_new), view.size(target)), np.float32)
+        mean = np.full((len(z_new), view.size(target)), np.nan, np.float32)
         patterns, group = np.unique(shown, axis=0, return_inverse=True)
         for index, pattern in enumerate(patterns):
             rows = np.flatnonzero(group.ravel() == index)
             subset = served_by(tuple(np.array(sources, int)[pattern].tolist()))
             for own in np.split(rows, range(ROWS, len(rows), ROWS)):
-                drawn[:, own] = model(subset)(view.inputs(z_new[own], subset), u[:, own])
-        return view.generated(target, drawn)
+                fitted, inputs = model(subset), view.inputs(z_new[own], subset)
+                drawn[:, own] = fitted(inputs, u[:, own])
+                if view.wants_mean(target) and fitted.mean is not None:
+                    mean[own] = fitted.mean(inputs)
+        return view.generated(target, drawn, None if np.isnan(mean).any() else mean)
 
     return generate

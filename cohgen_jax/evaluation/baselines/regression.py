@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cohgen_jax.evaluation.baselines.patterns import Draw, pick
+from cohgen_jax.evaluation.baselines.patterns import Fitted, Mean, pick
 from cohgen_jax.evaluation.pairwise import neighbours, squared_distances
 
 RIDGE_PENALTIES = 10.0 ** np.arange(-4, 4.5, 0.5)
@@ -38,8 +38,6 @@ SKETCHED = 256
 BLOCK = 2048
 """Outcomes that are solved for at once."""
 
-Predict = Callable[[np.ndarray], np.ndarray]
-
 
 def sketch(y: np.ndarray) -> np.ndarray:
     """float64 [n, F] or, of more than SKETCHED outcomes, [n, SKETCHED] random combinations.
@@ -53,7 +51,7 @@ def sketch(y: np.ndarray) -> np.ndarray:
     return (y @ signs.astype(y.dtype)).astype(float) / np.sqrt(SKETCHED)
 
 
-def _residual_bootstrap(predict: Predict, residuals: np.ndarray, x: np.ndarray) -> Draw:
+def _residual_bootstrap(predict: Mean, residuals: np.ndarray, x: np.ndarray) -> Fitted:
     k = min(max(NUM_RESIDUALS, int(SHARE_RESIDUALS * len(x))), len(x))
     # Centring k residuals takes 1/k of their variance away; put it back.
     gain = float(np.sqrt(k / (k - 1)))
@@ -68,10 +66,10 @@ def _residual_bootstrap(predict: Predict, residuals: np.ndarray, x: np.ndarray) 
             one[:] = centre + gain * residuals[own]
         return draws
 
-    return draw
+    return Fitted(draw, predict)
 
 
-def ridge(x: np.ndarray, y: np.ndarray) -> Draw:
+def ridge(x: np.ndarray, y: np.ndarray) -> Fitted:
     """Multi-output ridge with an unpenalised intercept.
 
         W = (Xc' Xc + n a I)^-1 Xc' (Y - mean),    H = 1/n + Xc (Xc' Xc + n a I)^-1 Xc'
@@ -117,7 +115,7 @@ def _principal(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return centred @ axes, axes, spectrum
 
 
-def kernel_ridge(x: np.ndarray, y: np.ndarray) -> Draw:
+def kernel_ridge(x: np.ndarray, y: np.ndarray) -> Fitted:
     """Gaussian-kernel ridge, K = exp(-gamma ||x - x'||^2), with an unpenalised intercept b.
 
         A = K + a I,  s = A^-1 1,  b = s'Y / s'1,  r_i = [A^-1 (Y - b)]_i / (A^-1_ii - s_i^2 / s'1)

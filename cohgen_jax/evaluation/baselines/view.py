@@ -33,6 +33,7 @@ class View(NamedTuple):
     covariates: np.ndarray  # int [C]: the columns of z[:, M] that any training patient has
     features: Mapping[str, np.ndarray]  # [N, F] of each modality, rows as z; may be empty
     project: Mapping[str, Project]
+    known: Mapping[str, np.ndarray]  # bool [N, F]: cells that were measured, of tables of events
 
     def inputs(self, z: np.ndarray, sources: Sequence[int]) -> np.ndarray:
         """float32 [n, P]: the sources of z [n, M or M + 1, D] side by side, covariates last."""
@@ -52,16 +53,26 @@ class View(NamedTuple):
         drawn = self.features.get(self.modalities[target])
         return int(self.widths[target]) if drawn is None else drawn.shape[1]
 
-    def outcomes(self, target: int, rows: np.ndarray) -> np.ndarray:
-        """float32 [n, F or L]: what is drawn of the target, of patients who have it."""
+    def wants_mean(self, target: int) -> bool:
+        """Whether expectations are scored beside draws."""
+        return self.modalities[target] in self.known
+
+    def outcomes(self, target: int, rows: np.ndarray, unknown: float = 0.0) -> np.ndarray:
+        """float32 [n, F or L]: what is drawn of the target, of patients who have it; `unknown`
+        where nobody measured, as far as that is told."""
         name = self.modalities[target]
         if name not in self.features:
             return np.asarray(self.z[rows, target, : self.widths[target]], np.float32)
+        values = np.asarray(self.features[name][rows], np.float32)
+        if np.isnan(unknown) and name in self.known:
+            return np.where(self.known[name][rows], values, unknown)
         # An unknown cell counts as the average of its feature, which is 0.
-        return np.nan_to_num(np.asarray(self.features[name][rows], np.float32))
+        return np.nan_to_num(values)
 
-    def generated(self, target: int, drawn: np.ndarray) -> Generated:
-        """Draws [R, N, F or L] of a target as evaluation takes them."""
+    def generated(
+        self, target: int, drawn: np.ndarray, mean: np.ndarray | None = None
+    ) -> Generated:
+        """Draws [R, N, F or L] of a target, and their expectation, as evaluation takes them."""
         name, num_draws, patients = self.modalities[target], *drawn.shape[:2]
         draws = np.zeros((num_draws, patients, self.z.shape[2]), np.float32)
         absent = np.full((num_draws, patients), np.nan, np.float32)
@@ -73,7 +84,7 @@ class View(NamedTuple):
             for start in range(0, patients, ROWS):
                 own = slice(start, start + ROWS)
                 draw[own, :width] = self.project[name](x[own])
-        return Generated(draws, absent, drawn)
+        return Generated(draws, absent, drawn, None if mean is None else mean[None])
 
 
 def view_of(
@@ -81,9 +92,11 @@ def view_of(
     rows_train: np.ndarray,
     features: Mapping[str, np.ndarray] | None = None,
     project: Mapping[str, Project] | None = None,
+    known: Mapping[str, np.ndarray] | None = None,
 ) -> View:
     """latents: `z`, `present`, `widths`, `modalities` and, unless it is all one, `scale`, which may
-    lack the covariates. features: standardised, [N, F] of some or all modalities."""
+    lack the covariates. features: standardised, [N, F] of some or all modalities. known: bool
+    [N, F] of those among them whose expectations are scored."""
     features, project = features or {}, project or {}
     lacking = [name for name in features if name not in project]
     if lacking:
@@ -98,4 +111,4 @@ def view_of(
         columns = np.flatnonzero((z[rows_train, -1] != 0).any(axis=0))
     present = np.asarray(latents.present, bool)
     widths = np.asarray(latents.widths)[: len(modalities)]
-    return View(z, present, widths, modalities, scale, columns, features, project)
+    return View(z, present, widths, modalities, scale, columns, features, project, known or {})

@@ -1,0 +1,115 @@
+"""The kind of a table's values: what a cell of it could hold, hence what may be generated.
+
+continuous  any number
+counts      whole numbers from 0
+binary      0 or 1
+fraction    from 0 to 1
+ordinal     grades: the whole numbers that occur, such as -2 .. 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from cohgen_jax.errors import InputError
+
+Kind = Literal["continuous", "counts", "binary", "fraction", "ordinal"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FEW_LEVELS = 7
+"""Different whole numbers up to which they are grades rather than counts."""
+CELLS = 1 << 24
+"""Of a table that are looked at at once."""
+MAX_MISSING: Mapping[Kind, float] = {
+    "continuous": 0.7,
+    "fraction": 0.7,
+    "counts": 0.7,
+    "binary": 0.9,
+    "ordinal": 0.9,
+}
+"""Share of unknown cells from which a feature is dropped where nothing else is asked for. Panels
+and studies that did not look leave most mutations unknown; what is known of them says enough."""
+
+
+def kind_of(values: np.ndarray) -> Kind:
+    """The narrowest kind that holds all known values [N] or [N, F], NaN where unknown."""
+    known = ~np.isnan(values)
+    low = np.min(values, where=known, initial=np.inf)
+    high = np.max(values, where=known, initial=-np.inf)
+    if low > high:
+        return "continuous"
+    parts = np.array_split(values, -(-values.size // CELLS))
+    if not all(allowed(part, "ordinal").all() for part in parts):
+        return "fraction" if low >= 0 and high <= 1 else "continuous"
+    if low >= 0 and high <= 1:
+        return "binary"
+    many = high - low >= FEW_LEVELS and len(np.unique(values[known])) > FEW_LEVELS
+    return "counts" if low >= 0 and many else "ordinal"
+
+
+def kinds_of_features(table: pd.DataFrame, kind: Kind) -> list[Kind]:
+    """Each feature's: the table's, but for features of whole numbers in a table of others."""
+    if kind not in ("continuous", "fraction"):
+        return [kind] * table.shape[1]
+    columns = table.to_numpy(np.float32).T
+    own = [kind_of(column) for column in columns]
+    return [kind if each in ("continuous", "fraction") else each for each in own]
+
+
+def max_missing_of(kind: Kind, asked: float | None) -> float:
+    return MAX_MISSING[kind] if asked is None else asked
+
+
+def parse_kinds(settings: Sequence[str], modalities: Collection[str]) -> dict[str, Kind]:
+    """Of MODALITY=KIND, as `mut=binary`."""
+    found = {}
+    for setting in settings:
+        modality, _, kind = setting.partition("=")
+        if kind not in KINDS:
+            raise InputError(f"kinds: {setting!r} is not MODALITY=KIND; kinds: {', '.join(KINDS)}")
+        if modality not in modalities:
+            raise InputError(
+                f"kinds: unknown modality {modality!r}; there are {', '.join(modalities)}"
+            )
+        found[modality] = kind
+    return found
+
+
+def check_kind(modality: str, table: pd.DataFrame, kind: Kind) -> None:
+    """Raises InputError for the first value that a table of this kind cannot hold."""
+    values = table.to_numpy(np.float32)
+    wrong = ~allowed(values, kind)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise InputError(
+            f"{modality} cannot be of kind {kind}: column {table.columns[column]!r}, row "
+            f"{table.index[row]!r} is {values[row, column]:g} ({int(wrong.sum())} such cells); "
+            f"its values are {kind_of(values)}"
+        )
+
+
+def nearest_allowed(values: np.ndarray, kinds: Sequence[Kind]) -> np.ndarray:
+    """Values [..., F] brought to what features of these kinds [F] could hold."""
+    values = np.array(values)
+    of = np.array(kinds)
+    whole = np.isin(of, ("counts", "binary", "ordinal"))
+    values[..., whole] = np.rint(values[..., whole])
+    low = np.where(np.isin(of, ("counts", "binary", "fraction")), 0.0, -np.inf)
+    high = np.where(np.isin(of, ("binary", "fraction")), 1.0, np.inf)
+    return np.clip(values, low, high).astype(values.dtype)
+
+
+def allowed(values: np.ndarray, kind: Kind) -> np.ndarray:
+    """bool, of the shape of values: what a table of this kind could hold; NaN it can."""
+    whole = values == np.rint(values)
+    fits = {
+        "continuous": np.ones(values.shape, bool),
+        "counts": whole & (values >= 0),
+        "binary": (values == 0) | (values == 1),
+        "fraction": (values >= 0) & (values <= 1),
+        "ordinal": whole,
+    }
+    return fits[kind] | np.isnan(values)

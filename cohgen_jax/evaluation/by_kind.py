@@ -1,0 +1,105 @@
+"""Scores of features that are no quantities: is a mutation's probability right, are counts counts?
+
+Binary    of the probability of each cell (the expectation of the value); cells whose truth is not
+          known count nowhere
+Counts    of draws on the scale of log(1 + count), and of their zeros
+Axes      R draws, N patients, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from cohgen_jax.evaluation.units import crps
+
+COMMON = 0.05
+"""Share of the training patients from which a binary feature's ranking is scored."""
+LEAST = 3
+"""Patients with the value, and without, that this takes."""
+BINS = 10
+BINARY_SCORES: Sequence[str] = (
+    *("auc", "auc_features", "average_precision", "brier", "calibration_error"),
+    "frequency_error",
+)
+COUNT_SCORES: Sequence[str] = ("crps_log", "zero_share_error")
+
+
+def score_binary(p: np.ndarray, truth: np.ndarray, frequency: np.ndarray) -> dict[str, float]:
+    """Scores of probabilities p [N, F] against truth [N, F], 0 or 1; frequency [F] is of train.
+
+    auc, average_precision  mean over the auc_features features that COMMON of train have (and
+                            LEAST here)
+    brier                   mean over all known cells
+    calibration_error       of those features: mean over cells of |predicted - observed|, by bins of
+                            the predicted (Naeini et al. 2015)
+    frequency_error         of those features: mean |mean predicted - observed| of a feature
+    """
+    found = binary_by_feature(p, truth)
+    common = (frequency >= COMMON) & (frequency <= 1 - COMMON) & found["auc"].notna().to_numpy()
+    known, chosen = np.isfinite(truth), found[common]
+    curve = calibration_curve(p[:, common], truth[:, common])
+    weights = curve["cells"] / max(curve["cells"].sum(), 1)
+    nothing = not len(chosen)
+    return {
+        "auc": float(chosen["auc"].mean()),
+        "auc_features": float(len(chosen)),
+        "average_precision": float(chosen["average_precision"].mean()),
+        "brier": float(np.mean((p - truth)[known] ** 2)) if known.any() else np.nan,
+        "calibration_error": np.nan
+        if nothing
+        else float(weights @ (curve["predicted"] - curve["observed"]).abs()),
+        "frequency_error": float((chosen["predicted"] - chosen["observed"]).abs().mean()),
+    }
+
+
+def binary_by_feature(p: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+    """A row a feature: n known, observed and mean predicted frequency, auc, average_precision,
+    brier; NaN where too few have the value or lack it."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    rows = []
+    for own, true in zip(p.T, truth.T, strict=True):
+        known = np.isfinite(true)
+        own, true = own[known], true[known]
+        row = {"n": len(true), "observed": np.nan, "predicted": np.nan, "brier": np.nan}
+        if len(true):
+            row |= {"observed": true.mean(), "predicted": own.mean()}
+            row["brier"] = np.mean((own - true) ** 2)
+        enough = min(true.sum(), (1 - true).sum()) >= LEAST
+        row["auc"] = roc_auc_score(true, own) if enough else np.nan
+        row["average_precision"] = average_precision_score(true, own) if enough else np.nan
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def calibration_curve(p: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+    """Of known cells, a row a bin of equal width that has any: mean predicted, observed, cells."""
+    known = np.isfinite(truth)
+    predicted, observed = p[known], truth[known]
+    bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
+    table = pd.DataFrame({"predicted": predicted, "observed": observed, "cells": 1.0})
+    sums = table.groupby(bins).sum()
+    means = sums[["predicted", "observed"]].div(sums["cells"], axis=0)
+    return means.assign(cells=sums["cells"].astype(int)).reset_index(drop=True)
+
+
+def score_counts(draws: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Of draws [R, N, F] of counts against the truth [N, F].
+
+    crps_log          fair CRPS of log(1 + count), mean over known cells
+    zero_share_error  mean over features of |share of zeros in draws - in the truth|
+    """
+    known = np.isfinite(truth)
+    if not known.any():
+        return dict.fromkeys(COUNT_SCORES, np.nan)
+    cells = crps(np.log1p(draws), np.log1p(np.where(known, truth, 0)))
+    count = known.sum(axis=0)
+    made = np.sum((draws == 0).mean(axis=0) * known, axis=0) / np.maximum(count, 1)
+    real = np.sum((truth == 0) & known, axis=0) / np.maximum(count, 1)
+    return {
+        "crps_log": float(cells[known].mean()),
+        "zero_share_error": float(np.abs(made - real)[count > 0].mean()),
+    }

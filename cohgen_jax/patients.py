@@ -13,6 +13,7 @@ import pandas as pd
 from cohgen_jax.cohort import read_tables
 from cohgen_jax.cohort.covariates import with_values
 from cohgen_jax.cohort.labels import sample_facts
+from cohgen_jax.cohort.load import parse_layers
 from cohgen_jax.cohort.read import FACTS
 from cohgen_jax.cohort.tables import table_name
 from cohgen_jax.errors import InputError
@@ -65,7 +66,7 @@ def read_patients(
         others = sorted(names.difference(chosen, FACTS, [""]))
         raw = read_tables(source, modalities=chosen) if chosen else None
     else:
-        raw = read_tables(source)
+        raw = read_tables(source, layers=parse_layers(run.config.layers))
         chosen = [name for name in run.modalities if name in raw.tables]
         others = sorted(raw.tables.keys() - set(chosen))
     if raw is None or not chosen:

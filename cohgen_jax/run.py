@@ -251,6 +251,7 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
             test_fraction=config.test_fraction,
             max_missing=config.max_missing,
             kinds=config.kinds,
+            layers=config.layers,
             min_train=max(config.single.least_patients, config.multi.least_patients),
         )
     for modality, kind in parse_kinds(config.kinds, cohort.modalities).items():

@@ -7,8 +7,9 @@
 Read     .h5mu: every modality is one; a sample absent from its `obs` lacks the assay
          .h5ad: columns are split by `var["modality"]` or `var["feature_types"]` if there is one,
          else they are one modality named after the file; tables in `obsm` are modalities too
+Layers   of every modality X, or the layer asked for; raw counts that lie in another are told
 Facts    `obs` columns; of a MuData its own, then those of the modalities
-Written  one modality a table, facts in `obs`, units and notes in `uns["cohort"]`
+Written  one modality a table, facts in `obs`; units, kinds of values and notes in `uns["cohort"]`
 """
 
 import contextlib
@@ -16,18 +17,21 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort import SOURCES, Cohort, RawTables, load_cohort, save_cohort
+from cohgen_jax.cohort.kinds import KINDS, kind_of
 from cohgen_jax.cohort.tables import numeric
 from cohgen_jax.errors import InputError
 from data_prep.files import whole_file
 
 SUFFIXES = (".h5mu", ".h5ad")
 SPLIT_COLUMNS = ("modality", "feature_types")
+LOOKED_AT = 200
+"""Rows by which raw counts are recognised."""
 
 
 @contextlib.contextmanager
@@ -74,7 +78,7 @@ def _open(path: Path) -> Any:
 def _dense(values: Any) -> np.ndarray:
     """float32 [n, F] of an array, a sparse matrix or a table."""
     if hasattr(values, "toarray"):
-        values = values.toarray()
+        values = values.astype(np.float32).toarray()  # a dense one in float64 would be twice that
     return np.asarray(values, dtype=np.float32)
 
 
@@ -96,6 +100,23 @@ def _table(data: Any, name: str, layer: str | None) -> pd.DataFrame:
     )
 
 
+def _counts_elsewhere(data: Any, name: str, layer: str | None) -> list[str]:
+    """A note if X is no counts and a layer, not asked for, is."""
+    if layer is not None or data.X is None or _some_kind(data.X) == "counts":
+        return []
+    found = [other for other in data.layers if _some_kind(data.layers[other]) == "counts"]
+    return [
+        f"{name}: X is read, and the layer {other} holds raw counts: --layers {name}={other} reads "
+        "these."
+        for other in found[:1]
+    ]
+
+
+def _some_kind(values: Any) -> str:
+    """Of the first rows."""
+    return kind_of(_dense(values[:LOOKED_AT]))
+
+
 def _modalities_of(data: Any, stem: str, layer: str | None) -> dict[str, pd.DataFrame]:
     """The tables of one AnnData."""
     whole = _table(data, stem, layer)
@@ -103,8 +124,8 @@ def _modalities_of(data: Any, stem: str, layer: str | None) -> dict[str, pd.Data
     if column is None:
         tables = {stem: whole}
     else:
-        kinds = data.var[column].astype(str).to_numpy()
-        tables = {k: whole.loc[:, np.asarray(kinds == k)] for k in dict.fromkeys(kinds)}
+        assays = data.var[column].astype(str).to_numpy()
+        tables = {k: whole.loc[:, np.asarray(assays == k)] for k in dict.fromkeys(assays)}
         # A sample without the assay is a row of NaN there: absent, not all missing.
         tables = {k: t[t.notna().any(axis=1)] for k, t in tables.items()}
     for key, values in data.obsm.items():
@@ -127,17 +148,26 @@ def _facts(frame: pd.DataFrame) -> pd.DataFrame:
     return out.set_axis(pd.Index(out.index.astype(object), name="sample_id"), axis=0)
 
 
-def read_raw_tables(path: str | Path, layer: str | None = None) -> RawTables:
+def read_raw_tables(path: str | Path, layers: str | Mapping[str, str] | None = None) -> RawTables:
     """The tables and facts of a `.h5mu` or `.h5ad` file, nothing fitted.
 
     Args:
-        layer: layer to read instead of X.
+        layers: layer to read instead of X, of all modalities, or by modality (an .h5ad file's is
+            named after the file).
     """
     path = Path(path)
     data = _open(path)
+    parts = dict(data.mod) if path.suffix == ".h5mu" else {path.stem: data}
+    chosen = dict.fromkeys(parts, layers) if isinstance(layers, str) else dict(layers or {})
+    unknown = [name for name in chosen if name not in parts]
+    if unknown:
+        raise InputError(
+            f"layers: {path.name} has no modality {unknown[0]!r}; it has: {', '.join(parts)}"
+        )
+    told = [n for name, p in parts.items() for n in _counts_elsewhere(p, name, chosen.get(name))]
     with _quiet():
         if path.suffix == ".h5mu":
-            tables = {name: _table(part, name, layer) for name, part in data.mod.items()}
+            tables = {name: _table(part, name, chosen.get(name)) for name, part in parts.items()}
             facts = _facts(data.obs)
             for part in data.mod.values():
                 own = _facts(part.obs)
@@ -145,12 +175,13 @@ def read_raw_tables(path: str | Path, layer: str | None = None) -> RawTables:
             # mudata repeats columns of the modalities as "<modality>:<column>".
             facts = facts.loc[:, [c for c in facts if str(c).split(":")[0] not in data.mod]]
         else:
-            tables = _modalities_of(data, path.stem, layer)
+            tables = _modalities_of(data, path.stem, chosen.get(path.stem))
             facts = _facts(data.obs)
         about = data.uns.get("cohort", {})
         about = about if isinstance(about, Mapping) else {}
         units = {str(k): str(v) for k, v in dict(about.get("units", {})).items()}
         notes = [str(note) for note in np.atleast_1d(about.get("notes", []))]
+        kinds = {str(m): str(k) for m, k in dict(about.get("kinds", {})).items()}
     for name, table in tables.items():
         if table.index.has_duplicates or table.columns.has_duplicates:
             what = "samples" if table.index.has_duplicates else "features"
@@ -162,7 +193,8 @@ def read_raw_tables(path: str | Path, layer: str | None = None) -> RawTables:
         facts=_plain(facts) if facts.shape[1] else None,
         facts_source=path.name,
         units={m: u for m, u in units.items() if m in tables},
-        notes=(*notes, f"Read from {path.name}."),
+        notes=(*notes, f"Read from {path.name}.", *told),
+        kinds={m: k for m, k in kinds.items() if m in tables and k in KINDS},
     )
 
 
@@ -222,6 +254,7 @@ def _from_several(parts: Sequence[RawTables], out: Path, settings: Mapping[str, 
         tables=cohort.tables,
         samples=cohort.samples,
         units=units,
+        kinds=cohort.kinds,
         notes=(*notes, *cohort.notes),
     )
 
@@ -266,6 +299,7 @@ def save_mudata(cohort: Cohort, path: str | Path) -> None:
             "name": cohort.name,
             "notes": np.array(cohort.notes, dtype=object),
             "units": dict(cohort.units),
+            "kinds": dict(cohort.kinds),
         }
         _save(whole, path)
 
@@ -279,11 +313,23 @@ def _save(data: Any, path: Path) -> None:
             data.write_h5ad(temporary)
 
 
-def read_generated(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame | None]]:
-    """Completed tables: modality -> (mean, sd or None).
+LAYERS = ("sd", "low", "high")
+"""Companions of a completed table."""
+
+
+class Completed(NamedTuple):
+    """What was generated of one modality, index sample_id, columns its features."""
+
+    mean: pd.DataFrame
+    layers: dict[str, pd.DataFrame]  # sd, low, high, as far as they were written
+    draw: pd.DataFrame | None  # the first draw of each patient generated
+
+
+def read_generated(folder: Path) -> dict[str, Completed]:
+    """Completed tables by modality.
 
     Args:
-        folder: output of `experiments/impute.py` (`<modality>_mean.parquet`, `_sd.parquet`), or
+        folder: output of `experiments/impute.py` (`<modality>_mean.parquet` and its companions), or
             plain tables `<modality>.parquet`.
     """
     if not folder.is_dir():
@@ -291,7 +337,8 @@ def read_generated(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame |
     files = {path.stem: path for path in sorted(folder.glob("*.parquet"))}
     means = {n.removesuffix("_mean"): p for n, p in files.items() if n.endswith("_mean")}
     if not means:
-        means = {n: p for n, p in files.items() if not n.endswith("_sd") and n != "samples"}
+        ends = tuple(f"_{layer}" for layer in LAYERS)
+        means = {n: p for n, p in files.items() if not n.endswith(ends) and n != "samples"}
     if not means:
         raise InputError(f"{folder} has no .parquet tables of generated modalities")
     out = {}
@@ -299,17 +346,25 @@ def read_generated(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame |
         table = pd.read_parquet(path)
         if "draw" in table.columns:
             raise InputError(f"{path} holds single draws; give a folder with {name}_mean.parquet")
-        spread = files.get(f"{name}_sd")
-        out[name] = (table, None if spread is None else pd.read_parquet(spread))
+        layers = {
+            layer: pd.read_parquet(files[f"{name}_{layer}"])
+            for layer in LAYERS
+            if f"{name}_{layer}" in files
+        }
+        draws = pd.read_parquet(files[name]) if name in files and files[name] != path else None
+        if draws is not None:
+            draws = draws[draws["draw"] == 0].drop(columns="draw")
+        out[name] = Completed(table, layers, draws)
     return out
 
 
 def write_back(source: Path, generated: Path, out: Path) -> list[str]:
     """Adds generated modalities to a MuData or AnnData file, beside what was measured.
 
-    A modality `<m>_generated` holds the completed table (measured rows as they are), a layer `sd`
-    the spread of the draws, and `obs["generated"]` says which rows were not measured. An AnnData
-    file becomes a MuData with its own table and these.
+    A modality `<m>_generated` holds the completed table (measured values as they are, else the mean
+    of the draws), layers `sd`, `low` and `high` their spread, `draw` the first of them: values
+    that the table could hold. `obs["generated"]` says which rows were not measured, `uns["kind"]`
+    what the values are. An AnnData file becomes a MuData with its own table and these.
 
     Returns:
         The names of the modalities added.
@@ -322,7 +377,8 @@ def write_back(source: Path, generated: Path, out: Path) -> list[str]:
         parts = dict(data.mod) if source.suffix == ".h5mu" else {source.stem: data}
         known = set().union(*(t.index for t in raw.tables.values()))
         added = []
-        for name, (mean, spread) in read_generated(generated).items():
+        for name, made in read_generated(generated).items():
+            mean = made.mean
             if not mean.index.isin(list(known)).any():
                 raise InputError(
                     f"{name}: no generated sample (like {mean.index[0]}) is in {source.name} "
@@ -331,8 +387,13 @@ def write_back(source: Path, generated: Path, out: Path) -> list[str]:
             measured = raw.tables[name].index if name in raw.tables else pd.Index([])
             flags = pd.DataFrame({"generated": ~mean.index.isin(measured)})
             part = _anndata(mean, flags)
-            if spread is not None:
-                part.layers["sd"] = spread.loc[mean.index, mean.columns].to_numpy(np.float32)
+            for layer, table in made.layers.items():
+                part.layers[layer] = table.loc[mean.index, mean.columns].to_numpy(np.float32)
+            if made.draw is not None:
+                draw = made.draw.reindex(index=mean.index, columns=mean.columns)
+                values = np.where(draw.isna(), mean, draw).astype(np.float32)
+                part.layers["draw"] = values
+                part.uns["kind"] = raw.kinds.get(name) or kind_of(values)
             added.append(f"{name}_generated")
             parts[added[-1]] = part
         whole = mudata.MuData(parts)

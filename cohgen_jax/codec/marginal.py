@@ -70,7 +70,7 @@ def fit_marginals(
     """
     columns = np.arange(values.shape[1]) if columns is None else np.asarray(columns)
     rows = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
-    kinds = kinds or ["continuous"] * len(columns)
+    of: Sequence[Kind] = kinds if kinds is not None else ("continuous",) * len(columns)
     knots: list[np.ndarray] = []
 
     def fit(column: int, part: np.ndarray, kind: Kind) -> np.ndarray:
@@ -83,13 +83,14 @@ def fit_marginals(
         for first in range(0, len(columns), COLUMNS_AT_ONCE):
             own = columns[first : first + COLUMNS_AT_ONCE]
             parts = np.ascontiguousarray(values[np.ix_(rows, own)].T)
-            knots += pool.map(fit, own, parts, kinds[first : first + COLUMNS_AT_ONCE])
+            knots += pool.map(fit, own, parts, of[first : first + COLUMNS_AT_ONCE])
     table = np.empty((len(columns), 4, max((k.shape[1] for k in knots), default=1)), np.float32)
     for f, own in enumerate(knots):
         table[f, :, : own.shape[1]] = own
         table[f, :, own.shape[1] :] = own[[0, 1, 3, 3], -1:]
-    whole = np.array([kind in WHOLE for kind in kinds], bool)
-    return Marginals(*(np.ascontiguousarray(table[:, i].T) for i in range(4)), whole)
+    whole = np.array([kind in WHOLE for kind in of], bool)
+    value, score, low, high = (np.ascontiguousarray(table[:, i].T) for i in range(4))
+    return Marginals(value, score, low, high, whole)
 
 
 def columns_of(marginals: Marginals, columns: slice | np.ndarray) -> Marginals:

@@ -55,8 +55,11 @@ def kinds_of_features(table: pd.DataFrame, kind: Kind) -> list[Kind]:
     if kind not in ("continuous", "fraction"):
         return [kind] * table.shape[1]
     columns = table.to_numpy(np.float32).T
-    own = [kind_of(column) for column in columns]
-    return [kind if each in ("continuous", "fraction") else each for each in own]
+    found = []
+    for column in columns:
+        own = kind_of(column)
+        found.append(kind if own in ("continuous", "fraction") else own)
+    return found
 
 
 def max_missing_of(kind: Kind, asked: float | None) -> float:

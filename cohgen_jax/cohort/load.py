@@ -37,6 +37,7 @@ def load_cohort(
     test_fraction: float = 0.15,
     max_missing: float | None = None,
     kinds: Sequence[str] = (),
+    layers: Sequence[str] = (),
     min_train: int = 32,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
@@ -52,16 +53,19 @@ def load_cohort(
             with every modality; where these are too few, of all with two modalities or more.
         max_missing: features missing in this share of the train samples, or more, are dropped;
             what is missing in fewer is imputed by the codec. By default by kind (`MAX_MISSING`).
+        layers: MODALITY=LAYER, what to read of a .h5mu or .h5ad file instead of X.
         kinds: MODALITY=KIND for those whose kind is not to be read off their values.
         min_train: fewest train patients that a modality may have.
 
     Raises:
         InputError: naming the file, column or value and the mend.
     """
-    raw = read_tables(path, modalities=modalities)
+    raw = read_tables(path, modalities=modalities, layers=parse_layers(layers))
     notes = list(raw.notes)
     told: dict[str, Kind] = {**raw.kinds, **parse_kinds(kinds, raw.tables)}
-    kind = {m: told.get(m) or kind_of(t.to_numpy(np.float32)) for m, t in raw.tables.items()}
+    kind: dict[str, Kind] = {
+        m: told[m] if m in told else kind_of(t.to_numpy(np.float32)) for m, t in raw.tables.items()
+    }
     for modality in told:
         check_kind(modality, raw.tables[modality], kind[modality])
     share = {m: max_missing_of(kind[m], max_missing) for m in raw.tables}
@@ -89,6 +93,15 @@ def load_cohort(
     kind = {m: kind[m] for m in filtered}
     notes += _kinds_told(filtered, kind)
     return _cohort(raw, filtered, samples, split, kind, notes)
+
+
+def parse_layers(settings: Sequence[str]) -> dict[str, str]:
+    """Of MODALITY=LAYER, as `rna=counts`."""
+    parts = [setting.partition("=") for setting in settings]
+    for setting, (modality, _, layer) in zip(settings, parts, strict=True):
+        if not modality or not layer:
+            raise InputError(f"layers: {setting!r} is not MODALITY=LAYER")
+    return {modality: layer for modality, _, layer in parts}
 
 
 def save_cohort(cohort: Cohort, path: str | Path) -> None:

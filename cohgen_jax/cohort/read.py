@@ -34,25 +34,34 @@ class RawTables(NamedTuple):
     kinds: Mapping[str, Kind] = MappingProxyType({})  # where the files say it
 
 
-SOURCES: dict[str, Callable[[Path], RawTables]] = {}
-"""Suffix of a file that holds a whole cohort -> its reader, which need not drop empty rows."""
+SOURCES: dict[str, Callable[[Path, Mapping[str, str]], RawTables]] = {}
+"""Suffix of a file that holds a whole cohort -> its reader, of the file and the layers wanted by
+modality, which need not drop empty rows."""
 
 
-def read_tables(path: str | Path, *, modalities: Sequence[str] | None = None) -> RawTables:
+def read_tables(
+    path: str | Path,
+    *,
+    modalities: Sequence[str] | None = None,
+    layers: Mapping[str, str] = MappingProxyType({}),
+) -> RawTables:
     """The tables of a folder as numbers; a row without any value is left out (assay not done).
 
     Args:
         path: a folder of tables, a cohort directory, or a file of a suffix in `SOURCES`.
         modalities: the tables wanted, in this order; all of them by default, alphabetically.
+        layers: modality -> layer, of a file that has layers.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such cohort: {path}")
     reader = SOURCES.get(path.suffix.lower())
     if path.is_dir():
+        if layers:
+            raise InputError(f"{path} is a folder of tables: only .h5mu and .h5ad have layers")
         raw = _read_folder(path, modalities)
     elif reader is not None:
-        raw = reader(path)
+        raw = reader(path, layers)
         chosen = choose(raw.tables, modalities, path)
         raw = raw._replace(tables={m: raw.tables[m] for m in chosen})
     else:

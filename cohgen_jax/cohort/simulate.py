@@ -1,4 +1,4 @@
-"""A simulated cohort: four modalities of several hundred patients, with planted structure.
+"""A simulated cohort: five modalities of several hundred patients, with planted structure.
 
 One world, drawn once; `seed` draws its patients, so two seeds are two cohorts of one population.
 
@@ -7,10 +7,13 @@ Views     each modality sees 16 modules of its own: identity, tanh, |.|, a satur
           gated product of mixed factors (85 % of the variance) plus Student-t(5) activity that no
           other modality sees (15 %); a feature follows one module (cna, rnaseq, rppa) or all (wsi),
           plus Student-t(5) noise. 16 latents hold a modality's structure
+Mutations 0/1: DRIVERS genes whose log odds follow one factor each, and as many passengers that
+          nothing predicts; half of them are on a panel that three of the tumour types were
+          not tested by
 Planted   progression = u_0 + 0.5 u_1 u_2 + 0.4 u_3 decides the stage, in quantiles;
           log hazard  = 0.7 u_0 + 0.5 u_4 + 0.35 (stage - 2), exponential survival, censored
 Holes     cna 2 %, rnaseq 2 %, rppa 22 %, wsi 6 % of samples lack the assay, about 70 % are
-          complete; 1 % of protein cells and 8 % of stages are unknown
+          complete; 1 % of protein cells, a fifth of mutations and 8 % of stages are unknown
 Patients  one in 25 has a second sample, a metastasis correlated with the primary
 """
 
@@ -27,6 +30,10 @@ NUM_FACTORS = 10
 NUM_MODULES = 16
 PRIVATE = 0.15
 """Share of a module's variance that no other modality sees."""
+DRIVERS = 12
+"""Driver genes; as many passengers."""
+NOT_TESTED = ("kidney", "colon", "brain")
+"""Tumour types of which every other gene is unknown."""
 _WORLD = 20250822
 
 
@@ -57,6 +64,7 @@ class DemoTruth(NamedTuple):
     progression: np.ndarray  # [N], decides the stage
     stage: np.ndarray  # int [N], 1 to 4, known for every sample
     log_hazard: np.ndarray  # [N], of death per day relative to the baseline
+    drivers: dict[str, int]  # gene of mut -> the factor that drives it
 
 
 def demo_truth(seed: int = 0, num_patients: int = 600) -> DemoTruth:
@@ -77,6 +85,7 @@ def demo_cohort(seed: int = 0, num_patients: int = 600) -> Cohort:
             values[rng.random(values.shape) < 0.01] = np.nan
         names = [f"{view.prefix}{i:03d}" for i in range(view.num_features)]
         tables[modality] = pd.DataFrame(values[has_assay], index=ids[has_assay], columns=names)
+    tables["mut"] = _mutations(truth, samples, np.random.default_rng([seed, 3]))
     complete = np.logical_and.reduce([ids.isin(t.index) for t in tables.values()])
     split = patient_split(
         samples["patient_id"].to_numpy(),
@@ -89,10 +98,11 @@ def demo_cohort(seed: int = 0, num_patients: int = 600) -> Cohort:
     samples.insert(1, "split", split)
     return Cohort(
         name="demo",
-        modalities=tuple(VIEWS),
+        modalities=tuple(tables),
         tables=tables,
         samples=samples,
-        units={modality: view.unit for modality, view in VIEWS.items()},
+        units={m: view.unit for m, view in VIEWS.items()} | {"mut": "0/1, mutated"},
+        kinds={"mut": "binary"},
         notes=(f"Simulated: {num_patients} patients, seed {seed}, split by patient.",),
     )
 
@@ -143,8 +153,24 @@ def _simulate(seed: int, num_patients: int) -> tuple[DemoTruth, pd.DataFrame]:
         progression[order],
         stage[patient][order],
         log_hazard[patient][order],
+        {f"MUT{2 * k:02d}": k % NUM_FACTORS for k in range(DRIVERS)},
     )
     return truth, samples.iloc[order]
+
+
+def _mutations(truth: DemoTruth, samples: pd.DataFrame, rng) -> pd.DataFrame:
+    """Genes MUT00, MUT02, ... are drivers, MUT01, MUT03, ... passengers; NaN where not tested."""
+    world = np.random.default_rng([_WORLD, 100])
+    frequency, effect = world.uniform(-2.2, -0.8, DRIVERS), world.uniform(1.6, 2.6, DRIVERS)
+    effect *= world.choice([-1.0, 1.0], DRIVERS)
+    log_odds = np.zeros((len(samples), 2 * DRIVERS))
+    drives = truth.factors[:, list(truth.drivers.values())]
+    log_odds[:, ::2] = frequency + effect * (drives - drives.mean(axis=0))
+    log_odds[:, 1::2] = world.uniform(-2.5, -1.0, DRIVERS)
+    values = (rng.random(log_odds.shape) < 1 / (1 + np.exp(-log_odds))).astype(np.float32)
+    untested = samples["cancer_type"].isin(NOT_TESTED).to_numpy()
+    values[np.ix_(untested, np.arange(2 * DRIVERS) % 4 >= 2)] = np.nan
+    return pd.DataFrame(values, samples.index, [f"MUT{g:02d}" for g in range(2 * DRIVERS)])
 
 
 def _measure(modality: str, index: int, view: _View, factors: np.ndarray, rng) -> np.ndarray:

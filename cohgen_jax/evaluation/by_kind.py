@@ -50,7 +50,7 @@ def score_binary(p: np.ndarray, truth: np.ndarray, frequency: np.ndarray) -> dic
         "brier": float(np.mean((p - truth)[known] ** 2)) if known.any() else np.nan,
         "calibration_error": np.nan
         if nothing
-        else float(weights @ (curve["predicted"] - curve["observed"]).abs()),
+        else float(np.sum(weights * (curve["predicted"] - curve["observed"]).abs())),
         "frequency_error": float((chosen["predicted"] - chosen["observed"]).abs().mean()),
     }
 

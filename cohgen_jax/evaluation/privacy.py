@@ -141,7 +141,7 @@ def privacy_of_run(
       cohort: the tables that the run was trained on; without them only latents are attacked.
     """
     targets = list(dict.fromkeys(target for _, target in generators))
-    tables = Features({}, {}) if cohort is None else features_of_run(run, cohort, targets)
+    tables = Features({}, {}, {}) if cohort is None else features_of_run(run, cohort, targets)
     generators = generators | fit_baselines(
         run.latents,
         run.rows("train"),

@@ -1,5 +1,6 @@
 """Codecs as a whole: latents of unit variance, back in raw units, kept on disk."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -31,7 +32,9 @@ AUTOENCODER = CodecConfig(
 
 @pytest.fixture(scope="module")
 def cohort():
-    return demo_cohort(0, 300)
+    demo = demo_cohort(0, 300)
+    tables = {m: demo.tables[m] for m in ("cna", "rnaseq", "rppa", "wsi")}
+    return dataclasses.replace(demo, modalities=tuple(tables), tables=tables)
 
 
 @pytest.fixture(scope="module")

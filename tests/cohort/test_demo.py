@@ -1,9 +1,11 @@
 """The simulated cohort: fixed, complete in kind, and with the effects it says it planted."""
 
+import dataclasses
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cohgen_jax.codec import CodecConfig, encode_cohort, fit_codecs
@@ -26,7 +28,7 @@ def test_same_seed_same_cohort_other_seed_other_patients(demo):
 
 
 def test_missingness_is_realistic(demo):
-    assert demo.modalities == ("cna", "rnaseq", "rppa", "wsi")
+    assert demo.modalities == ("cna", "rnaseq", "rppa", "wsi", "mut")
     share = demo.present.mean(axis=0)
     assert share.argmin() == 2
     assert 0.62 < demo.present.all(axis=1).mean() < 0.78
@@ -59,10 +61,32 @@ def test_planted_stage_and_survival(demo):
     assert np.corrcoef(truth.log_hazard[died], days[died])[0, 1] < -0.3
 
 
+def test_planted_mutations(demo):
+    """Drivers follow their factor, passengers nothing; half of them are unknown in three types."""
+    from sklearn.metrics import roc_auc_score
+
+    table, truth = demo.tables["mut"], demo_truth()
+    assert demo.kinds["mut"] == "binary"
+    assert 0.15 < table.isna().to_numpy().mean() < 0.3
+    factors = pd.DataFrame(truth.factors, truth.sample_ids)
+    for gene, values in table.items():
+        known = values.dropna()
+        assert 0.02 < known.mean() < 0.6
+        auc = [roc_auc_score(known, factors.loc[known.index, k]) for k in factors]
+        found = np.abs(np.array(auc) - 0.5)
+        if gene in truth.drivers:
+            assert found.argmax() == truth.drivers[gene]
+            assert found.max() > 0.25
+        else:
+            assert found.max() < 0.12
+
+
 def test_modalities_predict_each_other_and_not_only_linearly(demo):
     """Ridge regression explains 0.3 to 0.6 of the latents, kernel ridge more."""
     from sklearn.kernel_ridge import KernelRidge
 
+    tables = {m: demo.tables[m] for m in demo.modalities[:4]}
+    demo = dataclasses.replace(demo, modalities=tuple(tables), tables=tables)
     latents = encode_cohort(demo, fit_codecs(demo, CodecConfig(latent_dim=16), seed=0))
     whole = latents.present.all(axis=1)
     train = np.intersect1d(np.flatnonzero(whole), demo.rows("train"))

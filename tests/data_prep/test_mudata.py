@@ -150,7 +150,8 @@ def _completed(cohort, folder) -> pd.DataFrame:
     spread = mean * 0 + np.where(absent, 0.5, 0.0)[:, None].astype(np.float32)
     mean.to_parquet(folder / "rppa_mean.parquet")
     spread.to_parquet(folder / "rppa_sd.parquet")
-    pd.concat([mean[absent]] * 2).assign(draw=0).to_parquet(folder / "rppa.parquet")
+    draws = [(mean[absent] + k).assign(draw=k) for k in range(2)]
+    pd.concat(draws).to_parquet(folder / "rppa.parquet")
     return mean
 
 
@@ -165,6 +166,8 @@ def test_generated_modalities_are_written_beside_the_measured(cohort, h5mu, tmp_
     absent = ~mean.index.isin(cohort.tables["rppa"].index)
     assert part.obs["generated"].tolist() == absent.tolist()
     assert (part.layers["sd"][absent] == 0.5).all()
+    np.testing.assert_array_equal(part.layers["draw"], mean.to_numpy())
+    assert part.uns["kind"] == "continuous"
     np.testing.assert_array_equal(
         data.mod["rppa"].X, cohort.tables["rppa"].loc[data.mod["rppa"].obs_names].to_numpy()
     )

@@ -149,7 +149,16 @@ def test_covariates_are_always_shown_and_draws_are_scored_in_units(latents, toge
     def expected(generated, draws):
         return draws.mean(axis=0)
 
-    units = Units(truth, np.full(4, 10.0), np.full(4, 2.0), np.arange(4), of, tuple("abcd"), np.full(4, "continuous"), expected)
+    units = Units(
+        truth,
+        np.full(4, 10.0),
+        np.full(4, 2.0),
+        np.arange(4),
+        of,
+        tuple("abcd"),
+        np.full(4, "continuous"),
+        expected,
+    )
     generators = {("m", "b"): generate, ("m", "c"): generate}
     result = evaluate(
         generators, wider, np.arange(60), draws=3, seed=7, together=together, units={"b": units}

@@ -29,7 +29,10 @@ def nearest_patients(x: np.ndarray, y: np.ndarray) -> Fitted:
         return y[chosen.T]
 
     def mean(x_new: np.ndarray) -> np.ndarray:
-        return sum(y[column] for column in neighbours(x_new, x, best).T) / best
+        total = np.zeros((len(x_new), y.shape[1]), y.dtype)
+        for column in neighbours(x_new, x, best).T:
+            total += y[column]
+        return total / best
 
     return Fitted(draw, mean)
 

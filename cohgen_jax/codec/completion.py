@@ -81,7 +81,7 @@ def _fit(x: np.ndarray, num_components: int, seed: int) -> Completion:
 
 def _number(x: np.ndarray, seed: int) -> int:
     """The K of COMPONENTS, or 0, with the least error on hidden cells of x [n, F]."""
-    hidden = (np.random.default_rng(seed).random(x.shape) < HIDDEN) & ~np.isnan(x)
+    hidden = (np.random.default_rng([seed, 1]).random(x.shape) < HIDDEN) & ~np.isnan(x)
     shown = np.where(hidden, np.nan, x)
     usable = [k for k in COMPONENTS if k < min(x.shape) / 2]
     if not hidden.any():

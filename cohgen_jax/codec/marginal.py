@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from cohgen_jax.cohort.kinds import Kind
+from cohgen_jax.cohort.kinds import WHOLE, Kind
 
 MAX_ROWS = 4000
 """Train samples that a feature of many values is fitted on, evenly spaced in the table."""
@@ -41,7 +41,6 @@ LIMIT = 8.0
 COLUMNS_AT_ONCE = 64
 BOUNDS: dict[Kind, tuple[float, float]] = {"fraction": (0, 1), "binary": (0, 1)}
 """Between which tails end; counts, as any feature without negative values, end at 0."""
-WHOLE: Sequence[Kind] = ("binary", "counts", "ordinal")
 
 
 class Marginals(NamedTuple):

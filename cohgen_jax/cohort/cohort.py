@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort.kinds import Kind, kind_of
+from cohgen_jax.cohort.kinds import Kind, kind_of_table
 from cohgen_jax.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -47,7 +47,7 @@ class Cohort:
             if len(stray):
                 raise InputError(f"{modality}: {len(stray)} rows are not in samples: {stray[0]!r}")
             if modality not in self.kinds:
-                self.kinds[modality] = kind_of(table.to_numpy(np.float32))
+                self.kinds[modality] = kind_of_table(table)
 
     @functools.cached_property
     def present(self) -> np.ndarray:

@@ -19,8 +19,11 @@ from cohgen_jax.errors import InputError
 
 Kind = Literal["continuous", "counts", "binary", "fraction", "ordinal"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+WHOLE: Sequence[Kind] = ("binary", "counts", "ordinal")
 FEW_LEVELS = 7
 """Different whole numbers up to which they are grades rather than counts."""
+MOST = 0.8
+"""Share of the features that make a table's kind."""
 CELLS = 1 << 24
 """Of a table that are looked at at once."""
 MAX_MISSING: Mapping[Kind, float] = {
@@ -50,15 +53,31 @@ def kind_of(values: np.ndarray) -> Kind:
     return "counts" if low >= 0 and many else "ordinal"
 
 
+def kind_of_table(table: pd.DataFrame) -> Kind:
+    """The kind that holds all of its values or, where that is none but continuous, the kind of
+    those MOST features that share one."""
+    values = table.to_numpy(np.float32)
+    kind = kind_of(values)
+    if kind != "continuous" or values.shape[1] == 1:
+        return kind
+    own = np.array([kind_of(column) for column in values.T])
+    whole, fraction = np.isin(own, WHOLE), own == "fraction"
+    if whole.mean() >= MOST:
+        return kind_of(values[:, whole])
+    return "fraction" if fraction.mean() >= MOST else "continuous"
+
+
 def kinds_of_features(table: pd.DataFrame, kind: Kind) -> list[Kind]:
-    """Each feature's: the table's, but for features of whole numbers in a table of others."""
-    if kind not in ("continuous", "fraction"):
-        return [kind] * table.shape[1]
-    columns = table.to_numpy(np.float32).T
+    """Each feature's: the table's, but for whole numbers in a table of others, and for what that
+    kind does not hold."""
+    values = table.to_numpy(np.float32)
+    if kind not in ("continuous", "fraction") and allowed(values, kind).all():
+        return [kind] * values.shape[1]
     found = []
-    for column in columns:
+    for column in values.T:
         own = kind_of(column)
-        found.append(kind if own in ("continuous", "fraction") else own)
+        follows = own not in WHOLE if kind in ("continuous", "fraction") else True
+        found.append(kind if follows and allowed(column, kind).all() else own)
     return found
 
 
@@ -98,7 +117,7 @@ def nearest_allowed(values: np.ndarray, kinds: Sequence[Kind]) -> np.ndarray:
     """Values [..., F] brought to what features of these kinds [F] could hold."""
     values = np.array(values)
     of = np.array(kinds)
-    whole = np.isin(of, ("counts", "binary", "ordinal"))
+    whole = np.isin(of, WHOLE)
     values[..., whole] = np.rint(values[..., whole])
     low = np.where(np.isin(of, ("counts", "binary", "fraction")), 0.0, -np.inf)
     high = np.where(np.isin(of, ("binary", "fraction")), 1.0, np.inf)

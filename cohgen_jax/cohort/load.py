@@ -16,7 +16,7 @@ from cohgen_jax.cohort.kinds import (
     KINDS,
     Kind,
     check_kind,
-    kind_of,
+    kind_of_table,
     kinds_of_features,
     max_missing_of,
     parse_kinds,
@@ -62,12 +62,13 @@ def load_cohort(
     """
     raw = read_tables(path, modalities=modalities, layers=parse_layers(layers))
     notes = list(raw.notes)
-    told: dict[str, Kind] = {**raw.kinds, **parse_kinds(kinds, raw.tables)}
+    asked = parse_kinds(kinds, raw.tables)
+    for modality in asked:
+        check_kind(modality, raw.tables[modality], asked[modality])
+    told: dict[str, Kind] = {**raw.kinds, **asked}
     kind: dict[str, Kind] = {
-        m: told[m] if m in told else kind_of(t.to_numpy(np.float32)) for m, t in raw.tables.items()
+        m: told[m] if m in told else kind_of_table(t) for m, t in raw.tables.items()
     }
-    for modality in told:
-        check_kind(modality, raw.tables[modality], kind[modality])
     share = {m: max_missing_of(kind[m], max_missing) for m in raw.tables}
     tables = raw.tables if modalities is not None else _worth_using(raw.tables, share, notes)
     _check_overlap(tables)

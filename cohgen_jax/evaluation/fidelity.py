@@ -69,6 +69,8 @@ class Evaluation(NamedTuple):
     """One row a condition and rank of the truth among its draws: `rank` and `share`."""
     by_feature: pd.DataFrame
     """One row a condition and binary feature (by_kind.binary_by_feature); empty without any."""
+    curves: pd.DataFrame
+    """One row a condition and bin of its probabilities (by_kind.calibration_curve)."""
 
 
 def source_label(sources: Iterable[str]) -> str:
@@ -305,7 +307,8 @@ def evaluate(
         return [Generated(*part) for part in zip(*parts, strict=True)], seconds
 
     labels = None if labels is None else np.asarray(labels, object)
-    table, by_label, by_patient, rank_tables, by_feature = [], [], [], [], []
+    table, by_label, by_patient, rank_tables = [], [], [], []
+    by_feature, curves = [], []
     ahead: list[Generated] = []  # drawn, not yet scored
     seconds_a_row = 0.0
     for done, (method, condition) in enumerate(jobs):
@@ -331,9 +334,10 @@ def evaluate(
             in_units = score_units(*pair, measured.mean, measured.sd)
             scores |= {f"units_{name}": score for name, score in in_units.items()}
             patients_table["units_crps"] = patient_crps(*pair, measured.mean, measured.sd)
-            own_kinds, own_features = score_kinds(generated, *pair, measured)
-            scores |= own_kinds
-            by_feature.append(own_features.assign(**key))
+            found, features, curve = score_kinds(generated, *pair, measured)
+            scores |= found
+            by_feature.append(features.assign(**key))
+            curves.append(curve.assign(**key))
         table.append(key | scores)
         by_patient.append(patients_table)
         shares = np.asarray(rank_shares(values, real))
@@ -343,28 +347,30 @@ def evaluate(
         if keep is not None:
             keep(method, condition, used, generated)
     progress(len(jobs), len(jobs), "scored")
-    stacked = (by_label, by_patient, rank_tables, [t for t in by_feature if len(t)])
-    parts = (_stacked_tables(tables) for tables in stacked)
+    stacked = (by_label, by_patient, rank_tables, by_feature, curves)
+    parts = (_stacked_tables([t for t in tables if len(t)]) for tables in stacked)
     return Evaluation(pd.DataFrame(table), *parts)
 
 
 def score_kinds(
     generated: Generated, draws: np.ndarray, truth: np.ndarray, units: Units
-) -> tuple[dict[str, float], pd.DataFrame]:
+) -> tuple[dict[str, float], pd.DataFrame, pd.DataFrame]:
     """Scores of the binary features and of the counts of one target (`binary_auc`, ...,
-    `counts_crps_log`, ...), and the binary features one by one. draws: [R, n, F] in units."""
-    scores, features = {}, pd.DataFrame()
+    `counts_crps_log`, ...), the binary features one by one, and their calibration curve. draws:
+    [R, n, F] in units."""
+    scores, features, curve = {}, pd.DataFrame(), pd.DataFrame()
     binary, counts = units.kinds == "binary", units.kinds == "counts"
     if binary.any():
         p, true = units.expected(generated, draws)[:, binary], truth[:, binary]
         found = by_kind.score_binary(p, true, units.mean[binary])
         scores |= {f"binary_{name}": score for name, score in found.items()}
         names = np.asarray(units.names)[binary]
+        curve = by_kind.calibration_curve(p, true)
         features = by_kind.binary_by_feature(p, true).assign(feature=names)
     if counts.any():
         found = by_kind.score_counts(draws[..., counts], truth[:, counts])
         scores |= {f"counts_{name}": score for name, score in found.items()}
-    return scores, features
+    return scores, features, curve
 
 
 def _stacked_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

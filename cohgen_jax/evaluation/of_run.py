@@ -41,12 +41,8 @@ OTHER_RULES: dict[str, Consensus] = {
 """The same single-condition models under other rules of consensus than the evaluation's own."""
 KNOWN = (*MODELS, *OTHER_RULES, *BASELINES, *EVENTS)
 WRITTEN = (
-    "fidelity",
-    "fidelity_by_cancer_type",
-    "binary_features",
-    *TABLES,
-    "null_distributions",
-    "disagreement",
+    *("fidelity", "fidelity_by_cancer_type", "binary_features", "binary_calibration"),
+    *(*TABLES, "null_distributions", "disagreement"),
 )
 """Tables of an evaluation, as metrics/<name>.csv and .json; some need a method or a label."""
 REPEATS = 200
@@ -205,6 +201,7 @@ def evaluate_run(
             write_table(result.by_label, metrics / "fidelity_by_cancer_type")
         if len(result.by_feature):
             write_table(result.by_feature, metrics / "binary_features")
+            write_table(result.curves, metrics / "binary_calibration")
         rules = [m for m in config.methods if m == "coherent" or m in OTHER_RULES]
         honesty = honesty_of(result, tempered, rules, baselines)
         write_honesty(honesty, result, run.samples.index, metrics)

@@ -38,6 +38,7 @@ METHODS = {
     "ridge": Look(ORANGE, "D", "Ridge"),
     "kernel_ridge": Look(BLACK, "d", "Kernel ridge"),
     "nearest": Look(GREEN, "*", "Nearest patients"),
+    "logistic": Look(INDIGO, "1", "Logistic regression"),
     "gaussian": Look(OLIVE, "h", "Gaussian"),
     "multimodal_vae": Look(WINE, "p", "Multimodal VAE"),
     "engression": Look(FOREST, "H", "Engression"),

@@ -8,7 +8,7 @@ import numpy as np
 from cohgen_jax.evaluation.baselines import energy_network, vae
 from cohgen_jax.evaluation.baselines.energy_network import engression
 from cohgen_jax.evaluation.baselines.gaussian import gaussian
-from cohgen_jax.evaluation.baselines.logistic import logistic
+from cohgen_jax.evaluation.baselines.logistic import logistic, seen_by_logistic
 from cohgen_jax.evaluation.baselines.nearest import nearest_patients
 from cohgen_jax.evaluation.baselines.patterns import Fit, fit_patterns, random_patient
 from cohgen_jax.evaluation.baselines.regression import kernel_ridge, ridge
@@ -81,13 +81,9 @@ def fit_baselines(
                 continue
             others = [i for i in range(len(view.modalities)) if i != t]
             sources = [] if method in SOURCELESS else others
+            own, unknown = (seen_by_logistic(view, t), np.nan) if method in EVENTS else (view, 0.0)
             fitted[method, target] = joint.get(target) or fit_patterns(
-                REGRESSIONS[method],
-                view,
-                rows_train,
-                t,
-                sources,
-                unknown=np.nan if method in EVENTS else 0.0,
+                REGRESSIONS[method], own, rows_train, t, sources, unknown=unknown
             )
     return fitted
 

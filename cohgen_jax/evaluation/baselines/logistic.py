@@ -10,14 +10,29 @@ import warnings
 import numpy as np
 
 from cohgen_jax.evaluation.baselines.patterns import Fitted
+from cohgen_jax.evaluation.baselines.view import View
 
-INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+COMPONENTS = 128
+"""Leading ones of each source."""
+COVARIATES = 15.0
+"""Factor on covariates, which brings them to the scale of leading components: as they are, the
+penalty leaves little of them (AUC of TCGA mutations .80 instead of .82)."""
+INVERSE_PENALTIES = (1e-3, 3e-3, 1e-2)
 """C of scikit-learn, on inputs in natural scale."""
-TUNED_ON = 8
+TUNED_ON = 4
 """Features by which it is chosen."""
-FOLDS = 3
+FOLDS = 2
 GOLDEN = 0.6180339887498949
 """From one feature to the next, coins of one draw are shifted by this."""
+
+
+def seen_by_logistic(view: View, target: int) -> View:
+    """Fewer components of the sources, and louder covariates."""
+    widths = np.minimum(view.widths, COMPONENTS)
+    widths[target] = view.widths[target]
+    scale = view.scale.copy()
+    scale[len(view.modalities) :] *= COVARIATES
+    return view._replace(widths=widths, scale=scale)
 
 
 def logistic(x: np.ndarray, y: np.ndarray) -> Fitted:

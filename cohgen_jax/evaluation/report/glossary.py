@@ -77,9 +77,20 @@ GLOSSARY = {
         "Distances between the generated set and the real set, as a whole (global), in the "
         "neighbourhood of each patient (local), and their product (balanced); 0 is identical."
     ),
-    "climatology, ridge, kernel_ridge, nearest, gaussian, multimodal_vae, engression": (
+    "binary_auc, binary_average_precision, binary_brier, binary_calibration_error": (
+        "Of the probabilities of 0/1 features: do they rank patients (area under the ROC and the "
+        "precision-recall curve, mean of the features that 5 % of the training patients have), how "
+        "far are they from what happened (mean square), and how far is the observed frequency from "
+        "the predicted, in bins of the predicted."
+    ),
+    "binary_frequency_error, counts_crps_log, counts_zero_share_error": (
+        "Mean difference of predicted and observed frequency of a feature; CRPS of the logarithm "
+        "of counts; mean difference of the share of zeros of a feature in draws and in the truth."
+    ),
+    "climatology, ridge, kernel_ridge, nearest, logistic, gaussian, multimodal_vae, engression": (
         "Baselines fitted on the same split: a random training patient whatever the sources, "
         "linear regression, regression with a Gaussian kernel, values of similar patients, a "
+        "logistic regression of each feature (of tables of 0/1 features), a "
         "Gaussian of all modalities conditioned on the sources, a multimodal VAE (MVTCAE of the "
         "library multivae; it sees no covariates) and an energy-score network (of the library "
         "engression). All but the VAE draw whole vectors of features. A model below them has "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL
+from cohgen_jax.evaluation.baselines import BASELINES, EVENTS, OPTIONAL
 from cohgen_jax.evaluation.report.files import VALIDATION, RunFiles
 from cohgen_jax.evaluation.report.page import Block, Cell, Grid, Text, percent
 from cohgen_jax.evaluation.style import method_label
 from cohgen_jax.evaluation.summary import in_units, lead, summarise
 
-REFERENCES = (*BASELINES, *OPTIONAL, "mean")
+REFERENCES = (*BASELINES, *EVENTS, *OPTIONAL, "mean")
 """What the models are judged beside."""
 NAMES = {"units_crps": "CRPS in units", "energy_score": "energy score"}
 """The scores that decide, by what they are called."""

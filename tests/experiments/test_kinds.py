@@ -1,0 +1,147 @@
+"""Tables of every kind through the commands: what comes out is what each could hold, and planted
+mutations are found."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohgen_jax.cohort import demo_cohort, demo_truth
+from cohgen_jax.cohort.kinds import allowed, kind_of
+from cohgen_jax.rundir import notes
+from tests.experiments.conftest import DEBUG, run_in_process, write_tables
+
+N, NEW = 120, 12
+KINDS = {
+    "rna": "continuous",
+    "mirna": "counts",
+    "mut": "binary",
+    "methylation": "fraction",
+    "gistic": "ordinal",
+}
+
+
+def commanded(name, *args):
+    assert run_in_process(name, *args) == 0
+
+
+@pytest.fixture(scope="module")
+def tables():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(N + NEW, 3))
+
+    def seen(width, scale=1.0):
+        return scale * (z @ rng.normal(size=(3, width)) + rng.normal(size=(N + NEW, width)))
+
+    values = {
+        "rna": seen(12),
+        "mirna": rng.poisson(np.exp(seen(9, 0.7))),
+        "mut": (seen(8) > 1.2).astype(float),
+        "methylation": (1 / (1 + np.exp(-seen(7)))).round(4),
+        "gistic": np.clip(np.rint(seen(3)), -2, 2),
+    }
+    values["rna"][:, -1] = seen(1)[:, 0] > 0  # a 0/1 column among numbers
+    values["mut"][rng.random(values["mut"].shape) < 0.5] = np.nan
+    ids = pd.Index([f"P{i:03d}" for i in range(N + NEW)], name="sample_id")
+    frames = {}
+    for name, own in values.items():
+        frame = pd.DataFrame(np.asarray(own, np.float32), ids).rename(columns=f"{name}{{}}".format)
+        frames[name] = frame[frame.notna().any(axis=1)]
+    return frames
+
+
+@pytest.fixture(scope="module")
+def completed(tables, tmp_path_factory):
+    """Run directory, and the completed tables of patients of whom rna or mut and little else is
+    known, some cells of which are not."""
+    folder = tmp_path_factory.mktemp("kinds")
+    train = {name: table.iloc[:-NEW] for name, table in tables.items()}
+    write_tables(folder / "in", train)
+    commanded("train", *DEBUG, "--cohort", folder / "in", "--out", folder / "run")
+    new = {"rna": tables["rna"].iloc[-NEW:], "mut": tables["mut"].iloc[-6:]}
+    new["rna"].iloc[2, :3] = np.nan
+    write_tables(folder / "new", new)
+    args = ("--run", folder / "run", "--input", folder / "new", "--out", folder / "out")
+    commanded("impute", *args, "--draws", 10)
+    commanded("evaluate", "--run", folder / "run", "--draws", 3)
+    return folder
+
+
+def test_what_kinds_there_are_is_told(completed):
+    told = " ".join(notes(completed / "run"))
+    assert "continuous: rna; counts: mirna; binary: mut; fraction: methylation; ordinal:" in told
+    assert "rna: 1 features are of another kind: rna11 (binary)" in told
+
+
+@pytest.mark.parametrize("modality", KINDS)
+def test_nothing_comes_out_that_a_table_could_not_hold(completed, modality, tables):
+    kind = KINDS[modality]
+    parts = {
+        part: pd.read_parquet(completed / "out" / f"{modality}{part}.parquet")
+        for part in ("", "_mean", "_low", "_high")
+    }
+    draws = parts[""].drop(columns="draw")
+    for values in (draws, parts["_low"], parts["_high"]):
+        assert allowed(values.to_numpy(), kind).all()
+        assert not values.isna().any(axis=None)
+    assert (parts["_low"] <= parts["_high"]).all(axis=None)
+    mean = parts["_mean"].to_numpy()
+    bounds = {"counts": (0, np.inf), "binary": (0, 1), "fraction": (0, 1), "ordinal": (-2, 2)}
+    low, high = bounds.get(kind, (-np.inf, np.inf))
+    assert (mean >= low).all()
+    assert (mean <= high).all()
+    if modality == "mut":
+        assert ((mean > 0) & (mean < 1)).mean() > 0.5  # probabilities
+        ends = (parts["_low"] == (mean > 0.9)) & (parts["_high"] == (mean > 0.1))
+        assert ends.all(axis=None)
+    if modality == "rna":
+        assert set(np.unique(draws["rna11"])) <= {0.0, 1.0}
+        assert kind_of(draws["rna0"].to_numpy()) == "continuous"
+
+
+def test_unknown_cells_of_measured_tables_are_drawn(completed, tables):
+    """Known cells are theirs in every draw; the others differ from draw to draw."""
+    draws = pd.read_parquet(completed / "out" / "rna.parquet")
+    patient = tables["rna"].index[-NEW + 2]
+    assert set(draws.index) == {patient}  # the only one with holes
+    assert len(draws) == 10
+    assert (draws.iloc[:, 1:4].std() > 0).all()
+    known = draws.iloc[:, 4:]
+    np.testing.assert_array_equal(known, np.tile(tables["rna"].loc[patient].iloc[3:], (10, 1)))
+    mean = pd.read_parquet(completed / "out" / "mut_mean.parquet")
+    measured = tables["mut"].iloc[-6:]
+    there = measured.notna().to_numpy()
+    kept = mean.loc[measured.index].to_numpy()
+    np.testing.assert_array_equal(kept[there], measured.to_numpy()[there])
+
+
+def test_events_and_counts_have_their_own_scores(completed):
+    metrics = completed / "run" / "metrics"
+    table = pd.read_csv(metrics / "fidelity.csv").query("num_sources == 4").set_index("method")
+    mut, mirna = (table[table["target"] == name] for name in ("mut", "mirna"))
+    assert mut["binary_brier"].notna().all()
+    assert {"logistic", "nearest", "climatology", "coherent", "multi"} <= set(mut.index)
+    assert mut.loc["climatology", "binary_auc"] == pytest.approx(0.5)
+    assert mirna["counts_crps_log"].notna().all()
+    assert "logistic" not in mirna.index
+    features = pd.read_csv(metrics / "binary_features.csv")
+    assert {"mut0", "rna11"} <= set(features["feature"])
+    assert (pd.read_csv(metrics / "binary_calibration.csv")["cells"] > 0).all()
+    report = (completed / "run" / "report.html").read_text()
+    assert "Mutations and counts" in report
+    assert "Logistic regression" in report
+
+
+def test_planted_drivers_are_found_and_passengers_are_not(tmp_path):
+    """From expression alone, on held-out patients of the demo cohort."""
+    demo, truth = demo_cohort(), demo_truth()
+    tables = {"rnaseq": demo.tables["rnaseq"].iloc[:, :80], "mut": demo.tables["mut"]}
+    write_tables(tmp_path / "in", tables, demo.samples)
+    commanded("train", *DEBUG, "--cohort", tmp_path / "in", "--out", tmp_path / "run")
+    args = ("--run", tmp_path / "run", "--targets", "mut", "--methods", "coherent")
+    commanded("evaluate", *args)
+    table = pd.read_csv(tmp_path / "run" / "metrics" / "binary_features.csv")
+    table = table[table["num_sources"] == 1].set_index("feature")
+    driver = table.index.isin(truth.drivers)
+    assert table["auc"][driver].mean() > 0.7
+    assert abs(table["auc"][~driver].mean() - 0.5) < 0.08
+    assert (table["predicted"] - table["observed"]).abs().mean() < 0.08

@@ -231,16 +231,10 @@ def _mean_correlation(y: np.ndarray, centre: np.ndarray, known: np.ndarray) -> f
 
 
 def _variance_ratios(x: np.ndarray, y: np.ndarray, known: np.ndarray) -> tuple[float, float]:
-    """Mean over mean, and median over features, of those that vary in the truth, over known cells:
-    a gene may be known of some cancer types alone."""
+    """Mean over mean, and median over features, of those that vary in the truth."""
     count = np.maximum(known.sum(axis=0), 1)
-
-    def variance(values: np.ndarray) -> np.ndarray:
-        centre = np.where(known, values, 0).sum(axis=0) / count
-        return np.sum(np.where(known, values - centre, 0) ** 2, axis=0) / count
-
-    real, made = variance(y), np.mean([variance(draw) for draw in x], axis=0)
-    use = real > 1e-9
+    real = np.sum(np.where(known, y - y.sum(axis=0) / count, 0) ** 2, axis=0) / count
+    made, use = x.var(axis=1).mean(axis=0), real > 1e-9
     if not use.any():
         return np.nan, np.nan
     return float(made[use].mean() / real[use].mean()), float(np.median(made[use] / real[use]))

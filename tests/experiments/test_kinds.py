@@ -57,7 +57,7 @@ def completed(tables, tmp_path_factory):
     train = {name: table.iloc[:-NEW] for name, table in tables.items()}
     write_tables(folder / "in", train)
     commanded("train", *DEBUG, "--cohort", folder / "in", "--out", folder / "run")
-    new = {"rna": tables["rna"].iloc[-NEW:], "mut": tables["mut"].iloc[-6:]}
+    new = {"rna": tables["rna"].iloc[-NEW:].copy(), "mut": tables["mut"].iloc[-6:]}
     new["rna"].iloc[2, :3] = np.nan
     write_tables(folder / "new", new)
     args = ("--run", folder / "run", "--input", folder / "new", "--out", folder / "out")

@@ -242,3 +242,35 @@ def test_command_line(cohort, tmp_path, monkeypatch, capsys):
     assert "added rppa_generated" in capsys.readouterr().out
     assert run("to-cohort", "--source", tmp_path / "no.h5mu", "--out", tmp_path / "n") == 1
     assert "no such" in capsys.readouterr().err
+
+
+def test_layers_by_modality_and_counts_are_recognised(cohort, tmp_path):
+    """X as logarithms, raw counts sparse in a layer: told, and read where they are asked for."""
+    import scipy.sparse
+
+    counts = np.random.default_rng(0).poisson(2.0, (40, 6)).astype(np.float32)
+    table = pd.DataFrame(np.log1p(counts), [f"C{i}" for i in range(40)]).rename(
+        columns="g{}".format
+    )
+    with _quiet():
+        parts = {"rna": _anndata(table), "adt": _anndata(table + 1)}
+        parts["rna"].layers["raw"] = scipy.sparse.csr_matrix(counts)
+        mudata.MuData(parts).write_h5mu(tmp_path / "cells.h5mu")
+    plain = read_raw_tables(tmp_path / "cells.h5mu")
+    assert "rna: X is read, and the layer raw holds raw counts: --layers rna=raw" in plain.notes[-1]
+    asked = read_raw_tables(tmp_path / "cells.h5mu", {"rna": "raw"})
+    np.testing.assert_array_equal(asked.tables["rna"].to_numpy(), counts)
+    np.testing.assert_array_equal(asked.tables["adt"], plain.tables["adt"])
+    assert not any("raw counts" in note for note in asked.notes)
+    with pytest.raises(InputError, match="has no modality 'atac'; it has: rna, adt"):
+        read_raw_tables(tmp_path / "cells.h5mu", {"atac": "raw"})
+    register()
+    read = load_cohort(tmp_path / "cells.h5mu", layers=["rna=raw"], min_train=5)
+    assert read.kinds == {"rna": "counts", "adt": "continuous"}
+    with pytest.raises(InputError, match="'rna' is not MODALITY=LAYER"):
+        load_cohort(tmp_path / "cells.h5mu", layers=["rna"])
+
+
+def test_kinds_survive_the_round_trip(cohort, h5mu):
+    assert read_raw_tables(h5mu).kinds == cohort.kinds
+    assert cohort.kinds["mut"] == "binary"

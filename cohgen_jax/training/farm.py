@@ -222,6 +222,13 @@ def usable_rows(
                 f"and a source, fewer than {config.least_patients}; use a smaller "
                 "batch_size, or leave the modality out"
             )
+        if config.dp_noise_multiplier and patients < config.batch_size:
+            raise InputError(
+                f"model {spec.name}: its {patients} training patients are fewer than a batch of "
+                f"{config.batch_size}, so that one of them would count several times in a noised "
+                "gradient and the stated epsilon would be too small: use a batch_size of at most "
+                f"{patients}, or train without dp_noise_multiplier"
+            )
         if not usable(spec, val_rows).any():
             raise InputError(
                 f"model {spec.name}: no validation patient has its target and a source; "

@@ -106,6 +106,16 @@ def test_what_cannot_be_private_is_refused():
         TrainConfig(dp_noise_multiplier=1.0, dp_l2_clip=0.0)
 
 
+def test_fewer_records_than_a_batch_are_refused(tmp_path):
+    """A record that is twice in a batch changes the sum by 2 C, not by C."""
+    config = recipe("debug")
+    private = dataclasses.replace(config.single, dp_noise_multiplier=1.5, batch_size=512)
+    config = dataclasses.replace(config, single=private, regression=False)
+    with pytest.raises(InputError, match=r"model .*: its ... training patients are fewer than a"):
+        train_run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_private_run_says_what_it_is_worth(tmp_path):
     config, told = recipe("debug"), []
     private = dataclasses.replace(config.single, dp_noise_multiplier=1.5, num_epochs=2)

@@ -1,6 +1,8 @@
 """The error that a user's input can cause."""
 
 import importlib.util
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 class InputError(ValueError):
@@ -21,3 +23,13 @@ def check_seed(seed: int) -> None:
     """Raise InputError for a seed that NumPy or JAX does not take."""
     if not 0 <= seed < 2**31:
         raise InputError(f"seed must lie in [0, 2**31), got {seed}")
+
+
+def check_choices(config: Any) -> None:
+    """Raise InputError for an entry of a configuration dataclass that is none of its Literal's."""
+    for name, hint in get_type_hints(type(config)).items():
+        parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        known = [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
+        value = getattr(config, name)
+        if known and value not in known and not (value is None and NoneType in parts):
+            raise InputError(f"unknown {name} {value!r}; known: {', '.join(map(str, known))}")

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, check_choices
 
 Place = Literal["device", "host", "disk"]
 
@@ -51,18 +51,11 @@ class CodecConfig:
     file, from where its batches stream. Decides no result; auto goes by the memory there is."""
 
     def __post_init__(self):
-        if self.kind not in ("pca", "autoencoder"):
-            raise InputError(f"codec kind {self.kind!r} is unknown; known: pca, autoencoder")
-        if self.marginals not in ("normal_scores", "none"):
-            raise InputError(f"marginals {self.marginals!r} unknown; known: normal_scores, none")
+        check_choices(self)
         if not isinstance(self.natural, bool):
             raise InputError(f"natural {self.natural!r} is unknown; known: True, False")
         if self.rest < 0:
             raise InputError(f"rest must be at least 0, not {self.rest}")
-        if self.imputer not in ("pca", "median", "knn"):
-            raise InputError(f"imputer {self.imputer!r} is unknown; known: pca, median, knn")
-        if self.place not in ("auto", "device", "host", "disk"):
-            raise InputError(f"place {self.place!r} is unknown; known: auto, device, host, disk")
         if self.max_missing is not None and not 0 < self.max_missing <= 1:
             raise InputError(f"max_missing is a share in (0, 1], not {self.max_missing}")
         for name in ("latent_dim", "num_layers", "batch_size", "max_epochs", "patience"):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from cohgen_jax import rundir
 from cohgen_jax.checkpoint import write_json
-from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.errors import InputError, check_choices, check_seed
 from cohgen_jax.evaluation import distances
 from cohgen_jax.evaluation.baselines import BASELINES, EVENTS, OPTIONAL, fit_baselines
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
@@ -72,6 +72,7 @@ class EvaluationConfig:
     seed: int = 0
 
     def __post_init__(self):
+        check_choices(self)
         if not self.methods:
             raise InputError(f"no methods to evaluate; known: {', '.join(KNOWN)}")
         known = (*KNOWN, *OPTIONAL)

@@ -1,9 +1,9 @@
 """What a denoiser is made of, checked at birth."""
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Literal
 
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, check_choices
 
 Architecture = Literal["adaln_mlp", "mlp", "norm_mlp", "norm_mlp_v2", "unet", "unet_v2"]
 BATCH_NORM: tuple[Architecture, ...] = ("norm_mlp", "norm_mlp_v2")
@@ -38,8 +38,7 @@ class NetworkConfig:
     hidden layer of the others. The published networks were trained without (0)."""
 
     def __post_init__(self) -> None:
-        _one_of("architecture", self.architecture, get_args(Architecture))
-        _one_of("fusion", self.fusion, get_args(Fusion))
+        check_choices(self)
         for name in ("width", "bottleneck", "num_layers", "time_embedding", "cond_embedding"):
             value = getattr(self, name)
             least = 2 if name == "time_embedding" else 1
@@ -52,8 +51,3 @@ class NetworkConfig:
             raise InputError(f"network config: dropout must be a number, not {self.dropout!r}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"network config: dropout must lie in [0, 1), not {self.dropout}")
-
-
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"network config: unknown {name} {value!r}; known: {', '.join(known)}")

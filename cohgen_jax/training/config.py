@@ -7,10 +7,10 @@ import functools
 from collections.abc import Callable
 from typing import Literal
 
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, check_choices
 from cohgen_jax.networks.config import BATCH_NORM, NetworkConfig
-from cohgen_jax.schedule import PREDICTIONS, Prediction, Schedule, cosine_schedule, linear_schedule
-from cohgen_jax.solvers import GRIDS, Grid, Solver, clipped, ddim, ddpm, dpmpp_2m
+from cohgen_jax.schedule import Prediction, Schedule, cosine_schedule, linear_schedule
+from cohgen_jax.solvers import Grid, Solver, clipped, ddim, ddpm, dpmpp_2m
 
 PER_MODEL = (
     "learning_rate",
@@ -42,8 +42,7 @@ class DiffusionConfig:
     """v keeps deterministic solvers stable on heavy-tailed data; eps is the published choice."""
 
     def __post_init__(self):
-        if self.predicts not in PREDICTIONS:
-            raise InputError(f"predicts must be one of {', '.join(PREDICTIONS)}")
+        check_choices(self)
         if self.num_steps < 1:
             raise InputError(f"num_steps must be at least 1, got {self.num_steps}")
         left = float(self.build().alpha_bar[-1])
@@ -77,12 +76,11 @@ class SolverConfig:
     """Bound on |x_0| where noise prevails, for epsilon-networks with few steps; 0 for none."""
 
     def __post_init__(self):
+        check_choices(self)
         if self.num_steps is not None and self.num_steps < 1:
             raise InputError(f"num_steps must be at least 1, got {self.num_steps}")
         if self.eta is not None and not 0 <= self.eta <= 1:
             raise InputError(f"eta must lie in [0, 1], got {self.eta}")
-        if self.grid is not None and self.grid not in GRIDS:
-            raise InputError(f"grid must be one of {', '.join(GRIDS)}, not {self.grid!r}")
         if self.clip < 0:
             raise InputError(f"clip must not be negative, got {self.clip}")
 
@@ -199,6 +197,7 @@ class TrainConfig:
         return min(self.batch_size, LEAST_PATIENTS)
 
     def __post_init__(self):
+        check_choices(self)
         for name in ("members", "num_epochs", "batch_size", "least_steps", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -89,8 +89,8 @@ def coherent_sample(
     conds: Sequence[ArrayLike] | jax.Array,
     present: jax.Array | np.ndarray | None = None,
     *,
-    schedule: Schedule,
     solver: Solver,
+    schedule: Schedule | None = None,
     num_draws: int = 1,
     first_draw: int = 0,
     consensus: Consensus = "mean",
@@ -113,8 +113,8 @@ def coherent_sample(
         covariates [N, Q] if the bank knows them. Rows of absent sources are not looked at.
       present: [N, S], 1 = observed; all present when None. A sample without any source is
         drawn unconditionally.
-      schedule: the noise schedule that the models were trained with; the solver's own.
-      solver: from `cohgen_jax.solvers`. Reuse the object: it keys the compiled program.
+      solver: from `cohgen_jax.solvers`, of the noise schedule that the models were trained with.
+      schedule: that schedule, for those who want it checked against the solver's.
       num_draws: R, the draws first_draw .. first_draw + R - 1 of each sample.
       consensus: how the models' predictions become one (sampling/consensus.py): 'mean', 'loss'
         (softmax of 1 / `bank.losses`), 'product', or 'stacked' (needs `bank.moments`).
@@ -177,6 +177,12 @@ def coherent_sample(
     if recorded is not None and tuple(noise.shape for noise in recorded) != wanted:
         given = " and ".join(str(tuple(noise.shape)) for noise in recorded)
         raise InputError(f"recorded noise must be {wanted[0]} and {wanted[1]}, got {given}")
+    if schedule is not None and not np.array_equal(schedule.alpha_bar, solver.schedule.alpha_bar):
+        raise InputError(
+            "the solver was made for another noise schedule than the one given: make it from the "
+            "schedule that the models were trained with"
+        )
+    schedule = solver.schedule
     scale = _scale(bank, consensus, temperature)
     if sample_ids is None:
         sample_ids = jnp.arange(num_samples)
@@ -184,7 +190,7 @@ def coherent_sample(
         raise InputError("a bank with a regression computes on the host: call it outside jit")
     known, conds = jnp.asarray(present, bool), bank.conditions(conds, present)
     turns = bank.turns(ensemble)
-    static = _Static(schedule, solver, rejection, keep_trajectory, precision, mesh, specialized)
+    static = _Static(solver, rejection, keep_trajectory, precision, mesh, specialized)
 
     def chains(bank: Bank, draw_ids: np.ndarray, recorded: RecordedNoise | None, static: _Static):
         groups = [group.members for group in bank.groups]
@@ -215,7 +221,7 @@ def coherent_sample(
         samples = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
     if np.all(scale == 1):
         return samples
-    leap = _leap(schedule.num_steps - 1, float(schedule.alpha_bar[-1]))
+    leap = _leap(schedule)
     leaping = dataclasses.replace(static, solver=leap, rejection=None, keep_trajectory=False)
     still = jnp.zeros((1, num_samples, bank.x_dim))
     mean = chains(bank, np.zeros(1, int), RecordedNoise(still, still[None]), leaping).draws
@@ -236,15 +242,15 @@ def _scale(bank: Bank, consensus: Consensus, temperature: float) -> np.ndarray:
     return scale
 
 
-@functools.lru_cache
-def _leap(last: int, alpha_bar: float) -> Solver:
+def _leap(schedule: Schedule) -> Solver:
     """One step from the noisiest level to the x_0 predicted there."""
+    alpha_bar, last = float(schedule.alpha_bar[-1]), schedule.num_steps - 1
     a, s = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
 
     def step(state, eps, i, noise):
         return SolverState(x_0_from("eps", eps, state.x, a, s))
 
-    return Solver(SolverState, step, np.array([last], np.int32))
+    return Solver(SolverState, step, np.array([last], np.int32), schedule, ("leap",))
 
 
 def _on_mesh(weights: Weights, mesh: Mesh) -> Weights:
@@ -258,7 +264,6 @@ def _on_mesh(weights: Weights, mesh: Mesh) -> Weights:
 class _Static:
     """What a compiled sampler is specialised to."""
 
-    schedule: Schedule = dataclasses.field(compare=False)  # the solver's, and the solver is keyed
     solver: Solver
     rejection: Rejection | None
     keep_trajectory: bool
@@ -352,7 +357,7 @@ def _make_ready(bank: Bank, conds, present, weights: Weights, static: _Static) -
     loops, tables, patients = specialize(
         bank, conds, present, static.solver.timesteps, static.precision, static.specialized
     )
-    alpha_bar = static.schedule.alpha_bar_at(static.solver.timesteps)
+    alpha_bar = static.solver.schedule.alpha_bar_at(static.solver.timesteps)
     levels = (
         tables,
         jnp.asarray(np.sqrt(alpha_bar), jnp.float32),

@@ -9,7 +9,7 @@ that a chain can be replayed from recorded noise and does not depend on batching
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -35,16 +35,29 @@ class Solver:
 
     `step` goes from timesteps[i] to timesteps[i + 1], or to clean data after the last;
     eps and noise: [..., D]. Network evaluations of a chain: S per model.
-    Compiled samplers are cached by the solver's identity: build one and use it again.
+    Compiled samplers are kept by solver; those of one method, settings, levels and schedule are
+    equal.
     """
 
     init: Callable[[jax.Array], SolverState]
     step: Callable[[SolverState, jax.Array, jax.Array, jax.Array], SolverState]
     timesteps: np.ndarray  # [S] int32, decreasing
+    schedule: Schedule
+    method: tuple = ()  # name and settings of what `step` does; without one, equal to itself alone
 
     @property
     def num_steps(self) -> int:
         return len(self.timesteps)
+
+    def _value(self) -> Hashable:
+        levels = self.timesteps.tobytes(), self.schedule.alpha_bar.tobytes()
+        return (self.method, *levels) if self.method else id(self)
+
+    def __hash__(self) -> int:
+        return hash(self._value())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Solver) and self._value() == other._value()
 
 
 def uniform_levels(num_train_steps: int, num_steps: int) -> np.ndarray:
@@ -116,7 +129,8 @@ def clipped(solver: Solver, schedule: Schedule, bound: float) -> Solver:
         excess = x_0 - jnp.clip(x_0, -limit[i], limit[i])
         return solver.step(state, eps + (a[i] / s[i]) * excess, i, noise)
 
-    return dataclasses.replace(solver, step=step)
+    method = (*solver.method, "clipped", bound) if solver.method else ()
+    return dataclasses.replace(solver, step=step, method=method)
 
 
 def reverse_process(

@@ -43,4 +43,4 @@ def ddim(
         x = x_scale[i] * state.x + eps_scale[i] * eps
         return SolverState(x if eta == 0 else x + z_scale[i] * noise)
 
-    return Solver(SolverState, step, timesteps)
+    return Solver(SolverState, step, timesteps, schedule, ("ddim", eta))

@@ -48,4 +48,5 @@ def ddpm(
     def step(state, eps, i, noise):
         return SolverState(x_scale[i] * state.x - eps_scale[i] * eps + z_scale[i] * noise)
 
-    return Solver(SolverState, step, timesteps)
+    method = ("ddpm", published_last_step)
+    return Solver(SolverState, step, timesteps, schedule, method)

@@ -51,4 +51,4 @@ def dpmpp_2m(
         x = shrink[i] * state.x + gain[i] * blend
         return SolverState(x if eta == 0 else x + spread[i] * noise, memory=x_0)
 
-    return Solver(init, step, timesteps)
+    return Solver(init, step, timesteps, schedule, ("dpmpp_2m", eta))

@@ -93,6 +93,20 @@ def test_one_compiled_program_serves_banks_that_differ_in_names_only():
     assert _sample._cache_size() == before + 1
 
 
+def test_the_same_solver_built_again_compiles_nothing():
+    bank, conds = random_bank(), conditions()
+    first = sample(bank, conds, solver=ddim(SCHEDULE, 7))
+    before = _sample._cache_size()
+    again = sample(bank, conds, solver=ddim(linear_schedule(50), 7))
+    assert _sample._cache_size() == before
+    np.testing.assert_array_equal(first.draws, again.draws)
+
+
+def test_a_solver_of_another_schedule_is_refused():
+    with pytest.raises(InputError, match="made for another noise schedule"):
+        sample(random_bank(), conditions(), solver=ddim(linear_schedule(500), 7))
+
+
 def test_a_sample_is_the_same_in_any_company():
     bank, conds = random_bank(), conditions()
     whole = sample(bank, conds, num_draws=3)

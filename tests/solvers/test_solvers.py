@@ -13,6 +13,7 @@ import pytest
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import (
     GRIDS,
+    Solver,
     SolverState,
     clipped,
     ddim,
@@ -22,6 +23,7 @@ from cohgen_jax.solvers import (
     reverse_process,
     uniform_levels,
 )
+from cohgen_jax.training.config import SolverConfig
 
 MEAN, VARIANCE = 0.7, 0.3
 # alpha_bar_T = e^-20: the usual schedule's e^-10 leaves a bias that hides the order of a solver.
@@ -214,3 +216,25 @@ def test_bad_options_are_refused():
             make(schedule, grid="even")  # pyright: ignore
     with pytest.raises(ValueError, match="clip must be positive"):
         clipped(ddim(schedule), schedule, 0)
+
+
+def test_solvers_are_equal_by_what_they_do():
+    """Two builds of one configuration are one compiled sampler, another setting is another."""
+    schedule = linear_schedule()
+    made = [
+        SolverConfig(**settings).build(schedule, "v")
+        for settings in (
+            *({}, {"num_steps": 9}, {"eta": 0.5}, {"grid": "karras"}, {"clip": 3.0}),
+            *({"name": "ddim"}, {"name": "ddim", "eta": 0.5}, {"name": "ddpm"}),
+        )
+    ]
+    made.append(SolverConfig().build(linear_schedule(500), "v"))
+    made.append(SolverConfig().build(linear_schedule(beta_end=1.9e-2), "v"))
+    assert len(set(made)) == len(made)
+    again = SolverConfig().build(linear_schedule(), "v")
+    assert again is not made[0]
+    assert again == made[0]
+    assert hash(again) == hash(made[0])
+    own = Solver(made[0].init, made[0].step, made[0].timesteps, schedule)  # somebody's, unnamed
+    assert own == own
+    assert own != Solver(made[0].init, made[0].step, made[0].timesteps, schedule)

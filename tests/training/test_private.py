@@ -11,6 +11,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from cohgen_jax.cohort import demo_cohort, save_cohort
 from cohgen_jax.config import recipe
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks.config import NetworkConfig
@@ -122,7 +123,12 @@ def test_a_private_run_says_what_it_is_worth(tmp_path):
     other = dataclasses.replace(config.multi, num_epochs=1)
     with pytest.raises(InputError, match="add --no-regression"):
         dataclasses.replace(config, single=private)
-    config = dataclasses.replace(config, single=private, multi=other, regression=False)
+    demo = demo_cohort()
+    few = {m: demo.tables[m] for m in ("rppa", "wsi", "mut")}
+    save_cohort(dataclasses.replace(demo, modalities=tuple(few), tables=few), tmp_path / "cohort")
+    config = dataclasses.replace(
+        config, cohort=str(tmp_path / "cohort"), single=private, multi=other, regression=False
+    )
     run = train_run(config, tmp_path / "run", tell=told.append)
     about = json.loads((run.path / "metrics" / "privacy_training.json").read_text())
     assert set(about) == {"delta", "single", "together", "meaning"}

@@ -27,6 +27,11 @@ from cohgen_jax.cohort.sides import choose_sides
 from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 
+COMPANIONS = ("_mean", "_sd", "_low", "_high")
+"""Endings of the tables that are written beside a generated one."""
+DRAW = "draw"
+"""Column of generated tables."""
+
 
 def load_cohort(
     path: str | Path,
@@ -71,6 +76,7 @@ def load_cohort(
     }
     share = {m: max_missing_of(kind[m], max_missing) for m in raw.tables}
     tables = raw.tables if modalities is not None else _worth_using(raw.tables, share, notes)
+    _check_names(tables)
     _check_overlap(tables)
     ids = pd.Index(sorted(set().union(*(t.index for t in tables.values()))), name="sample_id")
     samples = sample_facts(ids, raw.facts, raw.facts_source, notes)
@@ -92,7 +98,7 @@ def load_cohort(
         keep = usable_features(train, share[modality])
         filtered[modality] = _filtered(modality, table, keep, notes)
     kind = {m: kind[m] for m in filtered}
-    notes += _kinds_told(filtered, kind)
+    notes += [*_kinds_told(filtered, kind), *_zeros_told(filtered, kind)]
     return _cohort(raw, filtered, samples, split, kind, notes)
 
 
@@ -170,6 +176,21 @@ def _kinds_told(tables: dict[str, pd.DataFrame], kinds: dict[str, Kind]) -> list
     return notes
 
 
+def _zeros_told(tables: dict[str, pd.DataFrame], kinds: dict[str, Kind]) -> list[str]:
+    """Samples all of whose values are 0, as an assay that was not done is after an outer join."""
+    notes = []
+    for modality, table in tables.items():
+        if kinds[modality] in ("binary", "ordinal") or table.shape[1] < 2:
+            continue  # without a mutation nothing is wrong
+        zero = table.index[((table == 0) | table.isna()).all(axis=1)]
+        if len(zero):
+            notes.append(
+                f"{modality}: every value of {len(zero)} samples is exactly zero ({shown(zero)}): "
+                "if their assay was not done, leave these rows out."
+            )
+    return notes
+
+
 def _cohort(
     raw: RawTables,
     tables: dict[str, pd.DataFrame],
@@ -189,6 +210,22 @@ def _cohort(
         kinds=kinds,
         notes=tuple(dict.fromkeys(notes)),  # loading what was loaded repeats them
     )
+
+
+def _check_names(tables: dict[str, pd.DataFrame]) -> None:
+    """Refuse names that completed tables need for themselves."""
+    for name, table in tables.items():
+        for ending in COMPANIONS:
+            if name + ending in tables:
+                raise InputError(
+                    f"modalities {name!r} and {name + ending!r}: the completed tables of the first "
+                    "have the name of the second; rename one of them"
+                )
+        if DRAW in table.columns:
+            raise InputError(
+                f"{name} has a feature called {DRAW!r}, which is the number of the draw in "
+                "generated tables: rename it"
+            )
 
 
 def _check_overlap(tables: dict[str, pd.DataFrame]) -> None:

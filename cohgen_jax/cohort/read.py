@@ -122,10 +122,12 @@ def mark_unfinished(path: Path) -> None:
 
 def _table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
     files: dict[str, Path] = {}
-    others = []
-    for file in sorted(f for f in path.iterdir() if f.is_file() and not f.name.startswith(".")):
+    others, dead = [], []
+    for file in sorted(f for f in path.iterdir() if not f.name.startswith(".")):
         name = table_name(file)
-        if name is None:
+        if not file.exists():
+            dead.append(file.name)
+        elif name is None or (file.is_dir() and file.suffix.lower() != ".parquet"):
             others += [file.name] if file.name != "cohort.json" else []
         elif name in files:
             raise InputError(
@@ -134,6 +136,11 @@ def _table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
         else:
             files[name] = file
     notes = [f"Not tables, left alone: {shown(others)}."] if others else []
+    if dead:
+        notes.append(
+            f"Links to files that are not there, not read: {shown(dead)}; fetch them (git-annex, "
+            "DVC) or remove the links."
+        )
     return files, notes
 
 

@@ -1,8 +1,9 @@
 """Reading one table of numbers: samples down, features across.
 
-A table is Parquet, CSV or TSV (the text forms also gzipped). Its row ids are the index that the
-file carries, else the column `sample_id` or `patient_id`, else the first column. Everything that
-would later surface as a puzzling number is an `InputError` here, naming file, column and row.
+A table is Parquet, CSV or TSV (the text forms also gzipped), or a folder of Parquet parts whose
+name ends so, as Spark and dask write them. Its row ids are the index that the file carries, else
+the column `sample_id` or `patient_id`, else the first column. Everything that would later surface
+as a puzzling number is an `InputError` here, naming file, column and row.
 """
 
 import csv
@@ -43,12 +44,12 @@ def read_table(path: Path) -> pd.DataFrame:
     or column names repeat; FileNotFoundError when there is no such file.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"no such table: {path}")
     reader = next((r for s, r in READERS.items() if path.name.lower().endswith(s)), None)
     if reader is None:
         raise InputError(f"{path.name}: not a table; known suffixes are {', '.join(READERS)}")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path.name} is an empty file: write it again or remove it")
     try:
         frame = reader(path)
@@ -154,7 +155,7 @@ def _id_column(columns: Sequence[str]) -> str:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    frame = _read_wide(path)
+    frame = pd.read_parquet(path) if path.is_dir() else _read_wide(path)
     carries_index = not isinstance(frame.index, pd.RangeIndex) or frame.index.name is not None
     if carries_index or frame.shape[1] == 0:
         return frame

@@ -338,6 +338,42 @@ def test_half_of_the_features_make_a_table(tables, write):
     assert any("cna was left out: 5 of its 9 features" in note for note in cohort.notes)
 
 
+def test_parquet_parts_are_one_table_and_dead_links_are_told(tables, write):
+    folder = write(tables)
+    whole = load_cohort(folder)
+    (folder / "rppa.parquet").unlink()
+    (folder / "rppa.parquet").mkdir()
+    for part, rows in enumerate((slice(None, 70), slice(70, None))):
+        tables["rppa"].iloc[rows].to_parquet(folder / "rppa.parquet" / f"part.{part}.parquet")
+    (folder / "mirna.csv").symlink_to("/annex/objects/none.csv")
+    (folder / "scripts").mkdir()
+    parts = load_cohort(folder)
+    pd.testing.assert_frame_equal(parts.tables["rppa"], whole.tables["rppa"])
+    notes = " ".join(parts.notes)
+    assert "Links to files that are not there, not read: mirna.csv" in notes
+    assert "Not tables, left alone: scripts." in notes
+
+
+def test_samples_of_nothing_but_zeros_are_told(tables, write):
+    tables["rna"].iloc[:7] = 0
+    tables["mut"] = (tables["cna"] > 9).astype(np.float32)  # nobody is mutated
+    tables["mut"].iloc[::2, :2] = 1
+    notes = " ".join(load_cohort(write(tables)).notes)
+    assert "rna: every value of 7 samples is exactly zero (" in notes
+    assert "mut: every value" not in notes
+
+
+def test_names_that_generated_tables_need_are_refused(tables, write):
+    renamed = {"drug": tables["cna"], "drug_mean": tables["rppa"], "rna": tables["rna"]}
+    with pytest.raises(
+        InputError, match="'drug' and 'drug_mean': the completed tables of the first"
+    ):
+        load_cohort(write(renamed, "csv"))
+    tables["rna"] = tables["rna"].rename(columns={tables["rna"].columns[0]: "draw"})
+    with pytest.raises(InputError, match="rna has a feature called 'draw'"):
+        load_cohort(write(tables))
+
+
 def test_too_few_train_patients(tables, write):
     tables["rppa"] = tables["rppa"].iloc[:35]
     with pytest.raises(

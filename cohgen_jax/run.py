@@ -47,7 +47,7 @@ from cohgen_jax.codec import (
 )
 from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
 from cohgen_jax.cohort.covariates import Covariates, choose_covariates, fit_covariates
-from cohgen_jax.cohort.kinds import check_kind, parse_kinds
+from cohgen_jax.cohort.kinds import asked_kinds
 from cohgen_jax.config import ExperimentConfig
 from cohgen_jax.distributed import by_first, is_first, to_host
 from cohgen_jax.errors import InputError, need
@@ -235,12 +235,12 @@ def register_formats(source: str | Path) -> None:
 def load_any_cohort(config: ExperimentConfig) -> Cohort:
     """The cohort a configuration names (a path, `tfds:...`, or `demo`), less whom it excludes."""
     if config.cohort == "demo":
-        cohort = demo_cohort()
+        cohort = _of_kinds(demo_cohort(), config.kinds)
     elif config.cohort.startswith("tfds:"):
         need(f"--cohort {config.cohort}", "prep", "tensorflow_datasets", "array_record")
         from data_prep.tfds_cohort import load_tfds_cohort
 
-        cohort = load_tfds_cohort(config.cohort)
+        cohort = _of_kinds(load_tfds_cohort(config.cohort), config.kinds)
     else:
         register_formats(config.cohort)
         cohort = load_cohort(
@@ -254,14 +254,17 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
             layers=config.layers,
             min_train=max(config.single.least_patients, config.multi.least_patients),
         )
-    for modality, kind in parse_kinds(config.kinds, cohort.modalities).items():
-        check_kind(modality, cohort.tables[modality], kind)
-        cohort.kinds[modality] = kind
     if config.modalities and set(config.modalities) != set(cohort.modalities):
         raise InputError(
             f"{config.cohort} has the modalities {', '.join(cohort.modalities)}, all used"
         )
     return set_aside(cohort, config.exclude)
+
+
+def _of_kinds(cohort: Cohort, settings: Sequence[str]) -> Cohort:
+    """The cohort with the kinds that were asked for."""
+    asked = asked_kinds(settings, cohort.tables)
+    return dataclasses.replace(cohort, kinds={**cohort.kinds, **asked})
 
 
 def train_run(

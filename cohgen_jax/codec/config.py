@@ -8,8 +8,11 @@ from cohgen_jax.errors import InputError, check_choices
 Place = Literal["device", "host", "disk"]
 
 PUBLISHED = {
-    **{"marginals": "none", "natural": False, "rest": 0},
-    **{"max_missing": 0.10, "imputer": "median"},
+    "marginals": "none",
+    "natural": False,
+    "rest": 0,
+    "max_missing": 0.10,
+    "imputer": "median",
 }
 """What the publication's codecs, and those of runs before these fields, have instead."""
 

@@ -15,7 +15,6 @@ Tails   where a run, not an atom, is outermost it goes on linearly to |z| = 8 wi
         what the kind of the table allows, nor below 0 for a feature without negative values; a
         value beyond stays at a score of 8, and one beyond an outermost atom at the score of that
         atom
-Whole   counts and grades come back rounded from between knots
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from cohgen_jax.cohort.kinds import WHOLE, Kind
+from cohgen_jax.cohort.kinds import BOUNDS, Kind
 
 MAX_ROWS = 4000
 """Train samples that a feature of many values is fitted on, evenly spaced in the table."""
@@ -39,8 +38,6 @@ TAIL_SHARE, TAIL_VALUES = 0.05, 5
 LIMIT = 8.0
 """Largest score; a normal one is beyond it once in 10^15."""
 COLUMNS_AT_ONCE = 64
-BOUNDS: dict[Kind, tuple[float, float]] = {"fraction": (0, 1), "binary": (0, 1)}
-"""Between which tails end; counts, as any feature without negative values, end at 0."""
 
 
 class Marginals(NamedTuple):
@@ -50,7 +47,6 @@ class Marginals(NamedTuple):
     score: np.ndarray  # float32 [J, F], what the value becomes
     low: np.ndarray  # float32 [J, F], scores from `low` to `high` become the value
     high: np.ndarray  # float32 [J, F]
-    whole: np.ndarray  # bool [F], only whole numbers come back
 
     @property
     def levels(self) -> np.ndarray:
@@ -87,13 +83,11 @@ def fit_marginals(
     for f, own in enumerate(knots):
         table[f, :, : own.shape[1]] = own
         table[f, :, own.shape[1] :] = own[[0, 1, 3, 3], -1:]
-    whole = np.array([kind in WHOLE for kind in of], bool)
-    value, score, low, high = (np.ascontiguousarray(table[:, i].T) for i in range(4))
-    return Marginals(value, score, low, high, whole)
+    return Marginals(*(np.ascontiguousarray(table[:, i].T) for i in range(4)))
 
 
 def columns_of(marginals: Marginals, columns: slice | np.ndarray) -> Marginals:
-    return Marginals(*(part[..., columns] for part in marginals))
+    return Marginals(*(part[:, columns] for part in marginals))
 
 
 def to_scores(marginals: Marginals, values: np.ndarray) -> np.ndarray:
@@ -109,10 +103,7 @@ def from_scores(marginals: Marginals, scores: np.ndarray) -> np.ndarray:
         return ends.ravel(), np.repeat(marginals.value[:, f], 2)
 
     flat = np.asarray(scores).reshape(-1, scores.shape[-1])
-    values = _interpolated(flat, knots).reshape(scores.shape)
-    whole = marginals.whole
-    values[..., whole] = np.rint(values[..., whole])
-    return values
+    return _interpolated(flat, knots).reshape(scores.shape)
 
 
 def from_mean_scores(marginals: Marginals, scores: np.ndarray) -> np.ndarray:
@@ -155,7 +146,9 @@ def _knots(values: np.ndarray, kind: Kind) -> np.ndarray:
         atom[:] = True
     atom[[0, -1]] |= counts[[0, -1]] > 1  # clipped there
     starts = np.flatnonzero(atom | np.append(True, atom[:-1]))
-    least, most = BOUNDS.get(kind, (0.0 if distinct[0] >= 0 else -np.inf, np.inf))
+    least, most = BOUNDS[kind]
+    if distinct[0] >= 0:
+        least = 0.0
     pieces = []
     for i, j in zip(starts, np.append(starts[1:], len(distinct)), strict=True):
         piece = _atom if atom[i] else _run

@@ -143,10 +143,12 @@ def standardise(
 
 
 def unstandardise(fitted: Preprocess, x: np.ndarray) -> np.ndarray:
-    """float32 [..., F]: from units of x back to the units of the table."""
+    """float32 [..., F]: from units of x back to the units of the table, values that it could
+    hold."""
     if fitted.marginals is not None:
-        return from_scores(fitted.marginals, x)
-    values = (np.asarray(x, dtype=np.float32) * fitted.sd + fitted.mean).astype(np.float32)
+        values = from_scores(fitted.marginals, x)
+    else:
+        values = (np.asarray(x, dtype=np.float32) * fitted.sd + fitted.mean).astype(np.float32)
     return nearest_allowed(values, fitted.kinds)
 
 

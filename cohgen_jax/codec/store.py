@@ -52,7 +52,6 @@ def _arrays(codec: Codec) -> dict[str, Any]:
         tree["completion"] = fitted.completion._asdict()
     if fitted.marginals is not None:
         tree["marginals"] = fitted.marginals._asdict()
-        tree["marginals"]["whole"] = fitted.marginals.whole.astype(np.uint8)
     if codec.rest is not None:
         tree["rest"] = codec.rest._asdict()
     if isinstance(codec.reducer, Pca):
@@ -86,11 +85,6 @@ def _codec(about: dict[str, Any], arrays: dict[str, Any]) -> Codec:
         reducer = AutoencoderFit(
             module, arrays["autoencoder"], tuple(losses["train"]), tuple(losses["val"])
         )
-    marginals = None
-    if "marginals" in arrays:
-        own = arrays["marginals"]
-        whole = own["whole"] if "whole" in own else np.zeros(len(features))
-        marginals = Marginals(**{**own, "whole": np.asarray(whole, bool)})
     return Codec(
         config=config,
         preprocess=Preprocess(
@@ -100,7 +94,7 @@ def _codec(about: dict[str, Any], arrays: dict[str, Any]) -> Codec:
             median=fitted["median"],
             reference=fitted.get("reference"),
             kinds=tuple(about.get("kinds", ["continuous"] * len(features))),
-            marginals=marginals,
+            marginals=Marginals(**arrays["marginals"]) if "marginals" in arrays else None,
             completion=Completion(**arrays["completion"]) if "completion" in arrays else None,
         ),
         reducer=reducer,

@@ -46,8 +46,8 @@ class Cohort:
             stray = table.index.difference(self.samples.index)
             if len(stray):
                 raise InputError(f"{modality}: {len(stray)} rows are not in samples: {stray[0]!r}")
-            if modality not in self.kinds:
-                self.kinds[modality] = kind_of_table(table)
+        kinds = {m: self.kinds.get(m) or kind_of_table(t) for m, t in self.tables.items()}
+        object.__setattr__(self, "kinds", kinds)  # as the dataclass itself sets what is frozen
 
     @functools.cached_property
     def present(self) -> np.ndarray:

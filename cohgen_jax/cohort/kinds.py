@@ -20,6 +20,15 @@ from cohgen_jax.errors import InputError
 Kind = Literal["continuous", "counts", "binary", "fraction", "ordinal"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WHOLE: Sequence[Kind] = ("binary", "counts", "ordinal")
+"""Kinds of whole numbers."""
+BOUNDS: Mapping[Kind, tuple[float, float]] = {
+    "continuous": (-np.inf, np.inf),
+    "counts": (0, np.inf),
+    "binary": (0, 1),
+    "fraction": (0, 1),
+    "ordinal": (-np.inf, np.inf),
+}
+"""Between which the values lie."""
 FEW_LEVELS = 7
 """Different whole numbers up to which they are grades rather than counts."""
 MOST = 0.8
@@ -85,6 +94,14 @@ def max_missing_of(kind: Kind, asked: float | None) -> float:
     return MAX_MISSING[kind] if asked is None else asked
 
 
+def asked_kinds(settings: Sequence[str], tables: Mapping[str, pd.DataFrame]) -> dict[str, Kind]:
+    """Of MODALITY=KIND, as `mut=binary`, checked against the tables."""
+    found = parse_kinds(settings, tables)
+    for modality, kind in found.items():
+        check_kind(modality, tables[modality], kind)
+    return found
+
+
 def parse_kinds(settings: Sequence[str], modalities: Collection[str]) -> dict[str, Kind]:
     """Of MODALITY=KIND, as `mut=binary`."""
     found = {}
@@ -115,23 +132,17 @@ def check_kind(modality: str, table: pd.DataFrame, kind: Kind) -> None:
 
 def nearest_allowed(values: np.ndarray, kinds: Sequence[Kind]) -> np.ndarray:
     """Values [..., F] brought to what features of these kinds [F] could hold."""
-    values = np.array(values)
-    of = np.array(kinds)
-    whole = np.isin(of, WHOLE)
-    values[..., whole] = np.rint(values[..., whole])
-    low = np.where(np.isin(of, ("counts", "binary", "fraction")), 0.0, -np.inf)
-    high = np.where(np.isin(of, ("binary", "fraction")), 1.0, np.inf)
-    return np.clip(values, low, high).astype(values.dtype)
+    if set(kinds) == {"continuous"}:
+        return values
+    whole = np.isin(kinds, WHOLE)
+    values = np.where(whole, np.rint(values), values)
+    return np.clip(values, *np.array([BOUNDS[kind] for kind in kinds], values.dtype).T)
 
 
 def allowed(values: np.ndarray, kind: Kind) -> np.ndarray:
     """bool, of the shape of values: what a table of this kind could hold; NaN it can."""
-    whole = values == np.rint(values)
-    fits = {
-        "continuous": np.ones(values.shape, bool),
-        "counts": whole & (values >= 0),
-        "binary": (values == 0) | (values == 1),
-        "fraction": (values >= 0) & (values <= 1),
-        "ordinal": whole,
-    }
-    return fits[kind] | np.isnan(values)
+    low, high = BOUNDS[kind]
+    fits = (values >= low) & (values <= high)
+    if kind in WHOLE:
+        fits &= values == np.rint(values)
+    return fits | np.isnan(values)

@@ -15,11 +15,10 @@ from cohgen_jax.cohort.cohort import Cohort
 from cohgen_jax.cohort.kinds import (
     KINDS,
     Kind,
-    check_kind,
+    asked_kinds,
     kind_of_table,
     kinds_of_features,
     max_missing_of,
-    parse_kinds,
 )
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
@@ -67,10 +66,7 @@ def load_cohort(
     """
     raw = read_tables(path, modalities=modalities, layers=parse_layers(layers))
     notes = list(raw.notes)
-    asked = parse_kinds(kinds, raw.tables)
-    for modality in asked:
-        check_kind(modality, raw.tables[modality], asked[modality])
-    told: dict[str, Kind] = {**raw.kinds, **asked}
+    told: dict[str, Kind] = {**raw.kinds, **asked_kinds(kinds, raw.tables)}
     kind: dict[str, Kind] = {
         m: told[m] if m in told else kind_of_table(t) for m, t in raw.tables.items()
     }

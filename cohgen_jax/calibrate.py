@@ -29,6 +29,7 @@ import numpy as np
 from cohgen_jax.checkpoint import load_tree, save_tree
 from cohgen_jax.evaluation.fidelity import score_patients
 from cohgen_jax.evaluation.generator import Generated
+from cohgen_jax.evenly import evenly
 from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.solvers import Solver, ddim
 from cohgen_jax.training.config import SolverConfig
@@ -153,8 +154,8 @@ def _measured_width(
 ) -> np.ndarray:
     """`Calibration.width`, from latents [R, N, D] drawn for these rows of the run."""
     codec = run.codecs[target]
-    few = np.linspace(0, len(rows) - 1, min(len(rows), CELLS // len(codec.features) or 1))
-    rows, draws = rows[few.astype(int)], draws[:, few.astype(int)]
+    few = evenly(len(rows), CELLS // len(codec.features) or 1)
+    rows, draws = rows[few], draws[:, few]
     table = cohort.table(target).loc[run.samples.index[rows]]
     real = np.where(table[list(codec.features)].isna(), np.nan, codec.standardised(table))
     x = codec.draw_standardised(draws, rows.astype(np.uint32), run.config.seed)

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cohgen_jax.evenly import evenly
 from cohgen_jax.sampling.stacking import Pattern, nearest_pattern, restricted
 
 LEAST_PATIENTS = 10
@@ -157,7 +158,7 @@ class Regression(NamedTuple):
 def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarray) -> Regression:
     """Fit on n patients. blocks: the sources, arrays [n, C_s]; y: [n, D]; worth: [D], weights of
     the components in the error."""
-    kept = _evenly(len(y), MOST_PATIENTS)
+    kept = evenly(len(y), MOST_PATIENTS)
     blocks = [np.asarray(block, np.float32)[kept] for block in blocks]
     y = np.asarray(y, np.float32)[kept]
     mean = y.mean(axis=0)
@@ -175,7 +176,7 @@ def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarra
             np.zeros(1, np.float32),
         )
     units = [_median_distance(block) for block in blocks]
-    tuning = _evenly(len(y), TUNING_PATIENTS)
+    tuning = evenly(len(y), TUNING_PATIENTS)
     distances = [
         _squared_distances(block[tuning], block[tuning]) / unit
         for block, unit in zip(blocks, units, strict=True)
@@ -295,11 +296,7 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _median_distance(block: np.ndarray) -> float:
     """Of the squared distances between patients who differ; 1 where none do."""
-    rows = block[_evenly(len(block), 500)]
+    rows = block[evenly(len(block), 500)]
     squared = _squared_distances(rows, rows)
     differ = squared[squared > 1e-6 * max(float(squared.max()), 1e-30)]
     return float(np.median(differ)) if len(differ) else 1.0
-
-
-def _evenly(count: int, most: int) -> np.ndarray:
-    return np.linspace(0, count - 1, min(count, most)).astype(int)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cohgen_jax.codec.pca import Pca, fit_pca, pca_decode, pca_encode
+from cohgen_jax.evenly import evenly
 
 COMPONENTS = (1, 2, 4, 8, 16, 32)
 HIDDEN = 0.1
@@ -23,7 +24,7 @@ CHOICE_ROWS, CHOICE_FEATURES = 1000, 500
 """On which their number is chosen."""
 FIT_STEPS, STEPS = 30, 60
 TOLERANCE = 1e-3
-"""Mean change of a cell, in standard deviations, at which iterations stop."""
+"""Mean change of a missing cell, in standard deviations, at which iterations stop."""
 
 
 class Completion(NamedTuple):
@@ -34,33 +35,37 @@ class Completion(NamedTuple):
     factor: np.ndarray  # float32 [K], (l - s^2) / l
 
 
+def rows_to_fit(num_rows: int, num_features: int) -> np.ndarray:
+    """int: the rows of a table that `fit_completion` takes."""
+    return evenly(num_rows, max(FIT_ROWS, FIT_CELLS // num_features))
+
+
 def fit_completion(x: np.ndarray, seed: int) -> Completion:
-    """From the train values x [n, F] in standard deviations, NaN where missing."""
-    num_rows, num_features = x.shape
-    x = x[_evenly(num_rows, max(FIT_ROWS, FIT_CELLS // num_features))]
-    some = x[_evenly(len(x), CHOICE_ROWS)][:, _evenly(num_features, CHOICE_FEATURES)]
+    """From train values x [n, F] in standard deviations, NaN where missing (`rows_to_fit`)."""
+    some = x[evenly(len(x), CHOICE_ROWS)][:, evenly(x.shape[1], CHOICE_FEATURES)]
     return _fit(x, _number(some, seed), seed)
 
 
 def complete(fitted: Completion, x: np.ndarray) -> np.ndarray:
-    """float32 [N, F]: x with its missing cells filled."""
+    """float32 [N, F]: x with its missing cells filled, each patient's for itself."""
     missing = np.isnan(x)
     x = np.where(missing, fitted.centre[None, :], x).astype(np.float32)
     rows = np.flatnonzero(missing.any(axis=1))
-    part, holes, steps = x[rows], missing[rows], 0
-    while len(rows) and steps < STEPS:
-        filled = np.where(holes, _said(fitted, part), part)
-        change, part, steps = _change(filled, part, holes), filled, steps + 1
-        if change < TOLERANCE:
+    for _ in range(STEPS):
+        if not len(rows):
             break
-    x[rows] = part
+        holes, before = missing[rows], x[rows]
+        x[rows] = np.where(holes, _said(fitted, before), before)
+        change = np.abs(x[rows] - before).sum(axis=1) / holes.sum(axis=1)
+        rows = rows[change >= TOLERANCE]
     return x
 
 
 def _fit(x: np.ndarray, num_components: int, seed: int) -> Completion:
     """With K components; x [n, F] with NaN."""
     missing = np.isnan(x)
-    centre = np.nan_to_num(_mean(x))
+    known = np.maximum((~missing).sum(axis=0), 1)
+    centre = (np.where(missing, 0, x).sum(axis=0) / known).astype(np.float32)
     fitted = Completion(centre, np.zeros((x.shape[1], 1), np.float32), np.zeros(1, np.float32))
     if num_components == 0:
         return fitted
@@ -73,7 +78,8 @@ def _fit(x: np.ndarray, num_components: int, seed: int) -> Completion:
         factor = np.maximum(0, 1 - noise / np.maximum(variance, 1e-12)).astype(np.float32)
         fitted = Completion(pca.centre, pca.components, factor)
         filled = np.where(missing, _said(fitted, x), x)
-        change, x = _change(filled, x, missing), filled
+        change = np.abs(filled - x).sum() / max(missing.sum(), 1)
+        x = filled
         if change < TOLERANCE:
             break
     return fitted
@@ -82,13 +88,12 @@ def _fit(x: np.ndarray, num_components: int, seed: int) -> Completion:
 def _number(x: np.ndarray, seed: int) -> int:
     """The K of COMPONENTS, or 0, with the least error on hidden cells of x [n, F]."""
     hidden = (np.random.default_rng([seed, 1]).random(x.shape) < HIDDEN) & ~np.isnan(x)
-    shown = np.where(hidden, np.nan, x)
-    usable = [k for k in COMPONENTS if k < min(x.shape) / 2]
     if not hidden.any():
         return 0
+    shown = np.where(hidden, np.nan, x)
     errors = {
         k: np.mean(np.square(complete(_fit(shown, k, seed), shown) - x)[hidden])
-        for k in (0, *usable)
+        for k in (0, *(k for k in COMPONENTS if k < min(x.shape) / 2))
     }
     return min(errors, key=errors.__getitem__)
 
@@ -96,18 +101,3 @@ def _number(x: np.ndarray, seed: int) -> int:
 def _said(fitted: Completion, x: np.ndarray) -> np.ndarray:
     pca = Pca(fitted.centre, fitted.components)
     return pca_decode(pca, pca_encode(pca, x) * fitted.factor).astype(np.float32)
-
-
-def _change(new: np.ndarray, old: np.ndarray, missing: np.ndarray) -> float:
-    return float(np.abs(new - old)[missing].mean()) if missing.any() else 0.0
-
-
-def _mean(x: np.ndarray) -> np.ndarray:
-    """float32 [F], of the known cells; NaN where none is."""
-    known = ~np.isnan(x)
-    with np.errstate(invalid="ignore"):
-        return (np.where(known, x, 0).sum(axis=0) / known.sum(axis=0)).astype(np.float32)
-
-
-def _evenly(count: int, most: int) -> np.ndarray:
-    return np.linspace(0, count - 1, min(count, most)).astype(int)

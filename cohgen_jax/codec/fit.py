@@ -17,6 +17,7 @@ from cohgen_jax.codec.rest import PATIENTS_PER_COMPONENT, fit_rest
 from cohgen_jax.cohort.cohort import Cohort
 from cohgen_jax.cohort.kinds import Kind
 from cohgen_jax.errors import InputError
+from cohgen_jax.evenly import evenly
 
 FOLDS = 6
 LEAST_FOR_FOLDS = 20
@@ -98,7 +99,7 @@ def fit_codec(
         scale, kept, rest = np.ones(len(sd)), np.ones(len(sd)), None
         if config.natural or config.rest > 0:
             most = max(MAX_ROWS, MAX_CELLS // x.shape[1])
-            rows = np.linspace(0, len(x) - 1, min(len(x), most)).astype(int)
+            rows = evenly(len(x), most)
             restored = restore(reducer, latents[rows].astype(np.float32))
             if config.natural:
                 scale = _scale(reducer, sd, latents[rows], restored)

@@ -25,6 +25,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cohgen_jax.cohort.kinds import BOUNDS, Kind
+from cohgen_jax.evenly import evenly
 
 MAX_ROWS = 4000
 """Train samples that a feature of many values is fitted on, evenly spaced in the table."""
@@ -64,7 +65,7 @@ def fit_marginals(
     kinds: of the columns [F], continuous by default.
     """
     columns = np.arange(values.shape[1]) if columns is None else np.asarray(columns)
-    rows = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
+    rows = evenly(len(values), MAX_ROWS)
     of: Sequence[Kind] = kinds if kinds is not None else ("continuous",) * len(columns)
     knots: list[np.ndarray] = []
 

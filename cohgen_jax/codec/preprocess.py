@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.codec.completion import Completion, complete, fit_completion
+from cohgen_jax.codec.completion import Completion, complete, fit_completion, rows_to_fit
 from cohgen_jax.codec.marginal import (
     Marginals,
     columns_of,
@@ -71,7 +71,12 @@ def fit_preprocess(
     kinds = kinds_of_features(train.iloc[:, kept], kind)
     fitted = fit_marginals(values, kept, kinds) if marginals == "normal_scores" else None
     mean, sd, median = np.empty((3, len(kept)), np.float64)
-    scores = np.empty((len(values), len(kept)), np.float32) if imputer in ("pca", "knn") else None
+    rows = {
+        "pca": rows_to_fit(len(values), len(kept)),
+        "knn": np.arange(len(values)),
+        "median": np.zeros(0, int),
+    }[imputer]
+    reference = np.empty((len(rows), len(kept)), np.float32)
     for first in range(0, len(kept), COLUMNS_AT_ONCE):
         own = slice(first, first + COLUMNS_AT_ONCE)
         part = values[:, kept[own]]
@@ -82,20 +87,16 @@ def fit_preprocess(
         else:
             x = to_scores(columns_of(fitted, own), part)
         median[own] = np.nanmedian(x, axis=0)
-        if scores is not None:
-            scores[:, own] = x
-    completion = None
-    if scores is not None and imputer == "pca":
-        completion = fit_completion(scores, seed)
+        reference[:, own] = x[rows]
     return Preprocess(
         features=tuple(train.columns[kept]),
         mean=mean.astype(np.float32),
         sd=sd.astype(np.float32),
         median=median.astype(np.float32),
-        reference=scores if imputer == "knn" else None,
+        reference=reference if imputer == "knn" else None,
         kinds=tuple(kinds),
         marginals=fitted,
-        completion=completion,
+        completion=fit_completion(reference, seed) if imputer == "pca" else None,
     )
 
 

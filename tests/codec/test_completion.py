@@ -42,6 +42,16 @@ def test_what_follows_nothing_becomes_the_mean():
     assert np.mean((filled - mean)[unknown] ** 2) < 0.1
 
 
+def test_a_patient_is_completed_as_alone():
+    """Others, who take many more steps, change nothing."""
+    x = holes(factor_table(200, 30, 3, 0.1), 0.1)
+    x[100:] = holes(x[100:], 0.7, 1)
+    fitted = fit_completion(x, 0)
+    whole = complete(fitted, x)
+    for n in (0, 5, 150):
+        np.testing.assert_allclose(complete(fitted, x[n : n + 1])[0], whole[n], atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(7, 3), (40, 1), (5, 200)])
 def test_small_tables_and_empty_columns(shape):
     x = holes(factor_table(*shape, 1, 0.5), 0.3)

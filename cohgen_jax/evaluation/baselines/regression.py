@@ -19,6 +19,7 @@ import numpy as np
 
 from cohgen_jax.evaluation.baselines.patterns import Fitted, Mean, pick
 from cohgen_jax.evaluation.pairwise import neighbours, squared_distances
+from cohgen_jax.evenly import evenly
 
 RIDGE_PENALTIES = 10.0 ** np.arange(-4, 4.5, 0.5)
 """Per training patient: the penalty on squared weights is this times n."""
@@ -126,7 +127,7 @@ def kernel_ridge(x: np.ndarray, y: np.ndarray) -> Fitted:
     signal variance, and length scale, of the equivalent Gaussian process), not of n, and the
     solves are cubic in n.
     """
-    tuning = np.linspace(0, len(x) - 1, min(len(x), TUNING_ROWS)).astype(int)
+    tuning = evenly(len(x), TUNING_ROWS)
     distance, truth = squared_distances(x[tuning], x[tuning]), sketch(y[tuning])
     unit = 1 / (np.median(distance) or distance.mean() or 1.0)
 

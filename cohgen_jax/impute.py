@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 
 from cohgen_jax.calibrate import FLAGGED, INTERVAL, Calibration, interval
 from cohgen_jax.codec import Codec
+from cohgen_jax.cohort.tables import COMPANIONS, DRAW
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.typicality import typicality
 from cohgen_jax.patients import read_patients, shown_sources, to_generate
 from cohgen_jax.run import Run
 from cohgen_jax.sampling.bank import Ensemble
-from cohgen_jax.sampling.coherent import Samples
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.training.config import SolverConfig
@@ -85,9 +85,10 @@ def impute_tables(
     nobody = np.zeros(0, int)
     lacked = to_generate(run, present, targets, regenerate)
     wanted = {target: lacked.get(target, nobody) for target in targets or run.modalities}
-    holes = {t: np.setdiff1d(_with_holes(run.codecs[t], tables[t], ids), wanted[t]) for t in wanted}
-    if not fill:
-        holes = dict.fromkeys(wanted, nobody)
+    holes = dict.fromkeys(wanted, nobody)
+    if fill:
+        holed = {t: _with_holes(run.codecs[t], tables[t], ids) for t in wanted}
+        holes = {t: np.setdiff1d(holed[t], wanted[t]) for t in wanted}
     for target in [t for t in wanted if not len(wanted[t]) + len(holes[t])]:
         del wanted[target]
         if target in targets:
@@ -119,12 +120,11 @@ def impute_tables(
         m, codec = run.index(target), run.codecs[target]
         bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
         columns = [run.index(source) for source in bank.sources]
-        features, names = list(codec.features), [target, f"{target}_mean", f"{target}_sd"]
-        known = calibration.get(target)
-        if num_draws >= LEAST_FOR_INTERVALS:
-            names += [f"{target}_low", f"{target}_high"]
-        disagreement, drawn = np.zeros(len(ids)), np.zeros(len(ids), bool)
-        spread = np.full(len(ids), np.nan)
+        features, known = list(codec.features), calibration.get(target)
+        companions = COMPANIONS if num_draws >= LEAST_FOR_INTERVALS else COMPANIONS[:2]
+        names = [target, *(f"{target}_{companion}" for companion in companions)]
+        disagreement, spread = np.zeros(len(ids)), np.full(len(ids), np.nan)
+        drawn = np.zeros(len(ids), bool)
         drawn[rows] = drawn[holes[target]] = True
         everyone = np.flatnonzero(drawn | present[:, m])
         # As measured, where that is known and not generated anew.
@@ -136,7 +136,7 @@ def impute_tables(
             draws_file, *completed_files = [stack.enter_context(_Parquet(f)) for f in files]
             for block in _blocks(everyone, drawn, num_draws, len(features)):
                 new = block[drawn[block]]
-                made = np.zeros((len(completed_files), 0, len(features)), np.float32)
+                made = {name: np.zeros((0, len(features)), np.float32) for name in companions}
                 if len(new):
                     samples = sample_rows(
                         bank,
@@ -153,26 +153,33 @@ def impute_tables(
                         on_chunk=lambda num, target=target: advance(num, target),
                     )
                     disagreement[new] = np.asarray(samples.disagreement).mean(axis=0)
+                    latent = np.asarray(samples.draws)[..., : codec.width]
                     if num_draws > 1:
-                        latent = np.asarray(samples.draws)[..., : codec.width]
                         spread[new] = np.sqrt(latent.var(axis=0, ddof=1).mean(axis=1))
-                    x, mean = _whole_tables(codec, samples, streams[new], seed + m)
+                    x = codec.draw_standardised(latent, streams[new], seed + m)
+                    if samples.mean is not None:  # as one more draw
+                        mean = codec.restored(np.asarray(samples.mean)[..., : codec.width])
+                        x = np.concatenate([x, mean])
                     own = np.flatnonzero(np.isin(new, holes[target]))
                     if len(own):
                         conds = conditions(bank, z[new[own]], columns)
                         variance = bank.variance(conds, present[new[own]][:, columns])
-                        _condition(codec, x, mean, own, measured.iloc[new[own]], variance)
-                    made = _made(codec, x, mean, known, len(completed_files))
+                        x[:, own] = codec.conditioned(
+                            x[:, own], measured.iloc[new[own]], variance[:, : codec.width]
+                        )
+                    x, mean = x[:num_draws], x[num_draws] if len(x) > num_draws else None
                     draws = codec.units(x)
+                    made = _made(codec, x, draws, mean, known, companions)
                     there = measured.iloc[new].to_numpy()
                     draws = np.where(np.isnan(there), draws, there)
                     draws_file.write(_by_patient(draws, ids[new], features))
-                there, order = measured.iloc[block].to_numpy(), np.isin(block, new)
-                for file, name, values in zip(completed_files, names[1:], made, strict=True):
-                    completed = np.zeros_like(there) if name == f"{target}_sd" else there.copy()
-                    cells = np.isnan(there[order])
-                    completed[order] = np.where(cells, values, completed[order])
-                    file.write(pd.DataFrame(completed, ids[block], features))
+                there = measured.iloc[block].to_numpy()
+                unknown, own = np.isnan(there), drawn[block]
+                for file, name in zip(completed_files, companions, strict=True):
+                    completed = np.where(unknown, np.nan, 0 if name == "sd" else there)
+                    completed[own] = np.where(unknown[own], made[name], completed[own])
+                    table = pd.DataFrame(completed.astype(np.float32), ids[block], features)
+                    file.write(table)
         written += files
         disagreements.append(
             pd.DataFrame(
@@ -197,50 +204,30 @@ def impute_tables(
 
 
 def _made(
-    codec: Codec, x: np.ndarray, mean: np.ndarray | None, known: Calibration | None, count: int
-) -> np.ndarray:
-    """float32 [count, N, F] in units: mean and sd of draws x [R, N, F], and where 4 are wanted the
-    ends of their intervals; mean: [N, F], expectation of x if it is known."""
-    draws = codec.units(x)
+    codec: Codec,
+    x: np.ndarray,
+    draws: np.ndarray,
+    mean: np.ndarray | None,
+    known: Calibration | None,
+    companions: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """COMPANIONS of draws [R, N, F], in units, float32 [N, F] each.
+
+    x: [R, N, F], the draws in units of x; mean: [N, F], expectation of x if it is known.
+    """
     value = codec.expected(draws, mean)
     sd = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full_like(value, np.nan)
     binary = np.array([kind == "binary" for kind in codec.kinds])
+    p = value[:, binary]
     if len(draws) > 1:
-        sd[:, binary] = np.sqrt(value[:, binary] * (1 - value[:, binary]))
-    made = [value, sd]
-    if count > len(made):
+        sd[:, binary] = np.sqrt(p * (1 - p))
+    made = {"mean": value, "sd": sd}
+    if "low" in companions:
         low, high = map(codec.units, interval(x, known.width if known else 1.0))
         # The quantiles of 0 and 1 are known from the probability of 1.
-        low[:, binary] = (value > INTERVAL[1])[:, binary]
-        high[:, binary] = (value > INTERVAL[0])[:, binary]
-        made += [low, high]
-    return np.stack(made)
-
-
-def _whole_tables(
-    codec: Codec, samples: Samples, streams: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """x of draws [R, N, F], and its expectation [N, F] where the sampler knows that."""
-    latent = np.asarray(samples.draws)[..., : codec.width]
-    x = codec.draw_standardised(latent, streams, seed)
-    if samples.mean is None:
-        return x, None
-    return x, codec.restored(np.asarray(samples.mean)[:, : codec.width])
-
-
-def _condition(
-    codec: Codec,
-    x: np.ndarray,
-    mean: np.ndarray | None,
-    rows: np.ndarray,
-    measured: pd.DataFrame,
-    variance: np.ndarray,
-) -> None:
-    """Move rows of x [R, N, F] and mean [N, F], where they lie, to what is measured of them."""
-    variance = variance[:, : codec.width]
-    x[:, rows] = codec.conditioned(x[:, rows], measured, variance)
-    if mean is not None:
-        mean[rows] = codec.conditioned(mean[None, rows], measured, variance)[0]
+        low[:, binary], high[:, binary] = p > INTERVAL[1], p > INTERVAL[0]
+        made |= {"low": low, "high": high}
+    return made
 
 
 def _with_holes(codec: Codec, table: pd.DataFrame, ids: pd.Index) -> np.ndarray:
@@ -273,7 +260,7 @@ def _by_patient(draws: np.ndarray, index: pd.Index, features: list[str]) -> pd.D
         index=index.repeat(num_draws),
         columns=features,
     )
-    draw = pd.DataFrame({"draw": np.tile(np.arange(num_draws), num_rows)}, index=table.index)
+    draw = pd.DataFrame({DRAW: np.tile(np.arange(num_draws), num_rows)}, index=table.index)
     return pd.concat([draw, table], axis=1)
 
 

@@ -24,7 +24,7 @@ import pandas as pd
 
 from cohgen_jax.cohort import SOURCES, Cohort, RawTables, load_cohort, save_cohort
 from cohgen_jax.cohort.kinds import KINDS, kind_of
-from cohgen_jax.cohort.tables import numeric
+from cohgen_jax.cohort.tables import COMPANIONS, DRAW, numeric
 from cohgen_jax.errors import InputError
 from data_prep.files import whole_file
 
@@ -313,10 +313,6 @@ def _save(data: Any, path: Path) -> None:
             data.write_h5ad(temporary)
 
 
-LAYERS = ("sd", "low", "high")
-"""Companions of a completed table."""
-
-
 class Completed(NamedTuple):
     """What was generated of one modality, index sample_id, columns its features."""
 
@@ -337,23 +333,23 @@ def read_generated(folder: Path) -> dict[str, Completed]:
     files = {path.stem: path for path in sorted(folder.glob("*.parquet"))}
     means = {n.removesuffix("_mean"): p for n, p in files.items() if n.endswith("_mean")}
     if not means:
-        ends = tuple(f"_{layer}" for layer in LAYERS)
+        ends = tuple(f"_{companion}" for companion in COMPANIONS)
         means = {n: p for n, p in files.items() if not n.endswith(ends) and n != "samples"}
     if not means:
         raise InputError(f"{folder} has no .parquet tables of generated modalities")
     out = {}
     for name, path in means.items():
         table = pd.read_parquet(path)
-        if "draw" in table.columns:
+        if DRAW in table.columns:
             raise InputError(f"{path} holds single draws; give a folder with {name}_mean.parquet")
         layers = {
             layer: pd.read_parquet(files[f"{name}_{layer}"])
-            for layer in LAYERS
-            if f"{name}_{layer}" in files
+            for layer in COMPANIONS
+            if layer != "mean" and f"{name}_{layer}" in files
         }
         draws = pd.read_parquet(files[name]) if name in files and files[name] != path else None
         if draws is not None:
-            draws = draws[draws["draw"] == 0].drop(columns="draw")
+            draws = draws[draws[DRAW] == 0].drop(columns=DRAW)
         out[name] = Completed(table, layers, draws)
     return out
 

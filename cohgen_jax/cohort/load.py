@@ -23,13 +23,8 @@ from cohgen_jax.cohort.kinds import (
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.sides import choose_sides
-from cohgen_jax.cohort.tables import shown
+from cohgen_jax.cohort.tables import COMPANIONS, DRAW, shown
 from cohgen_jax.errors import InputError
-
-COMPANIONS = ("_mean", "_sd", "_low", "_high")
-"""Endings of the tables that are written beside a generated one."""
-DRAW = "draw"
-"""Column of generated tables."""
 
 
 def load_cohort(
@@ -211,11 +206,11 @@ def _cohort(
 def _check_names(tables: dict[str, pd.DataFrame]) -> None:
     """Refuse names that completed tables need for themselves."""
     for name, table in tables.items():
-        for ending in COMPANIONS:
-            if name + ending in tables:
+        for other in (f"{name}_{companion}" for companion in COMPANIONS):
+            if other in tables:
                 raise InputError(
-                    f"modalities {name!r} and {name + ending!r}: the completed tables of the first "
-                    "have the name of the second; rename one of them"
+                    f"modalities {name!r} and {other!r}: the completed tables of the first have "
+                    "the name of the second; rename one of them"
                 )
         if DRAW in table.columns:
             raise InputError(

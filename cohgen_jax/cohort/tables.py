@@ -17,6 +17,10 @@ import pandas as pd
 
 from cohgen_jax.errors import InputError
 
+COMPANIONS = ("mean", "sd", "low", "high")
+"""What is written beside a generated table: <modality>_mean and the others, as far as there are."""
+DRAW = "draw"
+"""Column of a generated table that numbers the draws of a patient."""
 ID_COLUMNS = ("sample_id", "patient_id")
 _COLUMNS_AT_ONCE = 2048
 _SHOWN = 5

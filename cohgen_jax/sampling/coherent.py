@@ -70,7 +70,7 @@ class Samples(NamedTuple):
     accepted: jax.Array  # [R, N] bool (True without rejection)
     retries: jax.Array  # [R, N] int32, redraws used
     trajectory: jax.Array | None  # [R, N, S], disagreement of each step, t = T-1 first
-    mean: jax.Array | None = None  # [N, D], of the posterior, where the spread about it was scaled
+    mean: jax.Array | None = None  # [1, N, D], of the posterior, where spread about it was scaled
 
 
 class RecordedNoise(NamedTuple):
@@ -226,7 +226,7 @@ def coherent_sample(
     still = jnp.zeros((1, num_samples, bank.x_dim))
     mean = chains(bank, np.zeros(1, int), RecordedNoise(still, still[None]), leaping).draws
     scale = np.broadcast_to(scale, (1, 1, bank.x_dim))
-    return samples._replace(draws=mean + scale * (samples.draws - mean), mean=mean[0])
+    return samples._replace(draws=mean + scale * (samples.draws - mean), mean=mean)
 
 
 def _scale(bank: Bank, consensus: Consensus, temperature: float) -> np.ndarray:

@@ -69,7 +69,7 @@ def bank_generator(
             consensus=consensus,
             temperature=temperature,
         )
-        mean = None if samples.mean is None else np.asarray(samples.mean)[None]
+        mean = None if samples.mean is None else np.asarray(samples.mean)
         return Generated(np.asarray(samples.draws), np.asarray(samples.disagreement), mean=mean)
 
     return generate
@@ -120,7 +120,7 @@ def sample_rows(
     draws = min(num_draws, draws_a_turn * len(turns))
     key = jax.random.key(seed)
     num_chunks = -(-len(z) // size)
-    parts, means, order = [], [], []
+    parts, order = [], []
     for chunk in range(num_chunks):
         own = np.arange(chunk, len(z), num_chunks)  # chunks alike in who lacks what
         rows = np.resize(own, size)  # filled up, then cut
@@ -144,9 +144,7 @@ def sample_rows(
                 precision=precision,
                 mesh=mesh,
             )
-            if samples.mean is not None and first == 0:  # the same for all draws
-                means.append(np.asarray(samples.mean)[: len(own)])
-            samples, kept = samples._replace(mean=None), min(draws, num_draws - first)
+            kept = min(draws, num_draws - first)
             cut = jax.tree.map(lambda a, r=kept, n=len(own): np.asarray(a)[:r, :n], samples)
             parts_of_draws.append(cut)
         parts.append(jax.tree.map(lambda *a: np.concatenate(a), *parts_of_draws))
@@ -154,7 +152,7 @@ def sample_rows(
         on_chunk(len(own))
     back = np.argsort(np.concatenate(order))
     every = jax.tree.map(lambda *a: np.concatenate(a, axis=1)[:, back], *parts)
-    return every._replace(mean=np.concatenate(means)[back] if means else None)
+    return every._replace(mean=None if every.mean is None else every.mean[:1])  # one a call
 
 
 def conditions(bank: Bank, z: np.ndarray, columns: Sequence[int]) -> list[np.ndarray]:

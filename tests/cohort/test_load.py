@@ -366,7 +366,7 @@ def test_samples_of_nothing_but_zeros_are_told(tables, write):
 def test_names_that_generated_tables_need_are_refused(tables, write):
     renamed = {"drug": tables["cna"], "drug_mean": tables["rppa"], "rna": tables["rna"]}
     with pytest.raises(
-        InputError, match="'drug' and 'drug_mean': the completed tables of the first"
+        InputError, match="'drug' and 'drug_mean': the completed tables of the first have"
     ):
         load_cohort(write(renamed, "csv"))
     tables["rna"] = tables["rna"].rename(columns={tables["rna"].columns[0]: "draw"})

@@ -119,6 +119,18 @@ def test_a_patient_does_not_notice_who_else_is_there(completed, new_tables, tmp_
         pd.testing.assert_frame_equal(left, without[name], rtol=1e-4, atol=1e-4)
 
 
+def test_unknown_cells_may_be_left_unknown(completed, new_tables):
+    """With --no-fill they stay empty, and nobody is drawn for them."""
+    tables = completed("--draws", 3, "--no-fill")
+    hole = new_tables["rnaseq"].loc["N05"].isna()
+    assert hole.sum() == 1
+    for part in ("_mean", "_sd"):
+        row = tables[f"rnaseq{part}.parquet"].loc["N05"]
+        assert np.array_equal(row.isna(), hole)
+    assert "N05" not in tables["rnaseq.parquet"].index
+    assert (tables["rnaseq_sd.parquet"].loc["N05"].dropna() == 0).all()
+
+
 def test_another_seed_is_another_draw_and_the_same_seed_the_same(completed):
     base = completed("--draws", 2, "--targets", "rppa")
     same(base, completed("--draws", 2, "--targets", "rppa", out="again"))

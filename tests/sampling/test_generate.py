@@ -34,12 +34,12 @@ class Linear(nn.Module):
         return 0.3 * x + weight * shown
 
 
-def bank_of(target, sources) -> Bank:
+def bank_of(target, sources, predicts="eps") -> Bank:
     models = [
         (Linear(D, (D,)), {"params": {"weight": jnp.float32(0.1 * MODALITIES.index(s) + 0.2)}})
         for s in sources
     ]
-    return Bank.from_models(target, sources, models)
+    return Bank.from_models(target, sources, models, predicts=predicts)
 
 
 def patients(num, seed=0):
@@ -50,8 +50,8 @@ def patients(num, seed=0):
     return z, present
 
 
-def sample(z, present, seed=0, num_draws=2, target="a", **more):
-    bank = bank_of(target, [m for m in MODALITIES if m != target])
+def sample(z, present, seed=0, num_draws=2, target="a", predicts="eps", **more):
+    bank = bank_of(target, [m for m in MODALITIES if m != target], predicts)
     return sample_rows(
         bank, MODALITIES, z, present, seed, num_draws, schedule=SCHEDULE, solver=SOLVER, **more
     )
@@ -111,6 +111,17 @@ def test_chunks_change_nothing_where_a_regression_speaks(rejection):
     for part in parts:
         for one, other in zip(whole[:-2], part[:-2], strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_posterior_mean_is_one_for_all_draws_and_chunks():
+    """It is what temperature 0 draws, however many patients and draws a call has."""
+    z, present = patients(70)
+    cold = sample(z, present, predicts="v", temperature=0.0).draws
+    for chains in (1000, 64, 8):  # the last draw by draw
+        mean = sample(z, present, predicts="v", temperature=0.5, chains=chains).mean
+        assert mean.shape == (1, 70, D)
+        np.testing.assert_allclose(mean[0], cold[0], atol=1e-5)
+    assert sample(z, present).mean is None  # nothing was scaled about it
 
 
 @pytest.mark.parametrize(("num", "num_draws", "chains"), [(1, 1, 1), (7, 3, 100), (67, 5, 9)])

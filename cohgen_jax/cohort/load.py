@@ -173,7 +173,8 @@ def _zeros_told(tables: dict[str, pd.DataFrame], kinds: dict[str, Kind]) -> list
     for modality, table in tables.items():
         if kinds[modality] in ("binary", "ordinal") or table.shape[1] < 2:
             continue  # without a mutation nothing is wrong
-        zero = table.index[((table == 0) | table.isna()).all(axis=1)]
+        values = table.to_numpy()
+        zero = table.index[~np.any(values, axis=1, where=~np.isnan(values))]
         if len(zero):
             notes.append(
                 f"{modality}: every value of {len(zero)} samples is exactly zero ({shown(zero)}): "

@@ -9,26 +9,57 @@ Axes      R draws, N patients, F features.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.evaluation.units import crps
+from cohgen_jax.evaluation.generator import Generated
+from cohgen_jax.evaluation.units import Units, crps
 
 COMMON = 0.05
 """Share of the training patients from which a binary feature's ranking is scored."""
 LEAST = 3
 """Patients with the value, and without, that this takes."""
 BINS = 10
-BINARY_SCORES: Sequence[str] = (
-    *("auc", "auc_features", "average_precision", "brier", "calibration_error"),
-    "frequency_error",
-)
 COUNT_SCORES: Sequence[str] = ("crps_log", "zero_share_error")
 
 
-def score_binary(p: np.ndarray, truth: np.ndarray, frequency: np.ndarray) -> dict[str, float]:
-    """Scores of probabilities p [N, F] against truth [N, F], 0 or 1; frequency [F] is of train.
+class OfKinds(NamedTuple):
+    """Scores of one target by the kinds of its features."""
+
+    scores: dict[str, float]
+    """`binary_auc`, ..., `counts_crps_log`, ..., as far as there are such features."""
+    features: pd.DataFrame
+    """`binary_by_feature` and the name, `feature`, of each; empty without binary features."""
+    curve: pd.DataFrame
+    """`calibration_curve` of all of these."""
+
+
+def score_kinds(
+    generated: Generated, draws: np.ndarray, truth: np.ndarray, units: Units
+) -> OfKinds:
+    """Of draws in units [R, n, F] against the truth [n, F]."""
+    scores, features, curve = {}, pd.DataFrame(), pd.DataFrame()
+    binary, counts = units.kinds == "binary", units.kinds == "counts"
+    if binary.any():
+        p, true = units.expected(generated, draws)[:, binary], truth[:, binary]
+        features = binary_by_feature(p, true)
+        found = score_binary(p, true, units.mean[binary], features)
+        scores |= {f"binary_{name}": score for name, score in found.items()}
+        features = features.assign(feature=np.asarray(units.names)[binary])
+        curve = calibration_curve(p, true)
+    if counts.any():
+        found = score_counts(draws[..., counts], truth[:, counts])
+        scores |= {f"counts_{name}": score for name, score in found.items()}
+    return OfKinds(scores, features, curve)
+
+
+def score_binary(
+    p: np.ndarray, truth: np.ndarray, frequency: np.ndarray, by_feature: pd.DataFrame
+) -> dict[str, float]:
+    """Scores of probabilities p [N, F] against truth [N, F], 0 or 1; frequency [F] is of train,
+    by_feature what `binary_by_feature` says of them.
 
     auc, average_precision  mean over the auc_features features that COMMON of train have (and
                             LEAST here)
@@ -37,20 +68,18 @@ def score_binary(p: np.ndarray, truth: np.ndarray, frequency: np.ndarray) -> dic
                             the predicted (Naeini et al. 2015)
     frequency_error         of those features: mean |mean predicted - observed| of a feature
     """
-    found = binary_by_feature(p, truth)
-    common = (frequency >= COMMON) & (frequency <= 1 - COMMON) & found["auc"].notna().to_numpy()
-    known, chosen = np.isfinite(truth), found[common]
+    common = (frequency >= COMMON) & (frequency <= 1 - COMMON)
+    common &= by_feature["auc"].notna().to_numpy()
+    known, chosen = np.isfinite(truth), by_feature[common]
     curve = calibration_curve(p[:, common], truth[:, common])
-    weights = curve["cells"] / max(curve["cells"].sum(), 1)
-    nothing = not len(chosen)
+    off = (curve["predicted"] - curve["observed"]).abs()
+    cells = curve["cells"].sum()
     return {
         "auc": float(chosen["auc"].mean()),
         "auc_features": float(len(chosen)),
         "average_precision": float(chosen["average_precision"].mean()),
         "brier": float(np.mean((p - truth)[known] ** 2)) if known.any() else np.nan,
-        "calibration_error": np.nan
-        if nothing
-        else float(np.sum(weights * (curve["predicted"] - curve["observed"]).abs())),
+        "calibration_error": float((curve["cells"] * off).sum() / cells) if cells else np.nan,
         "frequency_error": float((chosen["predicted"] - chosen["observed"]).abs().mean()),
     }
 

@@ -19,7 +19,8 @@ import pandas as pd
 
 from cohgen_jax.checkpoint import write_text
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation import by_kind, metrics
+from cohgen_jax.evaluation import metrics
+from cohgen_jax.evaluation.by_kind import score_kinds
 from cohgen_jax.evaluation.calibration import calibration_scores, rank_shares
 from cohgen_jax.evaluation.distances import set_distances
 from cohgen_jax.evaluation.generator import Generated, Generator
@@ -334,10 +335,10 @@ def evaluate(
             in_units = score_units(*pair, measured.mean, measured.sd)
             scores |= {f"units_{name}": score for name, score in in_units.items()}
             patients_table["units_crps"] = patient_crps(*pair, measured.mean, measured.sd)
-            found, features, curve = score_kinds(generated, *pair, measured)
-            scores |= found
-            by_feature.append(features.assign(**key))
-            curves.append(curve.assign(**key))
+            own_kinds = score_kinds(generated, *pair, measured)
+            scores |= own_kinds.scores
+            by_feature.append(own_kinds.features.assign(**key))
+            curves.append(own_kinds.curve.assign(**key))
         table.append(key | scores)
         by_patient.append(patients_table)
         shares = np.asarray(rank_shares(values, real))
@@ -350,27 +351,6 @@ def evaluate(
     stacked = (by_label, by_patient, rank_tables, by_feature, curves)
     parts = (_stacked_tables([t for t in tables if len(t)]) for tables in stacked)
     return Evaluation(pd.DataFrame(table), *parts)
-
-
-def score_kinds(
-    generated: Generated, draws: np.ndarray, truth: np.ndarray, units: Units
-) -> tuple[dict[str, float], pd.DataFrame, pd.DataFrame]:
-    """Scores of the binary features and of the counts of one target (`binary_auc`, ...,
-    `counts_crps_log`, ...), the binary features one by one, and their calibration curve. draws:
-    [R, n, F] in units."""
-    scores, features, curve = {}, pd.DataFrame(), pd.DataFrame()
-    binary, counts = units.kinds == "binary", units.kinds == "counts"
-    if binary.any():
-        p, true = units.expected(generated, draws)[:, binary], truth[:, binary]
-        found = by_kind.score_binary(p, true, units.mean[binary])
-        scores |= {f"binary_{name}": score for name, score in found.items()}
-        names = np.asarray(units.names)[binary]
-        curve = by_kind.calibration_curve(p, true)
-        features = by_kind.binary_by_feature(p, true).assign(feature=names)
-    if counts.any():
-        found = by_kind.score_counts(draws[..., counts], truth[:, counts])
-        scores |= {f"counts_{name}": score for name, score in found.items()}
-    return scores, features, curve
 
 
 def _stacked_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -77,6 +77,6 @@ def features_of_run(run: Run, cohort: Cohort, targets: Sequence[str]) -> Feature
         values[run.samples.index.get_indexer(table.index)] = codec.standardised(table)
         found.features[target], found.project[target] = values, codec.project
         if set(codec.kinds) == {"binary"}:
-            measured = cohort.table(target).reindex(run.samples.index)[list(codec.features)]
+            measured = table.reindex(index=run.samples.index, columns=list(codec.features))
             found.known[target] = measured.notna().to_numpy()
     return found

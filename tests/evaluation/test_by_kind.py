@@ -31,7 +31,7 @@ def test_scores_of_features_are_those_of_scikit_learn():
         assert table["auc"][j] == pytest.approx(roc_auc_score(events[known, j], p[known, j]))
         brier = brier_score_loss(events[known, j], p[known, j])
         assert table["brier"][j] == pytest.approx(brier)
-    scores = score_binary(p, events, np.array([0.3, 0.01, 0.5]))
+    scores = score_binary(p, events, np.array([0.3, 0.01, 0.5]), table)
     assert scores["auc_features"] == 2  # one in a hundred is too rare to rank
     assert scores["auc"] == pytest.approx(table["auc"][[0, 2]].mean())
 
@@ -39,7 +39,9 @@ def test_scores_of_features_are_those_of_scikit_learn():
 def test_right_probabilities_are_calibrated_and_bold_ones_are_not():
     p, events = forecasts(20_000)
     common = np.full(3, 0.3)
-    right, bold = (score_binary(q, events, common) for q in (p, np.round(p)))
+    right, bold = (
+        score_binary(q, events, common, binary_by_feature(q, events)) for q in (p, np.round(p))
+    )
     assert right["calibration_error"] < 0.01
     assert right["frequency_error"] < 0.01
     assert bold["calibration_error"] > 0.1
@@ -53,7 +55,8 @@ def test_too_few_events_are_not_ranked():
     events = np.zeros((10, 2))
     events[:2, 0] = 1
     events[:, 1] = np.nan
-    scores = score_binary(np.full((10, 2), 0.2), events, np.array([0.2, 0.2]))
+    p = np.full((10, 2), 0.2)
+    scores = score_binary(p, events, np.array([0.2, 0.2]), binary_by_feature(p, events))
     assert np.isnan([scores["auc"], scores["calibration_error"]]).all()
     assert scores["brier"] == pytest.approx(0.2 * 0.64 + 0.8 * 0.04)
 

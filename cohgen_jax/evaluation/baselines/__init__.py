@@ -81,9 +81,10 @@ def fit_baselines(
                 continue
             others = [i for i in range(len(view.modalities)) if i != t]
             sources = [] if method in SOURCELESS else others
-            own, unknown = (seen_by_logistic(view, t), np.nan) if method in EVENTS else (view, 0.0)
+            events = method in EVENTS
+            own = seen_by_logistic(view, t) if events else view
             fitted[method, target] = joint.get(target) or fit_patterns(
-                REGRESSIONS[method], own, rows_train, t, sources, unknown=unknown
+                REGRESSIONS[method], own, rows_train, t, sources, measured_only=events
             )
     return fitted
 

@@ -1,8 +1,8 @@
 """Logistic regression of every binary feature, on the leading components and covariates.
 
 What a statistician would do for mutations: one penalised regression a feature, fitted on the
-patients of whom it is known; the penalty is the one of PENALTIES with the least held-out deviance
-over the commonest features. A draw throws a coin for each feature.
+patients of whom it is known; the penalty is the one of INVERSE_PENALTIES with the least held-out
+deviance over the commonest features. A draw throws a coin for each feature.
 """
 
 import warnings

@@ -61,14 +61,14 @@ def fit_patterns(
     target: int,
     sources: Sequence[int],
     *,
-    unknown: float = 0.0,
+    measured_only: bool = False,
 ) -> Generator:
     """A generator of modality `target` from whichever of `sources` each patient has.
 
     rows_train are integer positions of the training patients; modalities by position. A pattern
     that fewer than MIN_TRAIN training patients have is served by the largest part of it that enough
     have. With no source and no covariate, a patient is given the target of a random one.
-    unknown: what cells that nobody measured are to the fit, where the view knows which.
+    measured_only: the fit is told which cells nobody measured (NaN), and copes without inputs.
 
     Raises:
       InputError: the target is a source, or (when called) too few have the target itself.
@@ -95,8 +95,9 @@ def fit_patterns(
     @functools.lru_cache(max(1, KEEP_BYTES // (8 * len(rows_train) * view.size(target) + 1)))
     def model(subset: tuple[int, ...]) -> Fitted:
         train = complete(subset)
-        x, y = view.inputs(view.z[train], subset), view.outcomes(target, train, unknown)
-        return fit(x, y) if x.shape[1] or np.isnan(unknown) else random_patient(x, y)
+        x = view.inputs(view.z[train], subset)
+        y = view.outcomes(target, train, measured_only=measured_only)
+        return fit(x, y) if x.shape[1] or measured_only else random_patient(x, y)
 
     def generate(
         z_new: np.ndarray, present_new: np.ndarray, num_draws: int, seed: int

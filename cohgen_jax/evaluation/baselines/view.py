@@ -57,15 +57,17 @@ class View(NamedTuple):
         """Whether expectations are scored beside draws."""
         return self.modalities[target] in self.known
 
-    def outcomes(self, target: int, rows: np.ndarray, unknown: float = 0.0) -> np.ndarray:
-        """float32 [n, F or L]: what is drawn of the target, of patients who have it; `unknown`
-        where nobody measured, as far as that is told."""
+    def outcomes(self, target: int, rows: np.ndarray, *, measured_only: bool = False) -> np.ndarray:
+        """float32 [n, F or L]: what is drawn of the target, of patients who have it.
+
+        measured_only: NaN in the cells that nobody measured, of a target whose cells are `known`.
+        """
         name = self.modalities[target]
         if name not in self.features:
             return np.asarray(self.z[rows, target, : self.widths[target]], np.float32)
         values = np.asarray(self.features[name][rows], np.float32)
-        if np.isnan(unknown) and name in self.known:
-            return np.where(self.known[name][rows], values, unknown)
+        if measured_only:
+            return np.where(self.known[name][rows], values, np.nan)
         # An unknown cell counts as the average of its feature, which is 0.
         return np.nan_to_num(values)
 

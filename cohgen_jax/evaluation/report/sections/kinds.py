@@ -9,15 +9,15 @@ from cohgen_jax.evaluation.report.page import Block, Cell, Grid, Table, Text
 from cohgen_jax.evaluation.style import method_label
 
 BINARY = {
-    "binary_auc": ("AUC", max),
-    "binary_average_precision": ("average precision", max),
-    "binary_brier": ("Brier score", min),
-    "binary_calibration_error": ("calibration error", min),
-    "binary_frequency_error": ("frequency error", min),
+    "binary_auc": ("AUC", "max"),
+    "binary_average_precision": ("average precision", "max"),
+    "binary_brier": ("Brier score", "min"),
+    "binary_calibration_error": ("calibration error", "min"),
+    "binary_frequency_error": ("frequency error", "min"),
 }
 COUNTS = {
-    "counts_crps_log": ("CRPS of log(1 + count)", min),
-    "counts_zero_share_error": ("error of the share of zeros", min),
+    "counts_crps_log": ("CRPS of log(1 + count)", "min"),
+    "counts_zero_share_error": ("error of the share of zeros", "min"),
 }
 """Column of the table of conditions -> its name and which value is best."""
 
@@ -53,7 +53,7 @@ def blocks(run: RunFiles) -> list[Block]:
 
 
 def _grid(target: str, full: pd.DataFrame, columns: dict, what: str) -> Grid:
-    best = {column: choose(full[column]) for column, (_, choose) in columns.items()}
+    best = {column: full[column].agg(choose) for column, (_, choose) in columns.items()}
     rows = [
         (
             method_label(str(row["method"])),

@@ -14,8 +14,7 @@ from cohgen_jax.cohort import read_tables
 from cohgen_jax.cohort.covariates import with_values
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.load import parse_layers
-from cohgen_jax.cohort.read import FACTS
-from cohgen_jax.cohort.tables import table_name
+from cohgen_jax.cohort.read import FACTS, table_files
 from cohgen_jax.errors import InputError
 from cohgen_jax.run import Run, register_formats
 
@@ -61,9 +60,9 @@ def read_patients(
     """
     register_formats(source)
     if Path(source).is_dir():
-        names = {table_name(file) or "" for file in Path(source).iterdir() if file.is_file()}
+        names, _ = table_files(Path(source))
         chosen = [name for name in run.modalities if name in names]
-        others = sorted(names.difference(chosen, FACTS, [""]))
+        others = sorted(names.keys() - {*chosen, *FACTS})
         raw = read_tables(source, modalities=chosen) if chosen else None
     else:
         raw = read_tables(source, layers=parse_layers(run.config.layers))

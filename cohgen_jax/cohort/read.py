@@ -86,7 +86,7 @@ def choose(known: Collection[str], modalities: Sequence[str] | None, path: Path)
 
 
 def _read_folder(path: Path, modalities: Sequence[str] | None) -> RawTables:
-    files, notes = _table_files(path)
+    files, notes = table_files(path)
     about = _read_about(path)
     facts_files = [files.pop(name) for name in FACTS if name in files]
     if len(facts_files) > 1:
@@ -120,7 +120,8 @@ def mark_unfinished(path: Path) -> None:
     (path / "cohort.json").write_text('{"unfinished": true}\n')
 
 
-def _table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
+def table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
+    """Name -> file of the tables in a folder, and notes on what there is besides."""
     files: dict[str, Path] = {}
     others, dead = [], []
     for file in sorted(f for f in path.iterdir() if not f.name.startswith(".")):

@@ -243,6 +243,16 @@ def test_a_patient_with_one_modality_gets_the_others(completed, new_tables, tmp_
     assert "cna.parquet" not in tables
 
 
+def test_a_folder_of_parquet_parts_is_a_table_here_too(completed, new_tables, tmp_path):
+    base = completed("--draws", 2)
+    source = write_tables(tmp_path / "parts", new_tables)
+    (source / "cna.parquet").unlink()
+    (source / "cna.parquet").mkdir()
+    for part, rows in enumerate((slice(None, 2), slice(2, None))):
+        new_tables["cna"].iloc[rows].to_parquet(source / "cna.parquet" / f"part.{part}.parquet")
+    same(base, completed("--draws", 2, source=source, out="parts_out"))
+
+
 def test_extra_columns_and_tables_are_left_alone(completed, new_tables, tmp_path, command, run_dir):
     base = completed("--draws", 2)
     extra = {**new_tables, "cna": new_tables["cna"].assign(surplus=1.0)}

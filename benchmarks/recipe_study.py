@@ -26,7 +26,8 @@ import tyro
 
 from cohgen_jax.config import recipe
 from cohgen_jax.run import read_latents
-from cohgen_jax.training import DiffusionConfig, ModelSpec, SolverConfig, TrainConfig, make_farm
+from cohgen_jax.solvers import SolverConfig
+from cohgen_jax.training import DiffusionConfig, ModelSpec, TrainConfig, make_farm
 from cohgen_jax.training.farm import init_state, train_epochs, validate
 
 LARGE = {"batch_size": 128, "learning_rate": 3e-3, "weight_decay": 1.0, "cond_noise": 0.5}

@@ -47,11 +47,10 @@ from benchmarks.record import record
 from cohgen_jax.config import recipe
 from cohgen_jax.evaluation.fidelity import conditions
 from cohgen_jax.networks import NetworkConfig, build, init
-from cohgen_jax.sampling import Bank, coherent_sample, sample_rows
+from cohgen_jax.sampling import Bank, SamplerConfig, coherent_sample, sample_rows
 from cohgen_jax.sampling.specialize import PRECISIONS
 from cohgen_jax.schedule import linear_schedule
-from cohgen_jax.solvers import Solver, ddpm, dpmpp_2m
-from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.solvers import Solver, SolverConfig, ddpm, dpmpp_2m
 
 RESULT = Path(__file__).with_suffix(".json")
 ROOT = RESULT.parents[1]
@@ -132,9 +131,7 @@ def draw(bank: Bank, num: int, solver: Solver, num_draws: int = 1, present=None,
     present = everything if present is None else present
     if len(present) > num:
         z = np.resize(z, (len(present), *z.shape[1:]))
-    return sample_rows(
-        bank, names, z, present, 0, num_draws, schedule=SCHEDULE, solver=solver, **more
-    )
+    return sample_rows(bank, names, z, present, 0, num_draws, SamplerConfig(solver=solver, **more))
 
 
 def interleaved(
@@ -243,9 +240,7 @@ def plain(bank: Bank, num: int, solver: Solver):
     """The library without specialisation or chunks: what jit alone gives."""
     z, _ = patients(num, len(bank.sources))
     conds = [z[:, s] for s in range(len(bank.sources))]
-    return coherent_sample(
-        jax.random.key(0), bank, conds, schedule=SCHEDULE, solver=solver, specialized=False
-    ).draws
+    return coherent_sample(jax.random.key(0), bank, conds, solver=solver, specialized=False).draws
 
 
 def equal_quality(sizes: Sizes, device: str) -> list[dict]:

@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.run import Run, open_run
-from cohgen_jax.sampling import sample_rows
+from cohgen_jax.sampling import SamplerConfig, sample_rows
 from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.consensus import RULES
 from cohgen_jax.sampling.specialize import Precision
@@ -65,7 +65,7 @@ def candidates(schedule: Schedule, clips: list[float]) -> dict[str, Candidate]:
             for n in (6, 8, 10, 12, 15, 20, 25):
                 plain[f"dpmpp_2m{kind}_{grid}-{n}"] = dpmpp_2m(schedule, n, eta=eta, grid=grid)
     held = {
-        f"{name}_clip{clip:g}": clipped(solver, schedule, clip)
+        f"{name}_clip{clip:g}": clipped(solver, clip)
         for clip in clips
         for name, solver in plain.items()
         if solver.num_steps < full
@@ -90,13 +90,19 @@ def scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
 
 
 def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) -> list[dict]:
-    schedule, rows = run.config.diffusion.build(), run.rows(arguments.split)
+    rows = run.rows(arguments.split)
     rows = rows[run.latents.present[rows].all(axis=1)]
     rows = rows[:: max(1, len(rows) // arguments.patients)][: arguments.patients]
     z, present = run.latents.z[rows], run.latents.present[rows]
     bank_for = run.coherent_bank if arguments.method == "coherent" else run.multi_bank
     table, reference = [], {}
     for name, (solver, precision, ensemble) in tried.items():
+        config = SamplerConfig(
+            solver=solver,
+            consensus=arguments.consensus,
+            precision=precision,
+            ensemble=ensemble,
+        )
         for target in arguments.targets or run.modalities:
             bank = dataclasses.replace(bank_for(target), spread=1.0)  # fitted to one solver
             t = run.index(target)
@@ -104,17 +110,7 @@ def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) 
             began, per_seed = time.perf_counter(), []
             for seed in arguments.seeds:
                 drawn = sample_rows(
-                    bank,
-                    run.modalities,
-                    z,
-                    present,
-                    seed,
-                    arguments.draws,
-                    schedule=schedule,
-                    solver=solver,
-                    consensus=arguments.consensus,
-                    precision=precision,
-                    ensemble=ensemble,
+                    bank, run.modalities, z, present, seed, arguments.draws, config
                 ).draws
                 per_seed.append(scores(drawn[..., :width], z[:, t, :width]))
             seconds = (time.perf_counter() - began) / len(per_seed)

@@ -222,7 +222,6 @@ def check() -> float:
         jax.random.key(0),
         bank,
         conds,
-        schedule=schedule,
         solver=ddpm(schedule, published_last_step=True),
         keep_trajectory=True,
         recorded=RecordedNoise(jnp.asarray(noise[:1]), jnp.asarray(noise[1:, None])),

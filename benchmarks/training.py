@@ -38,7 +38,8 @@ import numpy as np
 
 from cohgen_jax.config import recipe
 from cohgen_jax.run import read_latents
-from cohgen_jax.training import DiffusionConfig, SolverConfig, make_farm, multi_specs, pair_specs
+from cohgen_jax.solvers import SolverConfig
+from cohgen_jax.training import DiffusionConfig, make_farm, multi_specs, pair_specs
 from cohgen_jax.training.config import MeshConfig, TrainConfig
 from cohgen_jax.training.farm import fresh_state, init_state, share_out, train_epochs, validate
 from cohgen_jax.training.mesh import make_mesh

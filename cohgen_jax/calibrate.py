@@ -31,15 +31,14 @@ from cohgen_jax.evaluation.fidelity import score_patients
 from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.evenly import evenly
 from cohgen_jax.sampling.generate import conditions, sample_rows
-from cohgen_jax.solvers import Solver, ddim
-from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.solvers import SolverConfig, ddim
 from cohgen_jax.training.validation import judged, random_subsets
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
     from cohgen_jax.run import Run
     from cohgen_jax.sampling.bank import Bank
-    from cohgen_jax.schedule import Schedule
+    from cohgen_jax.sampling.config import SamplerConfig
 
 LEVEL = 0.8
 INTERVAL = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
@@ -90,19 +89,18 @@ def calibrate(
     run: Run, cohort: Cohort, solver: SolverConfig = SolverConfig()
 ) -> dict[str, dict[str, Calibration]]:
     """Method -> target -> Calibration. cohort: the tables that the run was trained on."""
-    schedule = run.config.diffusion.build()
-    chain, leap = solver.build(schedule, run.config.diffusion.predicts), ddim(schedule, 1)
+    chain = run.sampler_config(solver)
+    leap = dataclasses.replace(chain, solver=ddim(chain.solver.schedule, 1), temperature=0.0)
     return {
         method: {
-            target: _calibrate(run, cohort, make(target), schedule, chain, leap)
-            for target in run.modalities
+            target: _calibrate(run, cohort, make(target), chain, leap) for target in run.modalities
         }
         for method, make in (("coherent", run.coherent_bank), ("multi", run.multi_bank))
     }
 
 
 def _calibrate(
-    run: Run, cohort: Cohort, bank: Bank, schedule: Schedule, chain: Solver, leap: Solver
+    run: Run, cohort: Cohort, bank: Bank, chain: SamplerConfig, leap: SamplerConfig
 ) -> Calibration:
     """chain draws; leap goes to x_0 in one step, which is all that the posterior mean takes."""
     t = run.index(bank.target)
@@ -110,26 +108,16 @@ def _calibrate(
     rows, shown = _validation(run, t)
     z, real = run.latents.z[rows], run.latents.z[rows, t, :width]
 
-    def sample(num_draws: int, solver: Solver, temperature: float) -> Generated:
-        samples = sample_rows(
-            bank,
-            run.modalities,
-            z,
-            shown,
-            run.config.seed,
-            num_draws,
-            schedule=schedule,
-            solver=solver,
-            consensus="stacked",
-            temperature=temperature,
-        )
+    def sample(num_draws: int, config: SamplerConfig) -> Generated:
+        seed = run.config.seed
+        samples = sample_rows(bank, run.modalities, z, shown, seed, num_draws, config)
         draws = np.asarray(samples.draws)[..., :width]
         return Generated(draws, np.asarray(samples.disagreement))
 
-    draws, disagreement = sample(DRAWS, chain, 1.0)[:2]
+    draws, disagreement = sample(DRAWS, chain)[:2]
     scale = np.ones(bank.x_dim, np.float32)
     if bank.predicts != "eps":  # which does not tell the posterior mean
-        mean = sample(1, leap, 0.0).draws[0]
+        mean = sample(1, leap).draws[0]
         worth = run.latents.scale[t, :width] ** 2
         if bank.regression is None:
             kept = run.codecs[bank.target].kept

@@ -8,7 +8,8 @@ from typing import Literal
 from cohgen_jax.codec import PUBLISHED, CodecConfig
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.networks.config import NetworkConfig
-from cohgen_jax.training.config import DiffusionConfig, MeshConfig, SolverConfig, TrainConfig
+from cohgen_jax.solvers import SolverConfig
+from cohgen_jax.training.config import DiffusionConfig, MeshConfig, TrainConfig
 
 RecipeName = Literal["default", "demo", "debug", "published"]
 

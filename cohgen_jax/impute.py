@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,11 @@ from cohgen_jax.cohort.tables import COMPANIONS, DRAW
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.typicality import typicality
 from cohgen_jax.patients import read_patients, shown_sources, to_generate
-from cohgen_jax.run import Run
+from cohgen_jax.run import METHODS, Run
 from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import conditions, sample_rows
-from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.solvers import SolverConfig
 
 Method = Literal["coherent", "multi"]
 LEAST_FOR_INTERVALS = 10
@@ -70,12 +70,10 @@ def impute_tables(
     out_dir = Path(out_dir)
     if num_draws < 1:
         raise InputError(f"--draws must be at least 1, got {num_draws}")
-    for name, value, known in (("method", method, Method), ("consensus", consensus, Consensus)):
-        if value not in get_args(known):
-            raise InputError(f"unknown {name} {value!r}; one of {', '.join(get_args(known))}")
+    if method not in METHODS:
+        raise InputError(f"unknown method {method!r}; one of {', '.join(METHODS)}")
     check_seed(seed)
-    schedule = run.config.diffusion.build()
-    chain = solver.build(schedule, run.config.diffusion.predicts)
+    sampling = run.sampler_config(solver, consensus=consensus, ensemble=ensemble)
     for target in targets:
         run.index(target)
     if out_dir.exists() and any(out_dir.iterdir()):
@@ -145,10 +143,7 @@ def impute_tables(
                         present[new],
                         seed + m,
                         num_draws,
-                        schedule=schedule,
-                        solver=chain,
-                        consensus=consensus,
-                        ensemble=ensemble,
+                        sampling,
                         sample_ids=streams[new],
                         on_chunk=lambda num, target=target: advance(num, target),
                     )

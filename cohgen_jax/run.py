@@ -54,9 +54,11 @@ from cohgen_jax.errors import InputError, need
 from cohgen_jax.networks import build
 from cohgen_jax.regression import Regressions, fit_regressions, patterns_of, rebuilt
 from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.sampling.config import SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import conditions
 from cohgen_jax.sampling.stacking import Moments, Pattern, restricted
+from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training import (
     Farm,
     FarmData,
@@ -67,7 +69,7 @@ from cohgen_jax.training import (
     train_farm,
 )
 from cohgen_jax.training.accountant import spend, statement
-from cohgen_jax.training.config import SolverConfig, TrainConfig
+from cohgen_jax.training.config import TrainConfig
 from cohgen_jax.training.farm import usable_rows, work
 from cohgen_jax.training.loop import Progress
 from cohgen_jax.training.mesh import make_mesh
@@ -158,6 +160,14 @@ class Run:
             "draws are not calibrated (spread, intervals, expected errors): the run has been, for "
             "the stacked consensus and its default solver"
         )
+
+    def sampler_config(
+        self, solver: SolverConfig = SolverConfig(), **settings: Any
+    ) -> SamplerConfig:
+        """How to sample from the banks of this run: the solver on the schedule that they were
+        trained with, the stacked consensus, and what else `SamplerConfig` has."""
+        chain = solver.build(self.config.diffusion.build(), self.config.diffusion.predicts)
+        return SamplerConfig(solver=chain, **{"consensus": "stacked", **settings})
 
     def coherent_bank(self, target: str, sources: Sequence[str] | None = None) -> Bank:
         """The single-condition models of a target, from all or the given sources.

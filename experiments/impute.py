@@ -35,7 +35,7 @@ from cohgen_jax.impute import impute_tables
 from cohgen_jax.run import open_run
 from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.consensus import Consensus
-from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.solvers import SolverConfig
 from experiments.common import CountBar, run_command, say
 
 

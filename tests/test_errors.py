@@ -6,7 +6,8 @@ from cohgen_jax.codec import CodecConfig
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.of_run import EvaluationConfig
 from cohgen_jax.networks.config import NetworkConfig
-from cohgen_jax.training.config import DiffusionConfig, SolverConfig, TrainConfig
+from cohgen_jax.solvers import SolverConfig
+from cohgen_jax.training.config import DiffusionConfig, TrainConfig
 
 
 @pytest.mark.parametrize(

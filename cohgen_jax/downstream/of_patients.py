@@ -22,7 +22,7 @@ from cohgen_jax.errors import InputError, check_seed, need
 from cohgen_jax.patients import Patients, read_patients, shown_sources, to_generate
 from cohgen_jax.run import Run
 from cohgen_jax.sampling.generate import sample_rows
-from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.solvers import SolverConfig
 
 SURVIVAL = "survival"
 Tell = Callable[[str], None]
@@ -181,8 +181,8 @@ def _drawn(
     progress: Callable[[int, int, str], None],
 ) -> dict[str, Drawn]:
     """Draws of every missing modality, as experiments/impute.py makes them."""
-    solver, schedule = SolverConfig(), run.config.diffusion.build()
-    run = run.sampled_by(solver)
+    sampling = run.sampler_config()
+    run = run.sampled_by(SolverConfig())
     calibration = run.calibration.get(config.method, {})
     if not calibration:
         tell("no patient is flagged: the run was not calibrated (experiments/train.py --resume)")
@@ -197,9 +197,7 @@ def _drawn(
             patients.present[rows],
             config.seed + m,
             config.draws,
-            schedule=schedule,
-            solver=solver.build(schedule, run.config.diffusion.predicts),
-            consensus="stacked",
+            sampling,
             sample_ids=patients.streams[rows],
         )
         done += len(rows)

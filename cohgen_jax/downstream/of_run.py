@@ -32,7 +32,7 @@ from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL, fit_baselines
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.of_run import KNOWN, run_generators
 from cohgen_jax.run import Run, samples_checksum
-from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.solvers import SolverConfig
 
 DRAWS_VERSION = 2
 """Raised when the same run and seed give other draws."""

@@ -22,7 +22,7 @@ from cohgen_jax.evaluation.of_run import MODELS, run_generators
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run
 from cohgen_jax.run import Run
 from cohgen_jax.sampling.consensus import Consensus
-from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.solvers import SolverConfig
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort

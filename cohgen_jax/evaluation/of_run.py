@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,7 @@ from cohgen_jax.evaluation.report import write_run_report
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_run
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
-from cohgen_jax.solvers import ddim
-from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.solvers import SolverConfig, ddim
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
@@ -96,11 +95,6 @@ def run_generators(
     Calibrated if the run has been for this solver (`Run.uncalibrated` tells).
     """
     run = run.sampled_by(solver)
-    schedule = run.config.diffusion.build()
-    common: dict[str, Any] = {
-        "schedule": schedule,
-        "solver": solver.build(schedule, run.config.diffusion.predicts),
-    }
     rules: dict[str, Consensus] = {"coherent": consensus, **OTHER_RULES}
     generators = {}
     for target in targets:
@@ -110,15 +104,13 @@ def run_generators(
                 lambda sources, target=target: run.coherent_bank(target, sources),
                 run.modalities,
                 target,
-                consensus=rule,
-                **common,
+                run.sampler_config(solver, consensus=rule),
             )
         generators["multi", target] = bank_generator(
             lambda sources, multi=multi: multi,
             run.modalities,
             target,
-            consensus="stacked",
-            **common,
+            run.sampler_config(solver),
         )
     return generators
 
@@ -275,22 +267,18 @@ def _posterior_means(run: Run, consensus: Consensus) -> dict[str, Callable[..., 
     """Method -> generator of the posterior mean of a target: one step at temperature 0."""
     if run.config.diffusion.predicts == "eps":
         return {}  # which is not to be had from one evaluation
-    schedule = run.config.diffusion.build()
-    common: dict[str, Any] = {
-        "schedule": schedule,
-        "solver": ddim(schedule, 1),
-        "temperature": 0.0,
-    }
+    config = run.sampler_config(consensus=consensus, temperature=0.0)
+    config = dataclasses.replace(config, solver=ddim(config.solver.schedule, 1))
+    stacked = dataclasses.replace(config, consensus="stacked")
     return {
         "coherent": lambda target: bank_generator(
             lambda sources: run.coherent_bank(target, sources),
             run.modalities,
             target,
-            consensus=consensus,
-            **common,
+            config,
         ),
         "multi": lambda target: bank_generator(
-            lambda sources: run.multi_bank(target), run.modalities, target, **common
+            lambda sources: run.multi_bank(target), run.modalities, target, stacked
         ),
     }
 
@@ -390,8 +378,7 @@ def _disagreement(run: Run, config: EvaluationConfig, targets: Sequence[str]) ->
 
     One row a target and step: diffusion time t, mean over patients and the middle 80 % of them.
     """
-    schedule = run.config.diffusion.build()
-    solver = config.solver.build(schedule, run.config.diffusion.predicts)
+    sampling = run.sampler_config(config.solver, consensus=config.consensus, keep_trajectory=True)
     rows, table = run.rows(config.split), []
     for target in targets:
         bank = run.coherent_bank(target)
@@ -399,23 +386,13 @@ def _disagreement(run: Run, config: EvaluationConfig, targets: Sequence[str]) ->
         used = rows[run.latents.present[rows][:, columns].all(axis=1)]
         if not len(used):
             continue
-        samples = sample_rows(
-            bank,
-            run.modalities,
-            run.latents.z[used],
-            run.latents.present[used],
-            config.seed,
-            1,
-            schedule=schedule,
-            solver=solver,
-            consensus=config.consensus,
-            keep_trajectory=True,
-        )
+        z, present = run.latents.z[used], run.latents.present[used]
+        samples = sample_rows(bank, run.modalities, z, present, config.seed, 1, sampling)
         trajectory = np.asarray(samples.trajectory).squeeze(0)  # [P, S]
         low, high = np.quantile(trajectory, [0.1, 0.9], axis=0)
         table.append(
             pd.DataFrame(
-                {"target": target, "t": np.asarray(solver.timesteps)[: len(low)]}
+                {"target": target, "t": sampling.solver.timesteps[: len(low)]}
                 | {"mean": trajectory.mean(axis=0), "low": low, "high": high}
             )
         )

@@ -2,9 +2,11 @@
 
 from cohgen_jax.sampling.bank import Bank, Group
 from cohgen_jax.sampling.cascade import cascade, complete
-from cohgen_jax.sampling.coherent import RecordedNoise, Rejection, Samples, coherent_sample
+from cohgen_jax.sampling.coherent import Sampler, Samples, coherent_sample
+from cohgen_jax.sampling.config import Rejection, SamplerConfig
 from cohgen_jax.sampling.consensus import combine, consensus_weights, disagreement
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
+from cohgen_jax.sampling.noise import RecordedNoise
 from cohgen_jax.sampling.stacking import Moments
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     "Moments",
     "RecordedNoise",
     "Rejection",
+    "Sampler",
+    "SamplerConfig",
     "Samples",
     "bank_generator",
     "cascade",

@@ -141,7 +141,8 @@ def combine(eps_k: jax.Array, weights: jax.Array, prior: jax.Array) -> jax.Array
 
 
 def disagreement(eps_k: jax.Array, weights: jax.Array) -> jax.Array:
-    """1 - weighted mean pairwise cosine, [R, N], in [0, 2]; 1 where fewer than two models speak.
+    """1 - weighted mean pairwise cosine, [R, N], in [0, 2]; NaN where fewer than two models
+    speak.
 
     eps_k: [K, R, N, D]; weights: [N, K], 0 for models that do not take part.
     """
@@ -156,4 +157,4 @@ def disagreement(eps_k: jax.Array, weights: jax.Array) -> jax.Array:
             pair = jnp.where(both, (weights[:, i] + weights[:, j]) / 2, 0)
             total += pair[None] * jnp.sum(unit[i] * unit[j], axis=-1)
             pair_weight += pair
-    return 1 - total / jnp.where(pair_weight > 0, pair_weight, 1)[None]
+    return jnp.where(pair_weight[None] > 0, 1 - total / pair_weight[None], jnp.nan)

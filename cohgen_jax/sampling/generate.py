@@ -18,12 +18,9 @@ from jax.sharding import Mesh
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.generator import Generated, Generator
-from cohgen_jax.sampling.bank import Bank, Ensemble
-from cohgen_jax.sampling.coherent import Rejection, Samples, coherent_sample
-from cohgen_jax.sampling.consensus import Consensus
-from cohgen_jax.sampling.specialize import Precision
-from cohgen_jax.schedule import Schedule
-from cohgen_jax.solvers import Solver
+from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.sampling.coherent import Sampler, Samples
+from cohgen_jax.sampling.config import SamplerConfig
 
 CACHE_BYTES = 3 << 19
 """What one layer of all models' activations may take on a CPU. Layer normalisation and activation
@@ -41,11 +38,7 @@ def bank_generator(
     bank_for: Callable[[tuple[str, ...]], Bank],
     modalities: Sequence[str],
     target: str,
-    *,
-    schedule: Schedule,
-    solver: Solver,
-    consensus: Consensus = "mean",
-    temperature: float = 1.0,
+    config: SamplerConfig,
 ) -> Generator:
     """A generator of `target` with the signature that evaluation and baselines share.
 
@@ -57,18 +50,7 @@ def bank_generator(
     def generate(z: np.ndarray, present: np.ndarray, num_draws: int, seed: int) -> Generated:
         usable = np.any(present, axis=0).tolist()
         shown = tuple(m for i, m in enumerate(modalities) if usable[i] and m != target)
-        samples = sample_rows(
-            bank_for(shown),
-            modalities,
-            z,
-            present,
-            seed,
-            num_draws,
-            schedule=schedule,
-            solver=solver,
-            consensus=consensus,
-            temperature=temperature,
-        )
+        samples = sample_rows(bank_for(shown), modalities, z, present, seed, num_draws, config)
         mean = None if samples.mean is None else np.asarray(samples.mean)
         return Generated(np.asarray(samples.draws), np.asarray(samples.disagreement), mean=mean)
 
@@ -82,20 +64,13 @@ def sample_rows(
     present: np.ndarray,
     seed: int,
     num_draws: int,
+    config: SamplerConfig,
     *,
-    schedule: Schedule,
-    solver: Solver,
-    consensus: Consensus = "mean",
-    temperature: float = 1.0,
-    rejection: Rejection | None = None,
     sample_ids: np.ndarray | None = None,
-    keep_trajectory: bool = False,
-    ensemble: Ensemble = "average",
-    precision: Precision = "float32",
     chains: int | None = None,
     on_chunk: Callable[[int], None] = lambda rows: None,
 ) -> Samples:
-    """`coherent_sample` for any number of patients. z: [N, M, D], and the covariates as one more
+    """A `Sampler` for any number of patients. z: [N, M, D], and the covariates as one more
     column if the bank knows them; present: [N, M] bool.
 
     Rows may each show other sources; a model is evaluated only on rows that it can serve.
@@ -114,11 +89,11 @@ def sample_rows(
     devices = jax.local_devices()
     mesh = Mesh(devices, ("samples",)) if 1 < len(devices) <= len(z) else None
     width = mesh.size if mesh else 1
-    turns = bank.turns(ensemble)
+    turns = bank.turns(config.ensemble)
     fit = width * (chains or chains_at_once(turns[0], devices[0], present[:, columns]))
     size, draws_a_turn = chunk_shape(len(z), -(-num_draws // len(turns)), fit, width)
     draws = min(num_draws, draws_a_turn * len(turns))
-    key = jax.random.key(seed)
+    key, sampler = jax.random.key(seed), Sampler(bank, config)
     num_chunks = -(-len(z) // size)
     parts, order = [], []
     for chunk in range(num_chunks):
@@ -126,22 +101,13 @@ def sample_rows(
         rows = np.resize(own, size)  # filled up, then cut
         parts_of_draws = []
         for first in range(0, num_draws, draws):
-            samples = coherent_sample(
+            samples = sampler(
                 key,
-                bank,
                 conditions(bank, z[rows], columns),
                 np.asarray(present[rows][:, columns]),
-                schedule=schedule,
-                solver=solver,
-                num_draws=draws,
+                draws,
                 first_draw=first,
-                consensus=consensus,
-                temperature=temperature,
-                rejection=rejection,
                 sample_ids=jnp.asarray(ids[rows], jnp.uint32),
-                keep_trajectory=keep_trajectory,
-                ensemble=ensemble,
-                precision=precision,
                 mesh=mesh,
             )
             kept = min(draws, num_draws - first)

@@ -10,6 +10,7 @@ from cohgen_jax.solvers.base import (
     reverse_process,
     uniform_levels,
 )
+from cohgen_jax.solvers.config import SolverConfig
 from cohgen_jax.solvers.ddim import ddim
 from cohgen_jax.solvers.ddpm import ddpm
 from cohgen_jax.solvers.dpmpp import dpmpp_2m
@@ -18,6 +19,7 @@ __all__ = [
     "GRIDS",
     "Grid",
     "Solver",
+    "SolverConfig",
     "SolverState",
     "clipped",
     "ddim",

@@ -108,7 +108,7 @@ def on_device(*tables: np.ndarray) -> tuple[jax.Array, ...]:
     return tuple(jnp.asarray(table, jnp.float32) for table in tables)
 
 
-def clipped(solver: Solver, schedule: Schedule, bound: float) -> Solver:
+def clipped(solver: Solver, bound: float) -> Solver:
     """The same solver with |x_0| held to `bound` wherever the data are mostly noise.
 
     x_0 = (x_t - s eps) / a multiplies an error of eps by s / a, 160 at t = 999 of the linear
@@ -119,7 +119,7 @@ def clipped(solver: Solver, schedule: Schedule, bound: float) -> Solver:
     """
     if not bound > 0:
         raise ValueError(f"clip must be positive, got {bound}")
-    alpha_bar = schedule.alpha_bar_at(solver.timesteps)
+    alpha_bar = solver.schedule.alpha_bar_at(solver.timesteps)
     a, s, limit = on_device(
         np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar), np.where(alpha_bar < 0.5, bound, np.inf)
     )

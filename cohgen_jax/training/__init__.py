@@ -1,6 +1,6 @@
 """Training many models at once: recipe, objective, validation, farm, loop."""
 
-from cohgen_jax.training.config import DiffusionConfig, SolverConfig, TrainConfig
+from cohgen_jax.training.config import DiffusionConfig, TrainConfig
 from cohgen_jax.training.farm import (
     Farm,
     FarmData,
@@ -19,7 +19,6 @@ __all__ = [
     "FarmState",
     "ModelSpec",
     "Progress",
-    "SolverConfig",
     "TrainConfig",
     "make_farm",
     "multi_specs",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from typing import Literal
 
 from cohgen_jax.errors import InputError, check_choices
 from cohgen_jax.networks.config import BATCH_NORM, NetworkConfig
 from cohgen_jax.schedule import Prediction, Schedule, cosine_schedule, linear_schedule
-from cohgen_jax.solvers import Grid, Solver, clipped, ddim, ddpm, dpmpp_2m
+from cohgen_jax.solvers import SolverConfig
 
 PER_MODEL = (
     "learning_rate",
@@ -56,66 +54,6 @@ class DiffusionConfig:
     def build(self) -> Schedule:
         make = {"linear": linear_schedule, "cosine": cosine_schedule}[self.schedule]
         return make(self.num_steps)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SolverConfig:
-    """How samples are drawn. The default holds the energy score and the spread of the 1000-step
-    ancestral sampler, on v- and on epsilon-networks (benchmarks/solver_study.py)."""
-
-    name: Literal["ddim", "ddpm", "dpmpp_2m"] = "dpmpp_2m"
-    num_steps: int | None = None
-    """None is what the default needs: 8 without fresh noise, 10 with it."""
-    eta: float | None = None
-    """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver. None
-    is 1 for epsilon-networks, whose errors a deterministic chain carries to its end, and else 0."""
-    grid: Grid | None = None
-    """Levels visited: evenly spaced in t, in log SNR, or as Karras et al. 2022 space them. None is
-    log SNR for a deterministic dpmpp_2m, and else t."""
-    clip: float = 0.0
-    """Bound on |x_0| where noise prevails, for epsilon-networks with few steps; 0 for none."""
-
-    def __post_init__(self):
-        check_choices(self)
-        if self.num_steps is not None and self.num_steps < 1:
-            raise InputError(f"num_steps must be at least 1, got {self.num_steps}")
-        if self.eta is not None and not 0 <= self.eta <= 1:
-            raise InputError(f"eta must lie in [0, 1], got {self.eta}")
-        if self.clip < 0:
-            raise InputError(f"clip must not be negative, got {self.clip}")
-
-    def resolved(self, predicts: Prediction) -> SolverConfig:
-        """The same with nothing left to the default."""
-        eta = float(predicts == "eps") if self.eta is None else self.eta
-        smooth = self.name == "dpmpp_2m" and eta == 0
-        return dataclasses.replace(
-            self,
-            num_steps=self.num_steps or (10 if eta else 8),
-            eta=eta,
-            grid=self.grid or ("log_snr" if smooth else "uniform"),
-        )
-
-    def check(self, num_levels: int, predicts: Prediction) -> None:
-        """Refuse more steps than the diffusion has."""
-        num_steps = self.resolved(predicts).num_steps
-        assert num_steps is not None
-        if num_steps > num_levels:
-            raise InputError(
-                f"a solver of {num_steps} steps needs as many in the diffusion, which has "
-                f"{num_levels}"
-            )
-
-    def build(self, schedule: Schedule, predicts: Prediction) -> Solver:
-        own = self.resolved(predicts)
-        own.check(schedule.num_steps, predicts)
-        eta = own.eta or 0.0
-        make: dict[str, Callable[..., Solver]] = {
-            "ddpm": ddpm,
-            "ddim": functools.partial(ddim, eta=eta),
-            "dpmpp_2m": functools.partial(dpmpp_2m, eta=eta),
-        }
-        solver = make[self.name](schedule, own.num_steps, grid=own.grid)
-        return clipped(solver, schedule, self.clip) if self.clip else solver
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

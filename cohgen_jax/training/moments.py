@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.sampling.coherent import specialize
+from cohgen_jax.sampling.chain import specialize
 from cohgen_jax.sampling.specialize import form_of
 from cohgen_jax.sampling.stacking import Moments, Pattern
 from cohgen_jax.schedule import Schedule, eps_from

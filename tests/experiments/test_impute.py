@@ -89,7 +89,7 @@ def test_what_is_missing_is_generated_and_the_rest_kept(completed, new_tables):
         ("N03", "rppa"): "cna",
     }
     alone = ~scores["sources"].str.contains("+", regex=False)
-    assert (scores.loc[alone, "disagreement"] == 1).all()
+    assert scores.loc[alone, "disagreement"].isna().all()
     assert (scores.loc[~alone, "disagreement"].between(0, 2)).all()
 
 
@@ -230,7 +230,7 @@ def test_one_draw_has_no_spread(completed):
 def test_the_multi_condition_model_generates_too(completed):
     tables = completed("--draws", 2, "--method", "multi", "--targets", "rppa")
     assert np.isfinite(tables["rppa.parquet"]).all(axis=None)
-    assert (tables["disagreement.csv"]["disagreement"] == 1).all()  # one model speaks
+    assert tables["disagreement.csv"]["disagreement"].isna().all()  # one model speaks
     coherent = completed("--draws", 2, "--targets", "rppa", out="coherent")
     assert not np.allclose(tables["rppa.parquet"], coherent["rppa.parquet"])
 

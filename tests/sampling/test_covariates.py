@@ -7,7 +7,7 @@ import pytest
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import NetworkConfig, build
-from cohgen_jax.sampling import Bank, coherent_sample, sample_rows
+from cohgen_jax.sampling import Bank, SamplerConfig, coherent_sample, sample_rows
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import ddim, ddpm
 from tests.sampling.test_specialize import disturbed
@@ -116,7 +116,7 @@ def test_streaming_takes_them_from_the_last_column(chains):
     shown = np.concatenate([np.zeros((5, 1), bool), present], axis=1)
     solver = ddpm(SCHEDULE, 5)
     streamed = sample_rows(
-        bank, MODALITIES, z, shown, 0, 3, schedule=SCHEDULE, solver=solver, chains=chains
+        bank, MODALITIES, z, shown, 0, 3, SamplerConfig(solver=solver), chains=chains
     ).draws
     at_once = sample(bank, z, present, solver=solver, num_draws=3)
     np.testing.assert_allclose(streamed, at_once, atol=1e-5)
@@ -136,5 +136,5 @@ def test_covariates_that_are_not_given_are_missed():
     shown = np.concatenate([np.zeros((5, 1), bool), present], axis=1)
     with pytest.raises(InputError, match="covariates"):
         sample_rows(
-            bank, MODALITIES, z[:, :3], shown, 0, 1, schedule=SCHEDULE, solver=ddim(SCHEDULE, 2)
+            bank, MODALITIES, z[:, :3], shown, 0, 1, SamplerConfig(solver=ddim(SCHEDULE, 2))
         )

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.sampling import Bank, RecordedNoise, Rejection, coherent_sample, sample_rows
+from cohgen_jax.sampling import (
+    Bank,
+    RecordedNoise,
+    Rejection,
+    SamplerConfig,
+    coherent_sample,
+    sample_rows,
+)
 from cohgen_jax.solvers import ddpm
 from tests.sampling.test_temperature import SCHEDULE, SOLVER, VARIANCE, GaussianV
 
@@ -75,9 +82,9 @@ def test_chunks_and_turns_change_nothing(rejection):
     present = rng.random((21, 3)) < 0.7
     bank = bank_of((0.2, 0.3, 0.5, 0.9), ("y", "w"), [(0,), (1,), (0,), (1,)])
     solver = ddpm(SCHEDULE, 5)
-    common = {"schedule": SCHEDULE, "solver": solver, "rejection": rejection, "ensemble": "mixture"}
+    config = SamplerConfig(solver=solver, rejection=rejection, ensemble="mixture")
     whole, *parts = (
-        sample_rows(bank, ("x", "y", "w"), z, present, 0, 5, chains=chains, **common)
+        sample_rows(bank, ("x", "y", "w"), z, present, 0, 5, config, chains=chains)
         for chains in (1000, 16)
     )
     assert whole.draws.shape == (5, 21, 3)
@@ -117,5 +124,5 @@ def test_recorded_noise_of_another_shape_is_refused(y):
 
 
 def test_other_ensembles_are_refused(y):
-    with pytest.raises(InputError, match="ensemble must be one of average, mixture"):
+    with pytest.raises(InputError, match="unknown ensemble 'bagging'; known: average, mixture"):
         sample(bank_of((0.2, 0.9)), [y], 2, ensemble="bagging")

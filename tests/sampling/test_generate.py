@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.sampling import Bank, Moments, generate
-from cohgen_jax.sampling.coherent import Rejection, coherent_sample
+from cohgen_jax.sampling import Bank, Moments, Rejection, SamplerConfig, coherent_sample, generate
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import ddpm
@@ -50,11 +49,23 @@ def patients(num, seed=0):
     return z, present
 
 
-def sample(z, present, seed=0, num_draws=2, target="a", predicts="eps", **more):
+def sample(
+    z,
+    present,
+    seed=0,
+    num_draws=2,
+    target="a",
+    predicts="eps",
+    *,
+    chains=None,
+    on_chunk=lambda rows: None,
+    sample_ids=None,
+    **settings,
+):
     bank = bank_of(target, [m for m in MODALITIES if m != target], predicts)
-    return sample_rows(
-        bank, MODALITIES, z, present, seed, num_draws, schedule=SCHEDULE, solver=SOLVER, **more
-    )
+    config = SamplerConfig(solver=SOLVER, **settings)
+    more = {"chains": chains, "on_chunk": on_chunk, "sample_ids": sample_ids}
+    return sample_rows(bank, MODALITIES, z, present, seed, num_draws, config, **more)
 
 
 @pytest.mark.parametrize("rejection", [None, Rejection(cos_threshold=0.5, prop_threshold=0.3)])
@@ -99,10 +110,7 @@ def test_chunks_change_nothing_where_a_regression_speaks(rejection):
             present,
             0,
             3,
-            schedule=SCHEDULE,
-            solver=SOLVER,
-            consensus="stacked",
-            rejection=rejection,
+            SamplerConfig(solver=SOLVER, consensus="stacked", rejection=rejection),
             chains=chains,
         )
         for chains in (1000, 64, 8)
@@ -182,7 +190,7 @@ def test_a_generator_asks_for_the_models_that_somebody_needs():
         asked.append(sources)
         return bank_of("b", sources or ("a", "c"))
 
-    run = bank_generator(bank_for, MODALITIES, "b", schedule=SCHEDULE, solver=SOLVER)
+    run = bank_generator(bank_for, MODALITIES, "b", SamplerConfig(solver=SOLVER))
     z, present = patients(9)
     present[:] = [True, True, False]
     only_a = run(z, present, 3, 0)

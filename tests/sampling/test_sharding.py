@@ -16,7 +16,9 @@ from jax.sharding import Mesh
 sys.path.insert(0, ".")
 import tests.conftest  # light compilation
 from cohgen_jax.networks import NetworkConfig, build, init
-from cohgen_jax.sampling import Bank, Moments, Rejection, coherent, coherent_sample, sample_rows
+from cohgen_jax.sampling import (
+    Bank, Moments, Rejection, SamplerConfig, coherent, coherent_sample, sample_rows
+)
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import ddpm
 
@@ -59,10 +61,9 @@ coherent._sample = original
 
 z = np.moveaxis(np.concatenate([conds, conds[:1]]), 0, 1)[:45]
 shown = np.concatenate([present, np.zeros((48, 1), bool)], axis=1)[:45]
-def rows(**more):
-    return sample_rows(
-        bank, ("a", "b", "c", "t"), z, shown, 0, 2, schedule=schedule, solver=solver, **more
-    )
+def rows(rejection=None, consensus="mean", **more):
+    config = SamplerConfig(solver=solver, rejection=rejection, consensus=consensus)
+    return sample_rows(bank, ("a", "b", "c", "t"), z, shown, 0, 2, config, **more)
 for rejection in (None, Rejection(cos_threshold=0.9, prop_threshold=0.2, max_retries=3)):
     alone = coherent_sample(
         jax.random.key(0), bank, conds[:, :45], present[:45], schedule=schedule, solver=solver,

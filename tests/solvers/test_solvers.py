@@ -14,6 +14,7 @@ from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import (
     GRIDS,
     Solver,
+    SolverConfig,
     SolverState,
     clipped,
     ddim,
@@ -23,7 +24,6 @@ from cohgen_jax.solvers import (
     reverse_process,
     uniform_levels,
 )
-from cohgen_jax.training.config import SolverConfig
 
 MEAN, VARIANCE = 0.7, 0.3
 # alpha_bar_T = e^-20: the usual schedule's e^-10 leaves a bias that hides the order of a solver.
@@ -130,7 +130,7 @@ def test_solvers_converge_on_every_grid(grid):
 def test_clipping_holds_a_bad_first_prediction_and_leaves_good_ones_alone():
     schedule = linear_schedule()
     free = ddim(schedule, 20)
-    held = clipped(free, schedule, 3.0)
+    held = clipped(free, 3.0)
     x = jnp.array([0.5, 0.5], jnp.float32)
     # At t = 999 a noise prediction that is off by 0.3 means |x_0| near 50.
     eps = jnp.array([0.2, 0.4999], jnp.float32)
@@ -161,7 +161,7 @@ def test_one_bad_prediction_cannot_blow_up_a_clipped_chain():
 
     ends = [
         reverse_process(solver, predict, jnp.zeros(1, jnp.float32), lambda i: jnp.zeros(1))[0]
-        for solver in (ddim(schedule, 20), clipped(ddim(schedule, 20), schedule, 3.0))
+        for solver in (ddim(schedule, 20), clipped(ddim(schedule, 20), 3.0))
     ]
     assert abs(float(ends[0][0])) > 4 * abs(float(ends[1][0]))
 
@@ -215,7 +215,7 @@ def test_bad_options_are_refused():
         with pytest.raises(ValueError, match="grid must be one of"):
             make(schedule, grid="even")  # pyright: ignore
     with pytest.raises(ValueError, match="clip must be positive"):
-        clipped(ddim(schedule), schedule, 0)
+        clipped(ddim(schedule), 0)
 
 
 def test_solvers_are_equal_by_what_they_do():

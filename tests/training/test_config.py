@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from cohgen_jax.schedule import linear_schedule
-from cohgen_jax.solvers import ddpm, dpmpp_2m
-from cohgen_jax.training.config import SolverConfig
+from cohgen_jax.solvers import SolverConfig, ddpm, dpmpp_2m
 
 SCHEDULE = linear_schedule(100)
 

@@ -18,9 +18,9 @@ from cohgen_jax.errors import InputError
 from cohgen_jax.interrupt import SIGNALS, Interrupted
 from cohgen_jax.networks import NetworkConfig
 from cohgen_jax.run import _diverged
+from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training import (
     DiffusionConfig,
-    SolverConfig,
     TrainConfig,
     loop,
     make_farm,

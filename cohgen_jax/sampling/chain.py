@@ -1,0 +1,145 @@
+"""The reverse chains of a bank: at every level all models predict, and their consensus drives the
+solver.
+
+Axes: K models, R draws, N samples, D latent width, S steps, J seats of a model (dispatch.py).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.sampling.config import SamplerConfig
+from cohgen_jax.sampling.consensus import Weights, combine, disagreement
+from cohgen_jax.sampling.dispatch import Dispatch
+from cohgen_jax.sampling.noise import Noise
+from cohgen_jax.sampling.specialize import PLAIN, Folded, Precision, fold, form_of
+from cohgen_jax.schedule import eps_from
+from cohgen_jax.solvers import reverse_process
+
+
+class Chains(NamedTuple):
+    draws: jax.Array  # [R, N, D]
+    disagreement: jax.Array  # [R, N]
+    share: jax.Array  # [R, N]
+    trajectory: jax.Array | None  # [R, N, S]
+
+
+class Ready(NamedTuple):
+    """The bank specialised to a grid of steps and to N samples; one entry a group of models."""
+
+    loops: list  # leaves [K_g, ...]
+    patients: list  # leaves [K_g, N, ...]
+    levels: tuple  # (tables, signal, noise, weights by pattern): leaves [S, ...]
+    pattern: jax.Array  # [N]
+    pairs: jax.Array  # [N, K]
+
+
+def make_ready(bank: Bank, conds, present, weights: Weights, config: SamplerConfig) -> Ready:
+    loops, tables, patients = specialize(
+        bank, conds, present, config.solver.timesteps, config.precision, config.specialized
+    )
+    alpha_bar = config.solver.schedule.alpha_bar_at(config.solver.timesteps)
+    levels = (
+        tables,
+        jnp.asarray(np.sqrt(alpha_bar), jnp.float32),
+        jnp.asarray(np.sqrt(1 - alpha_bar), jnp.float32),
+        weights.table,
+    )
+    return Ready(loops, patients, levels, weights.pattern, weights.pairs)
+
+
+def specialize(
+    bank: Bank,
+    conds,
+    present,
+    timesteps: np.ndarray,
+    precision: Precision,
+    specialized: bool = True,
+) -> tuple[list, list, list]:
+    """(loops, tables, patients) of each group of models, see `specialize.Form`: leaves [K_g, ...],
+    [S, K_g, ...] and [K_g, N, ...]. conds: those of `Bank.conditions`."""
+    mask = bank.masks(present)
+    loops, patients, tables = [], [], []
+    for group in bank.groups:
+        module, form = group.module, _form(group, specialized)
+        slots = [bank.slots[k] for k in group.members]
+        folded = jax.vmap(
+            lambda variables, form=form, module=module: fold(
+                form, module, variables, timesteps, precision
+            ),
+            out_axes=Folded(loop=0, tables=1, cond=0),
+        )(group.variables)
+        group_conds = [jnp.stack([conds[slot[c]] for slot in slots]) for c in range(len(slots[0]))]
+        group_mask = jnp.stack([mask[:, list(slot)] for slot in slots])
+        loops.append(folded.loop)
+        tables.append(folded.tables)
+        condition = functools.partial(form.condition, module)
+        patients.append(jax.vmap(condition)(folded.cond, group_conds, group_mask))
+    return loops, tables, patients
+
+
+def _form(group, specialized: bool):
+    return form_of(group.module) if specialized else PLAIN
+
+
+def run_chains(
+    bank: Bank,
+    ready: Ready,
+    plan: Dispatch,
+    initial: jax.Array,
+    noise: Noise,
+    config: SamplerConfig,
+) -> Chains:
+    """One chain for each draw and sample: initial [R, N, D]."""
+    plan = jax.tree.map(lambda leaf: leaf[0], plan)  # this device's
+    pairs = jnp.where(plan.taken, jnp.take_along_axis(ready.pairs, plan.models, axis=1), 0)
+    patients = [  # by slot: leaves [K_g, J_g, ...]
+        jax.tree.map(lambda leaf, rows=rows: jax.vmap(lambda own, r: own[r])(leaf, rows), leaves)
+        for leaves, rows in zip(ready.patients, plan.rows, strict=True)
+    ]
+
+    def predict(x, level):
+        tables, signal, level_noise, table = level
+        slots = []
+        for group, *parts in zip(
+            bank.groups, ready.loops, tables, patients, plan.rows, strict=True
+        ):
+            form = _form(group, config.specialized)
+
+            def one_model(loop, row, patient, rows, form: Any = form, module: Any = group.module):
+                return form.denoise(module, loop, row, patient, x[:, rows])
+
+            out = jax.vmap(one_model)(*parts)  # [K_g, R, J_g, D]
+            slots.append(jnp.moveaxis(out, 1, 2).reshape(-1, len(x), x.shape[-1]))
+        out = jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)  # [P, R, N, D]
+        eps = eps_from(bank.predicts, out, x[None], signal, level_noise)
+        eps = eps * bank.dims[None, None, None]
+        # Of each sample its pattern's weights, of those its own models'.
+        weights = jnp.where(
+            plan.taken[..., None], table[ready.pattern[:, None], plan.models], 0
+        )  # [N, P, D]
+        return combine(eps, weights, level_noise * x), disagreement(eps, pairs)
+
+    threshold = config.rejection.cos_threshold if config.rejection else jnp.inf
+    run = functools.partial(
+        reverse_process, config.solver, predict, initial, noise, levels=ready.levels
+    )
+    if config.keep_trajectory:
+        draws, steps = run()
+        above = (steps > threshold).astype(jnp.float32)
+        trajectory = jnp.moveaxis(steps, 0, -1)
+        return Chains(draws, jnp.mean(steps, axis=0), jnp.mean(above, axis=0), trajectory)
+
+    def add(total, step):
+        return total[0] + step, total[1] + (step > threshold).astype(jnp.int32)
+
+    zero = jnp.zeros(initial.shape[:2], jnp.float32)
+    draws, (total, above) = run(summary=((zero, zero.astype(jnp.int32)), add))
+    count = config.solver.num_steps
+    return Chains(draws, total / count, above.astype(jnp.float32) / count, None)

@@ -6,7 +6,7 @@
 gets `<modality>.parquet` (every draw, patient by patient: index sample_id, columns draw, then the
 features), `<modality>_mean.parquet` and `<modality>_sd.parquet` (the completed table: observed
 values as they are with sd 0; mean and sd of the draws where generated) and `disagreement.csv`: 1 -
-mean cosine between the models' predictions for each patient (1 where only one source speaks),
+mean cosine between the models' predictions for each patient (empty where only one source speaks),
 `spread` of its draws in latent units, `spread_rank` among validation patients, the `expected_error`
 (mean squared, latent units) of those of like spread, `flagged` where nine of ten were surer, and
 `typicality`, the least p-value of its sources among the validation patients (5 % of ordinary assays

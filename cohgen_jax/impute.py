@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,22 @@ import pyarrow.parquet as pq
 
 from cohgen_jax.calibrate import FLAGGED, INTERVAL, Calibration, interval
 from cohgen_jax.codec import Codec
+from cohgen_jax.cohort.read import raw_tables
 from cohgen_jax.cohort.tables import COMPANIONS, DRAW
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.typicality import typicality
-from cohgen_jax.patients import read_patients, shown_sources, to_generate
+from cohgen_jax.patients import (
+    Patients,
+    patients_of,
+    read_patients,
+    seed_of,
+    shown_sources,
+    streams_of,
+    to_generate,
+)
 from cohgen_jax.run import METHODS, Run
 from cohgen_jax.sampling.bank import Ensemble
+from cohgen_jax.sampling.config import SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.solvers import SolverConfig
@@ -67,18 +77,160 @@ def impute_tables(
       InputError: unknown targets, no table of a known modality, features missing from a table,
         nothing to generate, or an output folder that holds something.
     """
-    out_dir = Path(out_dir)
+    out_dir, written = Path(out_dir), []
+    _check(run, num_draws, method, seed, targets)
+    config = run.sampler_config(solver, consensus=consensus, ensemble=ensemble)
+    if out_dir.exists() and any(out_dir.iterdir()):
+        raise InputError(f"{out_dir} is not empty: name a new folder for the completed tables")
+    patients = read_patients(run, input_dir, tell, settings)
+
+    def open_table(name: str) -> _Parquet:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        written.append(out_dir / f"{name}.parquet")
+        return _Parquet(written[-1])
+
+    disagreement = complete_patients(
+        run.sampled_by(solver),
+        patients,
+        config,
+        open_table,
+        num_draws=num_draws,
+        targets=targets,
+        regenerate=regenerate,
+        fill=fill,
+        method=method,
+        calibrated=_calibrated(run, solver, consensus, tell),
+        seed=seed,
+        tell=tell,
+        progress=progress,
+    )
+    written.append(out_dir / "disagreement.csv")
+    with _whole(written[-1]) as partial:
+        disagreement.to_csv(partial)
+    return written
+
+
+def impute_frames(
+    run: Run,
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    num_draws: int = 10,
+    targets: Sequence[str] = (),
+    regenerate: bool = False,
+    fill: bool = True,
+    method: Method = "coherent",
+    consensus: Consensus = "stacked",
+    ensemble: Ensemble = "average",
+    solver: SolverConfig = SolverConfig(),
+    seed: int = 0,
+    settings: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, pd.DataFrame]:
+    """`impute_tables` in memory: see `Run.impute`."""
+    _check(run, num_draws, method, seed, targets)
+    patients = patients_of(run, raw_tables(frames), "the frames", tell, settings)
+    made: dict[str, pd.DataFrame] = {}
+    disagreement = complete_patients(
+        run.sampled_by(solver),
+        patients,
+        run.sampler_config(solver, consensus=consensus, ensemble=ensemble),
+        lambda name: _Frame(name, made),
+        num_draws=num_draws,
+        targets=targets,
+        regenerate=regenerate,
+        fill=fill,
+        method=method,
+        calibrated=_calibrated(run, solver, consensus, tell),
+        seed=seed,
+        tell=tell,
+    )
+    return {**made, "disagreement": disagreement}
+
+
+def sample_patients(
+    run: Run,
+    target: str,
+    patients: Sequence[str] | str = "test",
+    *,
+    num_draws: int = 10,
+    method: Method = "coherent",
+    consensus: Consensus = "stacked",
+    solver: SolverConfig = SolverConfig(),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """See `Run.sample`."""
+    _check(run, num_draws, method, seed, [target])
+    ids = run.samples.index
+    if isinstance(patients, str):
+        if patients not in set(run.samples["split"]):
+            known = ", ".join(sorted(set(run.samples["split"])))
+            raise InputError(f"no patient of this run is in {patients!r}; it has {known}")
+        rows = run.rows(patients)
+    else:
+        rows = ids.get_indexer(pd.Index(patients))
+        if (rows < 0).any():
+            raise InputError(
+                f"sample {str(np.asarray(patients)[rows < 0][0])!r} is not of this run: "
+                "Run.impute takes tables of new patients"
+            )
+    run, m, codec = run.sampled_by(solver), run.index(target), run.codecs[target]
+    present = run.latents.present[rows].copy()
+    present[:, m] = False
+    nothing = ~present.any(axis=1)
+    if nothing.any():
+        raise InputError(
+            f"{int(nothing.sum())} of {len(rows)} patients, {ids[rows[nothing][0]]} among them, "
+            f"have no modality to generate {target} from"
+        )
+    own, streams = seed_of(seed, target), streams_of(ids[rows])
+    bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
+    config = run.sampler_config(solver, consensus=consensus)
+    samples = sample_rows(
+        bank, run.modalities, run.latents.z[rows], present, own, num_draws, config,
+        sample_ids=streams,
+    )  # fmt: skip
+    draws = codec.draw(np.asarray(samples.draws)[..., : codec.width], streams, own)
+    return _by_patient(draws, ids[rows], list(codec.features))
+
+
+def _check(run: Run, num_draws: int, method: str, seed: int, targets: Sequence[str]) -> None:
     if num_draws < 1:
         raise InputError(f"--draws must be at least 1, got {num_draws}")
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}; one of {', '.join(METHODS)}")
     check_seed(seed)
-    sampling = run.sampler_config(solver, consensus=consensus, ensemble=ensemble)
     for target in targets:
         run.index(target)
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise InputError(f"{out_dir} is not empty: name a new folder for the completed tables")
-    patients = read_patients(run, input_dir, tell, settings)
+
+
+def _calibrated(
+    run: Run, solver: SolverConfig, consensus: Consensus, tell: Callable[[str], None]
+) -> bool:
+    """Whether draws by these are; if not, that is told."""
+    note = run.uncalibrated(solver, consensus)
+    if note:
+        tell(note)
+    return note is None
+
+
+def complete_patients(
+    run: Run,
+    patients: Patients,
+    config: SamplerConfig,
+    open_table: Callable[[str], _Parquet | _Frame],
+    *,
+    num_draws: int,
+    targets: Sequence[str],
+    regenerate: bool,
+    fill: bool,
+    method: Method,
+    calibrated: bool,
+    seed: int,
+    tell: Callable[[str], None],
+    progress: Callable[[int, int, str], None] = lambda done, total, target: None,
+) -> pd.DataFrame:
+    """Generate what these patients lack and write it, a table at a time, to what `open_table` opens
+    under its name; what is returned says how sure each is (disagreement.csv)."""
     ids, z, present, tables = patients.ids, patients.z, patients.present, patients.tables
     nobody = np.zeros(0, int)
     lacked = to_generate(run, present, targets, regenerate)
@@ -96,8 +248,6 @@ def impute_tables(
             "nothing to generate: nobody lacks a target, or a cell of it, and has another modality "
             "to generate it from; --regenerate also generates what is there"
         )
-    out_dir.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
     disagreements = []
 
     def advance(num: int, target: str) -> None:
@@ -105,17 +255,12 @@ def impute_tables(
         done += num
         progress(done, total, target)
 
-    run = run.sampled_by(solver)
-    note = run.uncalibrated(solver, consensus)
-    calibration = {} if note else run.calibration[method]
-    if note:
-        tell(note)
-
+    calibration = run.calibration[method] if calibrated else {}
     done, total = 0, sum(len(wanted[t]) + len(holes[t]) for t in wanted)
     typical = typicality(run, z, present, patients.residual)
     streams = patients.streams
     for target, rows in wanted.items():
-        m, codec = run.index(target), run.codecs[target]
+        m, codec, own_seed = run.index(target), run.codecs[target], seed_of(seed, target)
         bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
         columns = [run.index(source) for source in bank.sources]
         features, known = list(codec.features), calibration.get(target)
@@ -130,8 +275,7 @@ def impute_tables(
         measured.iloc[rows] = np.nan
         progress(done, total, target)
         with contextlib.ExitStack() as stack:
-            files = [out_dir / f"{name}.parquet" for name in names]
-            draws_file, *completed_files = [stack.enter_context(_Parquet(f)) for f in files]
+            draws_file, *completed_files = [stack.enter_context(open_table(n)) for n in names]
             for block in _blocks(everyone, drawn, num_draws, len(features)):
                 new = block[drawn[block]]
                 made = {name: np.zeros((0, len(features)), np.float32) for name in companions}
@@ -141,9 +285,9 @@ def impute_tables(
                         run.modalities,
                         z[new],
                         present[new],
-                        seed + m,
+                        own_seed,
                         num_draws,
-                        sampling,
+                        config,
                         sample_ids=streams[new],
                         on_chunk=lambda num, target=target: advance(num, target),
                     )
@@ -151,7 +295,7 @@ def impute_tables(
                     latent = np.asarray(samples.draws)[..., : codec.width]
                     if num_draws > 1:
                         spread[new] = np.sqrt(latent.var(axis=0, ddof=1).mean(axis=1))
-                    x = codec.draw_standardised(latent, streams[new], seed + m)
+                    x = codec.draw_standardised(latent, streams[new], own_seed)
                     if samples.mean is not None:  # as one more draw
                         mean = codec.restored(np.asarray(samples.mean)[..., : codec.width])
                         x = np.concatenate([x, mean])
@@ -175,7 +319,6 @@ def impute_tables(
                     completed[own] = np.where(unknown[own], made[name], completed[own])
                     table = pd.DataFrame(completed.astype(np.float32), ids[block], features)
                     file.write(table)
-        written += files
         disagreements.append(
             pd.DataFrame(
                 {
@@ -192,10 +335,7 @@ def impute_tables(
         filled = f" and unknown cells of {len(holes[target])}" if len(holes[target]) else ""
         told = f"{target}: {num_draws} draws for {len(rows)} patients"
         tell(f"{told}{filled}, {len(features)} features")
-    written.append(out_dir / "disagreement.csv")
-    with _whole(written[-1]) as partial:
-        pd.concat(disagreements).to_csv(partial)
-    return written
+    return pd.concat(disagreements)
 
 
 def _made(
@@ -268,6 +408,23 @@ def _whole(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+class _Frame:
+    """A table in memory written block by block; it goes into `made` when it is whole."""
+
+    def __init__(self, name: str, made: dict[str, pd.DataFrame]) -> None:
+        self.name, self.made, self.blocks = name, made, []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: Any, *_: Any) -> None:
+        if error is None:
+            self.made[self.name] = pd.concat(self.blocks).rename_axis("sample_id")
+
+    def write(self, block: pd.DataFrame) -> None:
+        self.blocks.append(block)
 
 
 class _Parquet(contextlib.ExitStack):

@@ -14,7 +14,7 @@ from cohgen_jax.cohort import read_tables
 from cohgen_jax.cohort.covariates import with_values
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.load import parse_layers
-from cohgen_jax.cohort.read import FACTS, table_files
+from cohgen_jax.cohort.read import FACTS, RawTables, table_files
 from cohgen_jax.errors import InputError
 from cohgen_jax.run import Run, register_formats
 
@@ -45,7 +45,20 @@ class Patients(NamedTuple):
     @property
     def streams(self) -> np.ndarray:
         """uint32 [N]: names the patients to the sampler, whoever else is there."""
-        return np.array([zlib.crc32(sample_id.encode()) for sample_id in self.ids], np.uint32)
+        return streams_of(self.ids)
+
+
+def streams_of(ids: pd.Index) -> np.ndarray:
+    """uint32 [N], of sample ids."""
+    return np.array([zlib.crc32(sample_id.encode()) for sample_id in ids], np.uint32)
+
+
+def seed_of(seed: int, target: str) -> int:
+    """The seed of one target's draws, so that those of no two targets and seeds share their noise.
+
+    (seed + position would: target 1 of seed 0 and target 0 of seed 1.)
+    """
+    return int(np.random.SeedSequence([seed, zlib.crc32(target.encode())]).generate_state(1)[0])
 
 
 def read_patients(
@@ -75,6 +88,20 @@ def read_patients(
         )
     for name in others:
         tell(f"{name} is not a modality of this run and was not used")
+    return patients_of(run, raw, str(source), tell, settings)
+
+
+def patients_of(
+    run: Run,
+    raw: RawTables,
+    source: str,
+    tell: Callable[[str], None] = lambda line: None,
+    settings: Sequence[str] = (),
+) -> Patients:
+    """The patients of tables that were read; `source` is what they came from, for messages."""
+    chosen = [name for name in run.modalities if name in raw.tables]
+    if not chosen:
+        raise InputError(f"{source} has no table of {', '.join(run.modalities)}")
     for note in raw.notes:
         tell(note)
     if not any(len(raw.tables[name]) for name in chosen):

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,49 @@ class Run:
         trained with, the stacked consensus, and what else `SamplerConfig` has."""
         chain = solver.build(self.config.diffusion.build(), self.config.diffusion.predicts)
         return SamplerConfig(solver=chain, **{"consensus": "stacked", **settings})
+
+    def sample(
+        self, target: str, patients: Sequence[str] | str = "test", **settings: Any
+    ) -> pd.DataFrame:
+        """Draws of one modality of patients of the run, from whatever else they have.
+
+        Args:
+          patients: sample ids, or a side of the split.
+          settings: num_draws (10), method ("coherent" or "multi"), consensus, solver, seed.
+
+        Returns:
+          Every draw, patient by patient: index sample_id, columns draw, then the features in the
+          units of their table. A patient's draws depend on its id, its data and the seed alone.
+
+        Raises:
+          InputError: an unknown target, sample or side, or a patient who has nothing else.
+        """
+        from cohgen_jax.impute import sample_patients
+
+        return sample_patients(self, target, patients, **settings)
+
+    def impute(
+        self, tables: Mapping[str, pd.DataFrame], **settings: Any
+    ) -> dict[str, pd.DataFrame]:
+        """What new patients lack, generated from what they have: experiments/impute.py in memory.
+
+        Args:
+          tables: modality -> table, index sample id, in the units of training; `samples` may hold
+            what is known of the patients beside (covariates of the run).
+          settings: num_draws (10), targets, regenerate, fill, method, consensus, ensemble, solver,
+            seed, settings (COLUMN=VALUE of a covariate), tell.
+
+        Returns:
+          `<modality>` (every draw), `<modality>_mean`, `_sd`, `_low`, `_high` (completed tables) of
+          every modality that anybody lacks, and `disagreement`, as experiments/impute.py writes
+          them.
+
+        Raises:
+          InputError: as `impute_tables` does.
+        """
+        from cohgen_jax.impute import impute_frames
+
+        return impute_frames(self, tables, **settings)
 
     def coherent_bank(self, target: str, sources: Sequence[str] | None = None) -> Bank:
         """The single-condition models of a target, from all or the given sources.

@@ -71,6 +71,29 @@ def read_tables(
     return raw._replace(tables=tables, notes=tuple(notes))
 
 
+def raw_tables(frames: Mapping[str, pd.DataFrame]) -> RawTables:
+    """Tables in memory as `read_tables` gives those of a folder: a frame a modality, index sample
+    id; a frame `samples` or `clinical` says what else is known of the patients."""
+    notes: list[str] = []
+    facts = {name: frame for name, frame in frames.items() if name in FACTS}
+    tables = {}
+    for name, frame in frames.items():
+        if name in FACTS:
+            continue
+        if not isinstance(frame, pd.DataFrame):
+            raise InputError(f"{name}: expected a pandas DataFrame, got {type(frame).__name__}")
+        table = frame.set_axis(pd.Index(frame.index.astype(str), name="sample_id", dtype=object))
+        table = table.set_axis(pd.Index(frame.columns.astype(str), dtype=object), axis=1)
+        for axis, what in ((table.index, "sample"), (table.columns, "feature")):
+            if axis.has_duplicates:
+                again = axis[axis.duplicated()][0]
+                raise InputError(f"{name}: {what} {again!r} occurs more than once")
+        tables[name] = _without_empty_rows(name, numeric(table, name), notes)
+    source = next(iter(facts), "")
+    told = None if not facts else facts[source].set_axis(facts[source].index.astype(str))
+    return RawTables("", tables, told, source, {}, tuple(notes))
+
+
 def choose(known: Collection[str], modalities: Sequence[str] | None, path: Path) -> list[str]:
     """The modalities wanted, checked against those there are."""
     if not known:

@@ -19,7 +19,7 @@ from cohgen_jax.downstream.outcome import Outcome
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.downstream.survival import LONG, QUICK, SurvivalOutcome
 from cohgen_jax.errors import InputError, check_seed, need
-from cohgen_jax.patients import Patients, read_patients, shown_sources, to_generate
+from cohgen_jax.patients import Patients, read_patients, seed_of, shown_sources, to_generate
 from cohgen_jax.run import Run
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.solvers import SolverConfig
@@ -188,14 +188,13 @@ def _drawn(
         tell("no patient is flagged: the run was not calibrated (experiments/train.py --resume)")
     done, total, missing = 0, sum(map(len, wanted.values())), {}
     for target, rows in wanted.items():
-        m = run.index(target)
         progress(done, total, target)
         samples = sample_rows(
             run.coherent_bank(target) if config.method == "coherent" else run.multi_bank(target),
             run.modalities,
             patients.z[rows],
             patients.present[rows],
-            config.seed + m,
+            seed_of(config.seed, target),
             config.draws,
             sampling,
             sample_ids=patients.streams[rows],

@@ -148,7 +148,8 @@ def test_regenerate_replaces_what_is_there(completed, new_tables):
     tables = completed("--draws", 2, "--targets", "rnaseq", "--regenerate")
     # N05 and N04 have rppa, N00-N03 cna: everybody has another modality.
     assert sorted(set(tables["rnaseq.parquet"].index)) == [f"N{i:02d}" for i in range(6)]
-    assert (tables["rnaseq_sd.parquet"] > 0).all(axis=None)
+    sd = tables["rnaseq_sd.parquet"]
+    assert (sd > 0).mean(axis=None) > 0.95  # two draws may both be the 0 of a gene that is often 0
     seen = new_tables["rnaseq"].loc["N00"]
     assert not np.allclose(tables["rnaseq_mean.parquet"].loc["N00"], seen)
 
@@ -337,7 +338,7 @@ def test_bad_tables_are_refused(refused, new_tables, tmp_path):
 def test_unknown_settings_are_refused_without_the_command_line_too(run_dir, new_dir, tmp_path):
     run = open_run(run_dir)
     for wrong in ({"method": "magic"}, {"consensus": "median"}):
-        with pytest.raises(InputError, match=r"unknown .* one of"):
+        with pytest.raises(InputError, match=r"unknown .*(one of|known:)"):
             impute_tables(run, new_dir, tmp_path / "out", **wrong)
 
 

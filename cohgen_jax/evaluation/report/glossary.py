@@ -65,8 +65,8 @@ GLOSSARY = {
     "coverage80": ("How often the truth lies inside the middle 80 % of the draws; should be 0.80."),
     "disagreement": (
         "1 - mean cosine between the predictions of the single-condition denoisers, averaged over "
-        "the steps: 0 when the sources tell the same story. Not defined where one model speaks alone "
-        "(one source, or the multi-condition model) and for methods without denoisers."
+        "the steps: 0 when the sources tell the same story. Not defined where one model speaks "
+        "alone (one source, or the multi-condition model) and for methods without denoisers."
     ),
     "precision, recall, f1, density, manifold_coverage": (
         "Are generated samples where real ones are (precision, density), and everywhere they are "

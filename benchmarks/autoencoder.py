@@ -1,7 +1,7 @@
 """Autoencoder training at real width: samples a second and peak memory, in memory and streamed.
 
-    python benchmarks/autoencoder.py                                   60,000 genes x 10,000 samples
-    python benchmarks/autoencoder.py --rows 1000 --features 6000       a small one
+    python -m benchmarks.autoencoder                                   60,000 genes x 10,000 samples
+    python -m benchmarks.autoencoder --rows 1000 --features 6000       a small one
 
 The table is simulated (factors and noise, a hundredth of the cells missing) and float32. Loading
 the cohort and fitting the codec with the table in each place run in processes of their own, whose
@@ -26,7 +26,6 @@ import numpy as np
 import pandas as pd
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
 RESULT = HERE / "autoencoder.json"
 PLACES = ("device", "host", "disk")
 

@@ -1,7 +1,7 @@
 """Time and peak memory of TCGA preparation at real size, on simulated tables.
 
-    python benchmarks/data_prep.py --scale 0.1        a tenth of the samples, all genes
-    python benchmarks/data_prep.py                    20 projects, 60,660 genes x 11,000 samples
+    python -m benchmarks.data_prep --scale 0.1        a tenth of the samples, all genes
+    python -m benchmarks.data_prep                    20 projects, 60,660 genes x 11,000 samples
 
 Tables have the real formats, sizes and shares of missing values; values are random. Every stage
 runs in its own process, whose peak resident memory the kernel reports. Results go to

@@ -1,13 +1,12 @@
 """Plots and tables of solver_study.json and sampling.json for the README.
 
-python benchmarks/plot_sampling.py
+python -m benchmarks.plot_sampling
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -15,8 +14,6 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import readme
 

@@ -1,8 +1,8 @@
 """What makes training reach quality sooner: variants of the recipe on the latents of a real run.
 
-    python benchmarks/recipe_study.py --run runs/tcga
-    python benchmarks/recipe_study.py --run runs/tcga --only "batch 64"   # one group
-    python benchmarks/recipe_study.py --run runs/tcga --only regularisation --epochs 60 \
+    python -m benchmarks.recipe_study --run runs/tcga
+    python -m benchmarks.recipe_study --run runs/tcga --only "batch 64"   # one group
+    python -m benchmarks.recipe_study --run runs/tcga --only regularisation --epochs 60 \
         --targets cna rna rppa wsi --kind single --out benchmarks/regularisation_study.json
 
 Each variant trains the same models from the same random streams, so that differences are paired.
@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax
 import numpy as np

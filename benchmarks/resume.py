@@ -1,6 +1,6 @@
 """What a checkpoint, a stop and a resumption cost, at the size of the default recipe.
 
-    python benchmarks/resume.py --cohort tcga_tables/
+    python -m benchmarks.resume --cohort tcga_tables/
 
 Trains in processes of their own, validating after every epoch: one is told to stop by SIGTERM, one
 is killed, each is resumed. The cost of resuming is the time from the start of the process to the
@@ -27,7 +27,6 @@ from pathlib import Path
 import psutil
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
 RESULT = HERE / "resume.json"
 EPOCHS = 3
 OFTEN = tuple(

@@ -1,8 +1,8 @@
 """How fast samples are drawn, beside the published loop in PyTorch, in one interleaved run.
 
-    python benchmarks/sampling.py                         everything, some ten minutes on 2 cores
-    python benchmarks/sampling.py --quick                 small sizes, two minutes; nothing is kept
-    python benchmarks/sampling.py --parts steps startup   replaces these parts of the results
+    python -m benchmarks.sampling                         everything, some ten minutes on 2 cores
+    python -m benchmarks.sampling --quick                 small sizes, two minutes; nothing is kept
+    python -m benchmarks.sampling --parts steps startup   replaces these parts of the results
 
 startup     import; first result of a new process whose programs are in the compilation cache
 sweeps      samples, models, width, steps (default network, default solver)
@@ -41,7 +41,6 @@ import numpy as np
 # PyTorch's threads spin at barriers; on shared cores that costs it a factor of ten. Let them sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.record import record
 from cohgen_jax.config import recipe

@@ -2,9 +2,9 @@
 
 Done on patients of a run that it was not trained on:
 
-    python benchmarks/solver_study.py --run runs/tcga --name v
-    python benchmarks/solver_study.py --run runs/tcga --name v_multi --method multi
-    python benchmarks/solver_study.py --run runs/published --name eps
+    python -m benchmarks.solver_study --run runs/tcga --name v
+    python -m benchmarks.solver_study --run runs/tcga --name v_multi --method multi
+    python -m benchmarks.solver_study --run runs/published --name eps
 
 For every solver the run's models draw each target from all its sources for held-out patients, once
 for each seed, and the draws are scored: energy score with its standard error over patients, R2 of
@@ -24,15 +24,12 @@ import dataclasses
 import json
 import platform
 import re
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cohgen_jax.evaluation import metrics
 from cohgen_jax.run import Run, open_run

@@ -3,7 +3,7 @@
 Written for this benchmark from the description of the method: 1000 steps in Python, every model
 called in turn at every step, disagreement of all pairs, ancestral update (Ho et al. 2020, alg. 2).
 The network is norm_mlp, the one that the published search uses. Weights come from the library's
-models, so that both compute the same numbers; `python benchmarks/torch_baseline.py` checks that.
+models, so that both compute the same numbers; `python -m benchmarks.torch_baseline` checks that.
 
 Needs the extra `benchmarks` (PyTorch, CPU or CUDA).
 """

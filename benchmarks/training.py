@@ -1,8 +1,8 @@
 """How fast models train, beside the published trainer in eager PyTorch, interleaved.
 
-    python benchmarks/training.py --run runs/tcga            some ten minutes on 2 cores
-    python benchmarks/training.py --run runs/tcga --quick    two minutes; nothing is kept
-    python benchmarks/training.py --run runs/tcga --parts models scaling
+    python -m benchmarks.training --run runs/tcga            some ten minutes on 2 cores
+    python -m benchmarks.training --run runs/tcga --quick    two minutes; nothing is kept
+    python -m benchmarks.training --run runs/tcga --parts models scaling
 
 score     time of the 16 models to the published recipe's best validation energy score
 models    training examples a second for 1 to 64 models of one farm; compilation; peak memory
@@ -30,7 +30,6 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax
 import jax.numpy as jnp
@@ -199,7 +198,15 @@ def scaling_part(cohort: Cohort, quick: bool, run: Path) -> list[dict]:
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         }
-        command = [sys.executable, __file__, "--run", str(run), "--worker", str(devices)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.training",
+            "--run",
+            str(run),
+            "--worker",
+            str(devices),
+        ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr[-2000:])

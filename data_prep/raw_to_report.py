@@ -20,9 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def commands(out: Path, recipe: str, draws: int, prep: Sequence[str]) -> list[list[str]]:
     """The command lines, in order; training goes on with the run that is there, finished or not."""
     run, cohort = out / "run", out / "cohort"
-    scripts = ROOT / "experiments"
     train = [
-        str(scripts / "train.py"),
+        *("-m", "cohgen_jax.cli", "train"),
         "--recipe",
         recipe,
         "--cohort",
@@ -33,7 +32,7 @@ def commands(out: Path, recipe: str, draws: int, prep: Sequence[str]) -> list[li
     return [
         ["-m", "data_prep.tcga", "all", "--out", str(cohort), *prep],
         [*train, *(["--resume"] if run.exists() else [])],
-        [str(scripts / "evaluate.py"), "--run", str(run), "--draws", str(draws)],
+        ["-m", "cohgen_jax.cli", "evaluate", "--run", str(run), "--draws", str(draws)],
     ]
 
 

@@ -1,46 +1,6 @@
-"""Evaluate a run: every target from every subset of the others, beside honest baselines.
+"""`cohgen evaluate` from a checkout: python experiments/evaluate.py --help"""
 
-    python experiments/evaluate.py --run runs/mine
-
-Writes metrics/fidelity.csv and .json, the same by cancer type, generated/, figures/ and
-report.html into the run directory. What is generated is scored in units of the tables (columns
-units_...; the cohort is read again: --cohort says where it lies now) and in latents.
-"""
-
-from __future__ import annotations
-
-import dataclasses
-import sys
-from pathlib import Path
-from typing import Annotated
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import tyro
-
-from cohgen_jax.evaluation import summary_text
-from cohgen_jax.evaluation.of_run import EvaluationConfig, evaluate_run
-from cohgen_jax.run import open_run
-from experiments.common import CountBar, run_command, say
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Arguments:
-    """Evaluate a run."""
-
-    run: Path
-    """A finished run directory."""
-    config: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig()
-
-
-def main() -> None:
-    arguments = tyro.cli(Arguments, description=__doc__)
-    run = open_run(arguments.run)
-    with CountBar("conditions", "condition") as bar:
-        result = evaluate_run(run, arguments.config, bar, say)
-    print(summary_text(result.conditions))
-    print(f"report: {run.path / 'report.html'}")
-
+from cohgen_jax.cli import main
 
 if __name__ == "__main__":
-    run_command(main)
+    main("evaluate")

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cohgen_jax.cli import audit, downstream, evaluate, impute, prioritize, search, train
+from cohgen_jax.cli.common import run_command
 from cohgen_jax.cohort import demo_cohort
-from experiments import audit, downstream, evaluate, impute, prioritize, search, train
-from experiments.common import run_command
 from tests.conftest import CACHE
 
 MODALITIES = ("cna", "rnaseq", "rppa")

@@ -1,1 +1,0 @@
-"""Command lines over `cohgen_jax`."""

@@ -100,7 +100,7 @@ def peak() -> float:
 
 
 def stage(*args: object) -> dict:
-    command = [sys.executable, str(HERE / "autoencoder.py"), "--stage", *map(str, args)]
+    command = [sys.executable, "-m", "benchmarks.autoencoder", "--stage", *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])

@@ -28,9 +28,9 @@ import numpy as np
 
 from cohgen_jax.checkpoint import load_tree, save_tree
 from cohgen_jax.evaluation.fidelity import score_patients
-from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.evenly import evenly
 from cohgen_jax.sampling.generate import conditions, sample_rows
+from cohgen_jax.sampling.generator import Generated
 from cohgen_jax.solvers import SolverConfig, ddim
 from cohgen_jax.training.validation import judged, random_subsets
 

@@ -27,7 +27,6 @@ from cohgen_jax.patients import (
     Patients,
     patients_of,
     read_patients,
-    seed_of,
     shown_sources,
     streams_of,
     to_generate,
@@ -37,6 +36,7 @@ from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.config import SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import conditions, sample_rows
+from cohgen_jax.seeds import seed_of
 from cohgen_jax.solvers import SolverConfig
 
 Method = Literal["coherent", "multi"]

@@ -53,14 +53,6 @@ def streams_of(ids: pd.Index) -> np.ndarray:
     return np.array([zlib.crc32(sample_id.encode()) for sample_id in ids], np.uint32)
 
 
-def seed_of(seed: int, target: str) -> int:
-    """The seed of one target's draws, so that those of no two targets and seeds share their noise.
-
-    (seed + position would: target 1 of seed 0 and target 0 of seed 1.)
-    """
-    return int(np.random.SeedSequence([seed, zlib.crc32(target.encode())]).generate_state(1)[0])
-
-
 def read_patients(
     run: Run, source: str | Path, tell: Callable[[str], None], settings: Sequence[str] = ()
 ) -> Patients:

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from cohgen_jax.downstream.study import NotPossible
-from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.masks import shown_latents
+from cohgen_jax.sampling.generator import Generated, Generator
+from cohgen_jax.seeds import seed_of
 
 Order = tuple[str, ...]
 Progress = Callable[[int, int, str], None]
@@ -72,7 +73,8 @@ def cascade_orders(
                 shown.append(here)
             present = np.concatenate(shown)
             hidden = shown_latents(np.concatenate(inputs), present)
-            drawn = generators[target](hidden, present, 1, seed + next(calls)).draws[0]
+            own_seed = seed_of(seed, target, str(next(calls)))
+            drawn = generators[target](hidden, present, 1, own_seed).draws[0]
             progress(len(drawn))
             for order, part in zip(ready, np.split(drawn, len(ready)), strict=True):
                 results[order][target] = part.reshape(num_draws, n, -1)
@@ -169,13 +171,15 @@ def generate_all(
     nothing = np.zeros((len(rows), len(names)), bool)
     unconditional, holes = {}, {}
     for m, target in enumerate(names):
-        free = own[target](shown_latents(z[rows], nothing), nothing, num_draws, seed + 1000 + m)
+        own_seed = seed_of(seed, "unconditional", target)
+        free = own[target](shown_latents(z[rows], nothing), nothing, num_draws, own_seed)
         unconditional[target] = free.draws
         advance(num_draws * len(rows))
         lacking = train[~present[train, m]]
         if len(lacking):
             hidden = shown_latents(z[lacking], present[lacking])
-            holes[target] = own[target](hidden, present[lacking], num_draws, seed + 2000 + m).draws
+            own_seed = seed_of(seed, "holes", target)
+            holes[target] = own[target](hidden, present[lacking], num_draws, own_seed).draws
             advance(num_draws * len(lacking))
     return Draws(names, {method: drawn}, {method: unconditional}, {method: holes})
 

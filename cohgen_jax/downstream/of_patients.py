@@ -19,9 +19,10 @@ from cohgen_jax.downstream.outcome import Outcome
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.downstream.survival import LONG, QUICK, SurvivalOutcome
 from cohgen_jax.errors import InputError, check_seed, need
-from cohgen_jax.patients import Patients, read_patients, seed_of, shown_sources, to_generate
+from cohgen_jax.patients import Patients, read_patients, shown_sources, to_generate
 from cohgen_jax.run import Run
 from cohgen_jax.sampling.generate import sample_rows
+from cohgen_jax.seeds import seed_of
 from cohgen_jax.solvers import SolverConfig
 
 SURVIVAL = "survival"

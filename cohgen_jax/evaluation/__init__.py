@@ -20,7 +20,6 @@ from cohgen_jax.evaluation.fidelity import (
     score_draws,
     write_table,
 )
-from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.manifold import Manifold, manifold_metrics
 from cohgen_jax.evaluation.masks import balanced_masks
 from cohgen_jax.evaluation.metrics import (
@@ -34,6 +33,7 @@ from cohgen_jax.evaluation.metrics import (
     spread_error,
 )
 from cohgen_jax.evaluation.summary import summarise, summary_text
+from cohgen_jax.sampling.generator import Generated, Generator
 
 __all__ = [
     "BASELINES",

@@ -17,11 +17,11 @@ from cohgen_jax.checkpoint import write_json
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
 from cohgen_jax.evaluation.fidelity import write_table
-from cohgen_jax.evaluation.generator import Generator
 from cohgen_jax.evaluation.of_run import MODELS, run_generators
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run
 from cohgen_jax.run import Run
 from cohgen_jax.sampling.consensus import Consensus
+from cohgen_jax.sampling.generator import Generator
 from cohgen_jax.solvers import SolverConfig
 
 if TYPE_CHECKING:

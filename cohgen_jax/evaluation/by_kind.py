@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.evaluation.units import Units, crps
+from cohgen_jax.sampling.generator import Generated
 
 COMMON = 0.05
 """Share of the training patients from which a binary feature's ranking is scored."""

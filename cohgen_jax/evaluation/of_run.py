@@ -18,13 +18,13 @@ from cohgen_jax.errors import InputError, check_choices, check_seed
 from cohgen_jax.evaluation import distances
 from cohgen_jax.evaluation.baselines import BASELINES, EVENTS, OPTIONAL, fit_baselines
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
-from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.honesty import TABLES, honesty_of, temperature_rows, write_honesty
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.report import write_run_report
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_run
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
+from cohgen_jax.sampling.generator import Generated, Generator
 from cohgen_jax.solvers import SolverConfig, ddim
 
 if TYPE_CHECKING:

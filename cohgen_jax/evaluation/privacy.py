@@ -37,12 +37,12 @@ from cohgen_jax.evaluation.attribute_inference import (
     label_inference,
 )
 from cohgen_jax.evaluation.baselines import fit_baselines
-from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.membership import denoising_losses, rates, supervised_scores
 from cohgen_jax.evaluation.pairwise import distances
 from cohgen_jax.evaluation.tables import Features, features_of_run, streams_of
 from cohgen_jax.evaluation.units import in_units
+from cohgen_jax.sampling.generator import Generated, Generator
 from cohgen_jax.solvers import uniform_levels
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.generator import Generator
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.tables import streams_of
 from cohgen_jax.evaluation.units import in_units
+from cohgen_jax.sampling.generator import Generator
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort

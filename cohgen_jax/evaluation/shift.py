@@ -20,9 +20,9 @@ import pandas as pd
 
 from cohgen_jax.cohort import SET_ASIDE
 from cohgen_jax.evaluation import metrics
-from cohgen_jax.evaluation.generator import Generator
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.typicality import ATYPICAL, typicality
+from cohgen_jax.sampling.generator import Generator
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.generator import Generated
+from cohgen_jax.sampling.generator import Generated
 
 MOST_FEATURES = 400
 """Features of a wide table that are scored, evenly spaced."""

@@ -77,6 +77,16 @@ class Bank:
     def num_models(self) -> int:
         return len(self.slots)
 
+    @property
+    def widths(self) -> dict[int, int]:
+        """Condition -> its width, as far as the models say what they take."""
+        found = {}
+        for group in self.groups:
+            for member in group.members:
+                own = getattr(group.module, "cond_dims", ())
+                found |= dict(zip(self.slots[member], own, strict=False))
+        return found
+
     @classmethod
     def from_models(
         cls,

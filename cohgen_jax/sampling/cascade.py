@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.generator import Generator
+from cohgen_jax.sampling.generator import Generator
+from cohgen_jax.seeds import seed_of
 
 
 def cascade(
@@ -48,8 +49,8 @@ def cascade(
     # Draws become rows: from the second modality on, every draw has its own conditions.
     z, present = np.tile(z, (num_draws, 1, 1)), np.tile(present, (num_draws, 1))
     results = {}
-    for step, target in enumerate(order):
-        draws = generators[target](z, present, 1, seed + step).draws[0]
+    for target in order:
+        draws = generators[target](z, present, 1, seed_of(seed, target)).draws[0]
         z[:, columns[target], : draws.shape[1]] = draws
         present[:, columns[target]] = True
         results[target] = draws.reshape(num_draws, num_samples, -1)
@@ -76,6 +77,8 @@ def complete(
     for m, target in enumerate(modalities):
         rows = np.flatnonzero(~present[:, m])
         if len(rows):
-            draws = generators[target](z[rows], present[rows], num_draws, seed + m).draws
+            draws = generators[target](
+                z[rows], present[rows], num_draws, seed_of(seed, target)
+            ).draws
             results[target] = (rows, draws)
     return results

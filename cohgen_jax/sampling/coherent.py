@@ -105,7 +105,18 @@ class Sampler:
                 f"{bank.target!r}"
             )
         num_samples, num_devices = conds[0].shape[0], mesh.size if mesh else 1
-        num_sources = len(bank.sources)
+        num_sources, widths = len(bank.sources), bank.widths
+        for c, cond in enumerate(conds):
+            name = bank.sources[c] if c < num_sources else "covariates"
+            wanted = (num_samples, widths.get(c, cond.shape[-1]))
+            if cond.shape != wanted:
+                raise InputError(
+                    f"{name} must be [samples, width] = {wanted}, got {tuple(cond.shape)}"
+                )
+        if mesh and any(isinstance(leaf, Tracer) for leaf in (*conds, present)):
+            raise InputError(
+                "samples are shared out among devices by the host: call it outside jit"
+            )
         if present is None:
             present = jnp.ones((num_samples, num_sources), bool)
         if present.shape != (num_samples, num_sources):

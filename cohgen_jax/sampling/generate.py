@@ -17,10 +17,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.generator import Generated, Generator
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.coherent import Sampler, Samples
 from cohgen_jax.sampling.config import SamplerConfig
+from cohgen_jax.sampling.generator import Generated, Generator
 
 CACHE_BYTES = 3 << 19
 """What one layer of all models' activations may take on a CPU. Layer normalisation and activation

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cohgen_jax.downstream.draws import Draws, generate_all, merge
 from cohgen_jax.downstream.study import Study
-from cohgen_jax.evaluation.generator import Generated
+from cohgen_jax.sampling.generator import Generated
 
 WIDTH = 3
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from cohgen_jax.downstream import draws as drawing
 from cohgen_jax.downstream.study import open_gaps
-from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.sampling import cascade
+from cohgen_jax.sampling.generator import Generated
 from tests.downstream.conftest import planted_draws, planted_study
 
 NAMES = ("a", "b", "c", "d")

@@ -24,7 +24,7 @@ from cohgen_jax.downstream.draws import generate_all
 from cohgen_jax.downstream.options import Options, Workers
 from cohgen_jax.downstream.study import NotPossible
 from cohgen_jax.downstream.survival import ForestSize, SurvivalOutcome
-from cohgen_jax.evaluation.generator import Generated
+from cohgen_jax.sampling.generator import Generated
 from tests.downstream.conftest import noise_generator, planted_draws, planted_study
 
 OPTIONS = Options(seeds=1, trees=20, bootstrap=1000)

@@ -19,10 +19,10 @@ from cohgen_jax.evaluation.attribute_inference import (
     label_inference,
     recalls,
 )
-from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.evaluation.membership import denoising_losses, rates, supervised_scores
 from cohgen_jax.evaluation.privacy import by_distance, candidates, record_distances, released_as
 from cohgen_jax.sampling.bank import Bank
+from cohgen_jax.sampling.generator import Generated
 from cohgen_jax.schedule import linear_schedule, signal_and_noise
 
 SCHEDULE = linear_schedule(100)

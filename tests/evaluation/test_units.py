@@ -12,8 +12,8 @@ import pytest
 from cohgen_jax.codec import CodecConfig, fit_codec
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation import units
-from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.evaluation.units import SCORES, patient_crps, score_units, units_of
+from cohgen_jax.sampling.generator import Generated
 
 SCORER = Path(__file__).parents[3] / "shared" / "tools" / "score_tables.py"
 

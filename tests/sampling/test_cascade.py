@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.generator import Generated
 from cohgen_jax.sampling import cascade, complete
+from cohgen_jax.sampling.generator import Generated
 
 MODALITIES = ("a", "b", "c")
 D = 2

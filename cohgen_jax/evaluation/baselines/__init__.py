@@ -14,7 +14,7 @@ from cohgen_jax.evaluation.baselines.patterns import Fit, fit_patterns, random_p
 from cohgen_jax.evaluation.baselines.regression import kernel_ridge, ridge
 from cohgen_jax.evaluation.baselines.vae import multimodal_vae
 from cohgen_jax.evaluation.baselines.view import Project, View, view_of
-from cohgen_jax.evaluation.generator import Generator
+from cohgen_jax.sampling.generator import Generator
 
 REGRESSIONS: dict[str, Fit] = {
     "climatology": random_patient,

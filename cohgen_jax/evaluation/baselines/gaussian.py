@@ -22,7 +22,7 @@ from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.baselines.components import COMPONENTS, fit_rest
 from cohgen_jax.evaluation.baselines.patterns import MIN_TRAIN
 from cohgen_jax.evaluation.baselines.view import View
-from cohgen_jax.evaluation.generator import Generated, Generator
+from cohgen_jax.sampling.generator import Generated, Generator
 
 MAX_STEPS = 100
 TOLERANCE = 1e-3

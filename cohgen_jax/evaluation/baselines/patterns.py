@@ -14,7 +14,7 @@ import numpy as np
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.baselines.view import ROWS, View
-from cohgen_jax.evaluation.generator import Generated, Generator
+from cohgen_jax.sampling.generator import Generated, Generator
 
 MIN_TRAIN = 10
 KEEP_BYTES = 1 << 29

@@ -25,7 +25,7 @@ import numpy as np
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.baselines.optional import why_missing
-from cohgen_jax.evaluation.generator import Generated, Generator
+from cohgen_jax.sampling.generator import Generated, Generator
 
 LATENT = 64
 HIDDEN = 512

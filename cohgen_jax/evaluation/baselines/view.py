@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.generator import Generated
+from cohgen_jax.sampling.generator import Generated
 
 ROWS = 4096
 """Patients that are worked on at once."""

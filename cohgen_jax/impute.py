@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from cohgen_jax.calibrate import FLAGGED, INTERVAL, Calibration, interval
 from cohgen_jax.codec import Codec
-from cohgen_jax.cohort.read import raw_tables
+from cohgen_jax.cohort.load import parse_layers
+from cohgen_jax.cohort.read import RawTables, raw_tables, without_empty_rows
 from cohgen_jax.cohort.tables import COMPANIONS, DRAW
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.typicality import typicality
@@ -112,7 +113,7 @@ def impute_tables(
 
 def impute_frames(
     run: Run,
-    frames: Mapping[str, pd.DataFrame],
+    tables: Mapping[str, pd.DataFrame] | Any,
     *,
     num_draws: int = 10,
     targets: Sequence[str] = (),
@@ -125,10 +126,12 @@ def impute_frames(
     seed: int = 0,
     settings: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
-) -> dict[str, pd.DataFrame]:
+) -> Any:
     """`impute_tables` in memory: see `Run.impute`."""
     _check(run, num_draws, method, seed, targets)
-    patients = patients_of(run, raw_tables(frames), "the frames", tell, settings)
+    frames = isinstance(tables, Mapping)
+    raw = raw_tables(tables) if frames else _annotated(run, tables)
+    patients = patients_of(run, raw, "the tables", tell, settings)
     made: dict[str, pd.DataFrame] = {}
     disagreement = complete_patients(
         run.sampled_by(solver),
@@ -144,7 +147,26 @@ def impute_frames(
         seed=seed,
         tell=tell,
     )
-    return {**made, "disagreement": disagreement}
+    if frames:
+        return {**made, "disagreement": disagreement}
+    from data_prep.mudata_io import generated_of, with_generated
+
+    whole, _ = with_generated(tables, raw, generated_of(made))
+    whole.uns["disagreement"] = disagreement
+    return whole
+
+
+def _annotated(run: Run, data: Any) -> RawTables:
+    """The tables of a MuData or AnnData, its layers as the run was trained on them."""
+    if not hasattr(data, "obs"):
+        raise InputError(
+            f"expected DataFrames by modality, a MuData or an AnnData, got {type(data).__name__}"
+        )
+    from data_prep.mudata_io import raw_tables_of
+
+    stem = run.modalities[0]  # of an AnnData that does not say
+    layers = parse_layers(run.config.layers)
+    return without_empty_rows(raw_tables_of(data, stem, f"the {type(data).__name__}", layers))
 
 
 def sample_patients(

@@ -189,21 +189,20 @@ class Run:
 
         return sample_patients(self, target, patients, **settings)
 
-    def impute(
-        self, tables: Mapping[str, pd.DataFrame], **settings: Any
-    ) -> dict[str, pd.DataFrame]:
+    def impute(self, tables: Mapping[str, pd.DataFrame] | Any, **settings: Any) -> Any:
         """What new patients lack, generated from what they have: experiments/impute.py in memory.
 
         Args:
           tables: modality -> table, index sample id, in the units of training; `samples` may hold
-            what is known of the patients beside (covariates of the run).
+            what is known of the patients beside (covariates of the run). Or a MuData (or AnnData).
           settings: num_draws (10), targets, regenerate, fill, method, consensus, ensemble, solver,
             seed, settings (COLUMN=VALUE of a covariate), tell.
 
         Returns:
           `<modality>` (every draw), `<modality>_mean`, `_sd`, `_low`, `_high` (completed tables) of
           every modality that anybody lacks, and `disagreement`, as experiments/impute.py writes
-          them.
+          them. Of a MuData a MuData: its modalities, and `<modality>_generated` with the completed
+          table, layers sd, low, high and draw, and `obs["generated"]`; `uns["disagreement"]`.
 
         Raises:
           InputError: as `impute_tables` does.

@@ -156,17 +156,25 @@ def read_raw_tables(path: str | Path, layers: str | Mapping[str, str] | None = N
             named after the file).
     """
     path = Path(path)
-    data = _open(path)
-    parts = dict(data.mod) if path.suffix == ".h5mu" else {path.stem: data}
+    return raw_tables_of(_open(path), path.stem, path.name, layers)
+
+
+def raw_tables_of(
+    data: Any, stem: str, source: str, layers: str | Mapping[str, str] | None = None
+) -> RawTables:
+    """The same of a MuData or AnnData in memory: `stem` names the table of an AnnData, `source` is
+    what messages call it."""
+    several = hasattr(data, "mod")
+    parts = dict(data.mod) if several else {stem: data}
     chosen = dict.fromkeys(parts, layers) if isinstance(layers, str) else dict(layers or {})
     unknown = [name for name in chosen if name not in parts]
     if unknown:
         raise InputError(
-            f"layers: {path.name} has no modality {unknown[0]!r}; it has: {', '.join(parts)}"
+            f"layers: {source} has no modality {unknown[0]!r}; it has: {', '.join(parts)}"
         )
     told = [n for name, p in parts.items() for n in _counts_elsewhere(p, name, chosen.get(name))]
     with _quiet():
-        if path.suffix == ".h5mu":
+        if several:
             tables = {name: _table(part, name, chosen.get(name)) for name, part in parts.items()}
             facts = _facts(data.obs)
             for part in data.mod.values():
@@ -175,7 +183,7 @@ def read_raw_tables(path: str | Path, layers: str | Mapping[str, str] | None = N
             # mudata repeats columns of the modalities as "<modality>:<column>".
             facts = facts.loc[:, [c for c in facts if str(c).split(":")[0] not in data.mod]]
         else:
-            tables = _modalities_of(data, path.stem, chosen.get(path.stem))
+            tables = _modalities_of(data, stem, chosen.get(stem))
             facts = _facts(data.obs)
         about = data.uns.get("cohort", {})
         about = about if isinstance(about, Mapping) else {}
@@ -185,15 +193,15 @@ def read_raw_tables(path: str | Path, layers: str | Mapping[str, str] | None = N
     for name, table in tables.items():
         if table.index.has_duplicates or table.columns.has_duplicates:
             what = "samples" if table.index.has_duplicates else "features"
-            raise InputError(f"{path.name}, {name}: {what} occur more than once; make them unique")
-    tables = {m: numeric(_plain(t), f"{path.name}, {m}") for m, t in tables.items()}
+            raise InputError(f"{source}, {name}: {what} occur more than once; make them unique")
+    tables = {m: numeric(_plain(t), f"{source}, {m}") for m, t in tables.items()}
     return RawTables(
-        name=path.stem,
+        name=stem,
         tables=tables,
         facts=_plain(facts) if facts.shape[1] else None,
-        facts_source=path.name,
+        facts_source=source,
         units={m: u for m, u in units.items() if m in tables},
-        notes=(*notes, f"Read from {path.name}.", *told),
+        notes=(*notes, f"Read from {source}.", *told),
         kinds={m: k for m, k in kinds.items() if m in tables and k in KINDS},
     )
 
@@ -354,6 +362,17 @@ def read_generated(folder: Path) -> dict[str, Completed]:
     return out
 
 
+def generated_of(frames: Mapping[str, pd.DataFrame]) -> dict[str, Completed]:
+    """The same of tables in memory, named as the files are (`Run.impute`)."""
+    out = {}
+    for name in [n.removesuffix("_mean") for n in frames if n.endswith("_mean")]:
+        layers = {c: frames[f"{name}_{c}"] for c in COMPANIONS[1:] if f"{name}_{c}" in frames}
+        draws = frames[name]
+        first = draws[draws[DRAW] == 0].drop(columns=DRAW)
+        out[name] = Completed(frames[f"{name}_mean"], layers, first)
+    return out
+
+
 def write_back(source: Path, generated: Path, out: Path) -> list[str]:
     """Adds generated modalities to a MuData or AnnData file, beside what was measured.
 
@@ -367,17 +386,32 @@ def write_back(source: Path, generated: Path, out: Path) -> list[str]:
     """
     if out.suffix != ".h5mu":
         raise InputError(f"{out}: generated modalities are written to a .h5mu file")
-    _, mudata = _libraries()
-    data, raw = _open(source), read_raw_tables(source)
+    data = _open(source)
+    raw = raw_tables_of(data, source.stem, source.name)
+    whole, added = with_generated(data, raw, read_generated(generated))
     with _quiet():
-        parts = dict(data.mod) if source.suffix == ".h5mu" else {source.stem: data}
+        _save(whole, out)
+    return added
+
+
+def with_generated(
+    data: Any, raw: RawTables, generated: Mapping[str, Completed]
+) -> tuple[Any, list[str]]:
+    """(a MuData of what `data` holds and the generated modalities, their names); see `write_back`.
+
+    raw: what `raw_tables_of` says of `data`.
+    """
+    _, mudata = _libraries()
+    several = hasattr(data, "mod")
+    with _quiet():
+        parts = dict(data.mod) if several else {raw.name: data}
         known = set().union(*(t.index for t in raw.tables.values()))
         added = []
-        for name, made in read_generated(generated).items():
+        for name, made in generated.items():
             mean = made.mean
             if not mean.index.isin(list(known)).any():
                 raise InputError(
-                    f"{name}: no generated sample (like {mean.index[0]}) is in {source.name} "
+                    f"{name}: no generated sample (like {mean.index[0]}) is in {raw.facts_source} "
                     f"(like {min(known)})"
                 )
             measured = raw.tables[name].index if name in raw.tables else pd.Index([])
@@ -393,13 +427,12 @@ def write_back(source: Path, generated: Path, out: Path) -> list[str]:
             added.append(f"{name}_generated")
             parts[added[-1]] = part
         whole = mudata.MuData(parts)
-        facts = data.obs if source.suffix == ".h5mu" else data.obs.iloc[:, :0]
+        facts = data.obs if several else data.obs.iloc[:, :0]
         for column in facts.columns:
             if str(column).split(":")[0] not in parts:
                 whole.obs[column] = facts[column].reindex(whole.obs_names)
-        whole.uns.update(data.uns if source.suffix == ".h5mu" else {})
-        _save(whole, out)
-    return added
+        whole.uns.update(data.uns if several else {})
+    return whole, added
 
 
 def main() -> int:

@@ -66,6 +66,11 @@ def read_tables(
         raw = raw._replace(tables={m: raw.tables[m] for m in chosen})
     else:
         raise InputError(f"{path.name}: a cohort is a folder of tables, one file a modality")
+    return without_empty_rows(raw)
+
+
+def without_empty_rows(raw: RawTables) -> RawTables:
+    """The tables without rows that have no value at all (assay not done), which is noted."""
     notes = list(raw.notes)
     tables = {m: _without_empty_rows(m, table, notes) for m, table in raw.tables.items()}
     return raw._replace(tables=tables, notes=tuple(notes))
@@ -74,7 +79,6 @@ def read_tables(
 def raw_tables(frames: Mapping[str, pd.DataFrame]) -> RawTables:
     """Tables in memory as `read_tables` gives those of a folder: a frame a modality, index sample
     id; a frame `samples` or `clinical` says what else is known of the patients."""
-    notes: list[str] = []
     facts = {name: frame for name, frame in frames.items() if name in FACTS}
     tables = {}
     for name, frame in frames.items():
@@ -88,10 +92,10 @@ def raw_tables(frames: Mapping[str, pd.DataFrame]) -> RawTables:
             if axis.has_duplicates:
                 again = axis[axis.duplicated()][0]
                 raise InputError(f"{name}: {what} {again!r} occurs more than once")
-        tables[name] = _without_empty_rows(name, numeric(table, name), notes)
+        tables[name] = numeric(table, name)
     source = next(iter(facts), "")
     told = None if not facts else facts[source].set_axis(facts[source].index.astype(str))
-    return RawTables("", tables, told, source, {}, tuple(notes))
+    return without_empty_rows(RawTables("", tables, told, source, {}, ()))
 
 
 def choose(known: Collection[str], modalities: Sequence[str] | None, path: Path) -> list[str]:

@@ -79,6 +79,37 @@ def test_what_cannot_be_meant_is_refused(run, call, message):
         call(run)
 
 
+@pytest.mark.filterwarnings("ignore")  # of mudata, to its own developers
+def test_a_mudata_comes_back_with_its_layers(run, new_tables):
+    mudata, anndata = pytest.importorskip("mudata"), pytest.importorskip("anndata")
+    given = mudata.MuData(
+        {
+            name: anndata.AnnData(
+                table.to_numpy(np.float32),
+                pd.DataFrame(index=table.index.astype(object)),
+                pd.DataFrame(index=table.columns.astype(object)),
+            )
+            for name, table in new_tables.items()
+        }
+    )
+    made = run.impute(given, num_draws=10)
+    frames = run.impute(new_tables, num_draws=10)
+    assert set(given.mod) == set(MODALITIES)  # as it was
+    assert set(made.mod) == {*MODALITIES, *(f"{m}_generated" for m in MODALITIES)}
+    for name in MODALITIES:
+        part = made[f"{name}_generated"]
+        np.testing.assert_array_equal(part.X, frames[f"{name}_mean"].loc[part.obs_names])
+        for layer in ("sd", "low", "high"):
+            expected = frames[f"{name}_{layer}"].loc[part.obs_names]
+            np.testing.assert_array_equal(part.layers[layer], expected)
+        lacking = ~part.obs_names.isin(new_tables[name].index)
+        np.testing.assert_array_equal(part.obs["generated"], lacking)
+        assert part.uns["kind"] in run.codecs[name].kinds
+    pd.testing.assert_frame_equal(made.uns["disagreement"], frames["disagreement"])
+    with pytest.raises(InputError, match="got list"):
+        run.impute([new_tables])
+
+
 def test_a_sample_that_occurs_twice_is_refused(run, new_tables):
     twice = pd.concat([new_tables["cna"], new_tables["cna"].iloc[:1]])
     with pytest.raises(InputError, match=r"cna: sample 'N.*' occurs more than once"):

@@ -205,7 +205,7 @@ def test_cascades_keep_together_what_belongs_together():
         ("multi", "b"): twin(1, 0),
         ("multi", "c"): noise_generator(2),
     }
-    draws = generate_all(generators, study, "multi", 10, 0)
+    draws = generate_all(generators, study, "multi", 100, 0)  # few would decide by luck
     result = cascades.cascades(study, draws, OPTIONS, WORKERS)
     assert significant(result)["multi: cascade - apart"] < -0.01
     assert "multi: sorted - reverse" not in significant(result)

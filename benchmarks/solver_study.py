@@ -91,7 +91,6 @@ def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) 
     rows = rows[run.latents.present[rows].all(axis=1)]
     rows = rows[:: max(1, len(rows) // arguments.patients)][: arguments.patients]
     z, present = run.latents.z[rows], run.latents.present[rows]
-    bank_for = run.coherent_bank if arguments.method == "coherent" else run.multi_bank
     table, reference = [], {}
     for name, (solver, precision, ensemble) in tried.items():
         config = SamplerConfig(
@@ -101,7 +100,9 @@ def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) 
             ensemble=ensemble,
         )
         for target in arguments.targets or run.modalities:
-            bank = dataclasses.replace(bank_for(target), spread=1.0)  # fitted to one solver
+            bank = dataclasses.replace(
+                run.bank(arguments.method, target), spread=1.0
+            )  # fitted to one solver
             t = run.index(target)
             width = int(run.latents.widths[t])
             began, per_seed = time.perf_counter(), []

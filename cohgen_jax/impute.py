@@ -7,6 +7,7 @@ decoded and written block by block, so that memory does not grow with what is wr
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from cohgen_jax.codec import Codec
 from cohgen_jax.cohort.load import parse_layers
 from cohgen_jax.cohort.read import RawTables, raw_tables, without_empty_rows
 from cohgen_jax.cohort.tables import COMPANIONS, DRAW
-from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.errors import InputError, check_choices, check_seed
 from cohgen_jax.evaluation.typicality import typicality
 from cohgen_jax.patients import (
     Patients,
@@ -32,9 +33,8 @@ from cohgen_jax.patients import (
     streams_of,
     to_generate,
 )
-from cohgen_jax.run import METHODS, Run
+from cohgen_jax.run import Run
 from cohgen_jax.sampling.bank import Ensemble
-from cohgen_jax.sampling.config import SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.seeds import seed_of
@@ -47,29 +47,54 @@ BLOCK_BYTES = 1 << 26
 """Decoded values of a block of patients; decoding and writing them takes a few times that."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Imputation:
+    """How patients are completed (experiments/impute.py --help says more of each)."""
+
+    num_draws: int = 10
+    targets: Sequence[str] = ()
+    regenerate: bool = False
+    fill: bool = True
+    method: Method = "coherent"
+    consensus: Consensus = "stacked"
+    ensemble: Ensemble = "average"
+    solver: SolverConfig = SolverConfig()
+    seed: int = 0
+    settings: Sequence[str] = ()
+    """COLUMN=VALUE of a covariate, which every patient is then given."""
+
+    def __post_init__(self):
+        check_choices(self)
+        check_seed(self.seed)
+        if self.num_draws < 1:
+            raise InputError(f"--draws must be at least 1, got {self.num_draws}")
+
+    def check(self, run: Run) -> Self:
+        """Refuse what this run does not have."""
+        diffusion = run.config.diffusion
+        self.solver.check(diffusion.num_steps, diffusion.predicts)
+        for target in self.targets:
+            run.index(target)
+        return self
+
+
 def impute_tables(
     run: Run,
     input_dir: str | Path,
     out_dir: str | Path,
     *,
-    num_draws: int = 10,
-    targets: Sequence[str] = (),
-    regenerate: bool = False,
-    fill: bool = True,
-    method: Method = "coherent",
-    consensus: Consensus = "stacked",
-    ensemble: Ensemble = "average",
-    solver: SolverConfig = SolverConfig(),
-    seed: int = 0,
-    settings: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
     progress: Callable[[int, int, str], None] = lambda done, total, target: None,
+    **settings: Any,
 ) -> list[Path]:
     """Read a folder of tables, generate what is missing, write what `experiments/impute.py` says.
 
     Every patient is generated from whatever it has, all missing patterns in the same calls, and so
     are, with `fill`, the unknown cells of measured tables, given the known ones as well. Its
     noise is a function of its sample id and the seed: who else is in the folder changes nothing.
+
+    Args:
+      settings: fields of `Imputation`.
 
     Returns:
       The files written.
@@ -78,75 +103,37 @@ def impute_tables(
       InputError: unknown targets, no table of a known modality, features missing from a table,
         nothing to generate, or an output folder that holds something.
     """
+    how = Imputation(**settings).check(run)
     out_dir, written = Path(out_dir), []
-    _check(run, num_draws, method, seed, targets)
-    config = run.sampler_config(solver, consensus=consensus, ensemble=ensemble)
     if out_dir.exists() and any(out_dir.iterdir()):
         raise InputError(f"{out_dir} is not empty: name a new folder for the completed tables")
-    patients = read_patients(run, input_dir, tell, settings)
+    patients = read_patients(run, input_dir, tell, how.settings)
 
     def open_table(name: str) -> _Parquet:
         out_dir.mkdir(parents=True, exist_ok=True)
         written.append(out_dir / f"{name}.parquet")
         return _Parquet(written[-1])
 
-    disagreement = complete_patients(
-        run.sampled_by(solver),
-        patients,
-        config,
-        open_table,
-        num_draws=num_draws,
-        targets=targets,
-        regenerate=regenerate,
-        fill=fill,
-        method=method,
-        calibrated=_calibrated(run, solver, consensus, tell),
-        seed=seed,
-        tell=tell,
-        progress=progress,
-    )
+    disagreement = complete_patients(run, patients, how, open_table, tell, progress)
     written.append(out_dir / "disagreement.csv")
     with _whole(written[-1]) as partial:
         disagreement.to_csv(partial)
     return written
 
 
-def impute_frames(
+def impute_in_memory(
     run: Run,
     tables: Mapping[str, pd.DataFrame] | Any,
     *,
-    num_draws: int = 10,
-    targets: Sequence[str] = (),
-    regenerate: bool = False,
-    fill: bool = True,
-    method: Method = "coherent",
-    consensus: Consensus = "stacked",
-    ensemble: Ensemble = "average",
-    solver: SolverConfig = SolverConfig(),
-    seed: int = 0,
-    settings: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
+    **settings: Any,
 ) -> Any:
-    """`impute_tables` in memory: see `Run.impute`."""
-    _check(run, num_draws, method, seed, targets)
-    frames = isinstance(tables, Mapping)
+    """`impute_tables` without files: see `Run.impute`."""
+    how, frames = Imputation(**settings).check(run), isinstance(tables, Mapping)
     raw = raw_tables(tables) if frames else _annotated(run, tables)
-    patients = patients_of(run, raw, "the tables", tell, settings)
+    patients = patients_of(run, raw, "the tables", tell, how.settings)
     made: dict[str, pd.DataFrame] = {}
-    disagreement = complete_patients(
-        run.sampled_by(solver),
-        patients,
-        run.sampler_config(solver, consensus=consensus, ensemble=ensemble),
-        lambda name: _Frame(name, made),
-        num_draws=num_draws,
-        targets=targets,
-        regenerate=regenerate,
-        fill=fill,
-        method=method,
-        calibrated=_calibrated(run, solver, consensus, tell),
-        seed=seed,
-        tell=tell,
-    )
+    disagreement = complete_patients(run, patients, how, lambda name: _Frame(name, made), tell)
     if frames:
         return {**made, "disagreement": disagreement}
     from data_prep.mudata_io import generated_of, with_generated
@@ -157,16 +144,16 @@ def impute_frames(
 
 
 def _annotated(run: Run, data: Any) -> RawTables:
-    """The tables of a MuData or AnnData, its layers as the run was trained on them."""
-    if not hasattr(data, "obs"):
+    """The tables of a MuData, its layers as the run was trained on them."""
+    if not hasattr(data, "mod"):
         raise InputError(
-            f"expected DataFrames by modality, a MuData or an AnnData, got {type(data).__name__}"
+            f"expected DataFrames by modality or a MuData, got {type(data).__name__}: name its "
+            f"modality, as in {{{run.modalities[0]!r}: ...}}"
         )
     from data_prep.mudata_io import raw_tables_of
 
-    stem = run.modalities[0]  # of an AnnData that does not say
     layers = parse_layers(run.config.layers)
-    return without_empty_rows(raw_tables_of(data, stem, f"the {type(data).__name__}", layers))
+    return without_empty_rows(raw_tables_of(data, "", "the MuData", layers))
 
 
 def sample_patients(
@@ -181,7 +168,14 @@ def sample_patients(
     seed: int = 0,
 ) -> pd.DataFrame:
     """See `Run.sample`."""
-    _check(run, num_draws, method, seed, [target])
+    Imputation(
+        num_draws=num_draws,
+        targets=(target,),
+        method=method,
+        consensus=consensus,
+        solver=solver,
+        seed=seed,
+    ).check(run)
     ids = run.samples.index
     if isinstance(patients, str):
         if patients not in set(run.samples["split"]):
@@ -205,60 +199,36 @@ def sample_patients(
             f"have no modality to generate {target} from"
         )
     own, streams = seed_of(seed, target), streams_of(ids[rows])
-    bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
-    config = run.sampler_config(solver, consensus=consensus)
     samples = sample_rows(
-        bank, run.modalities, run.latents.z[rows], present, own, num_draws, config,
+        run.bank(method, target),
+        run.modalities,
+        run.latents.z[rows],
+        present,
+        own,
+        num_draws,
+        run.sampler_config(solver, consensus=consensus),
         sample_ids=streams,
-    )  # fmt: skip
+    )
     draws = codec.draw(np.asarray(samples.draws)[..., : codec.width], streams, own)
     return _by_patient(draws, ids[rows], list(codec.features))
-
-
-def _check(run: Run, num_draws: int, method: str, seed: int, targets: Sequence[str]) -> None:
-    if num_draws < 1:
-        raise InputError(f"--draws must be at least 1, got {num_draws}")
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; one of {', '.join(METHODS)}")
-    check_seed(seed)
-    for target in targets:
-        run.index(target)
-
-
-def _calibrated(
-    run: Run, solver: SolverConfig, consensus: Consensus, tell: Callable[[str], None]
-) -> bool:
-    """Whether draws by these are; if not, that is told."""
-    note = run.uncalibrated(solver, consensus)
-    if note:
-        tell(note)
-    return note is None
 
 
 def complete_patients(
     run: Run,
     patients: Patients,
-    config: SamplerConfig,
+    how: Imputation,
     open_table: Callable[[str], _Parquet | _Frame],
-    *,
-    num_draws: int,
-    targets: Sequence[str],
-    regenerate: bool,
-    fill: bool,
-    method: Method,
-    calibrated: bool,
-    seed: int,
     tell: Callable[[str], None],
     progress: Callable[[int, int, str], None] = lambda done, total, target: None,
 ) -> pd.DataFrame:
     """Generate what these patients lack and write it, a table at a time, to what `open_table` opens
     under its name; what is returned says how sure each is (disagreement.csv)."""
     ids, z, present, tables = patients.ids, patients.z, patients.present, patients.tables
-    nobody = np.zeros(0, int)
-    lacked = to_generate(run, present, targets, regenerate)
+    targets, num_draws, nobody = how.targets, how.num_draws, np.zeros(0, int)
+    lacked = to_generate(run, present, targets, how.regenerate)
     wanted = {target: lacked.get(target, nobody) for target in targets or run.modalities}
     holes = dict.fromkeys(wanted, nobody)
-    if fill:
+    if how.fill:
         holed = {t: _with_holes(run.codecs[t], tables[t], ids) for t in wanted}
         holes = {t: np.setdiff1d(holed[t], wanted[t]) for t in wanted}
     for target in [t for t in wanted if not len(wanted[t]) + len(holes[t])]:
@@ -277,13 +247,18 @@ def complete_patients(
         done += num
         progress(done, total, target)
 
-    calibration = run.calibration[method] if calibrated else {}
+    run = run.sampled_by(how.solver)
+    config = run.sampler_config(how.solver, consensus=how.consensus, ensemble=how.ensemble)
+    note = run.uncalibrated(how.solver, how.consensus)
+    calibration = {} if note else run.calibration[how.method]
+    if note:
+        tell(note)
     done, total = 0, sum(len(wanted[t]) + len(holes[t]) for t in wanted)
     typical = typicality(run, z, present, patients.residual)
     streams = patients.streams
     for target, rows in wanted.items():
-        m, codec, own_seed = run.index(target), run.codecs[target], seed_of(seed, target)
-        bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
+        m, codec, own_seed = run.index(target), run.codecs[target], seed_of(how.seed, target)
+        bank = run.bank(how.method, target)
         columns = [run.index(source) for source in bank.sources]
         features, known = list(codec.features), calibration.get(target)
         companions = COMPANIONS if num_draws >= LEAST_FOR_INTERVALS else COMPANIONS[:2]

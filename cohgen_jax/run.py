@@ -194,9 +194,8 @@ class Run:
 
         Args:
           tables: modality -> table, index sample id, in the units of training; `samples` may hold
-            what is known of the patients beside (covariates of the run). Or a MuData (or AnnData).
-          settings: num_draws (10), targets, regenerate, fill, method, consensus, ensemble, solver,
-            seed, settings (COLUMN=VALUE of a covariate), tell.
+            what is known of the patients beside (covariates of the run). Or a MuData.
+          settings: fields of `impute.Imputation`, and tell.
 
         Returns:
           `<modality>` (every draw), `<modality>_mean`, `_sd`, `_low`, `_high` (completed tables) of
@@ -207,9 +206,9 @@ class Run:
         Raises:
           InputError: as `impute_tables` does.
         """
-        from cohgen_jax.impute import impute_frames
+        from cohgen_jax.impute import impute_in_memory
 
-        return impute_frames(self, tables, **settings)
+        return impute_in_memory(self, tables, **settings)
 
     def coherent_bank(self, target: str, sources: Sequence[str] | None = None) -> Bank:
         """The single-condition models of a target, from all or the given sources.
@@ -228,6 +227,10 @@ class Run:
         t = self.index(target)
         sources = [s for s in range(len(self.modalities)) if s != t]
         return self._bank("multi", target, sources, [tuple(sources)])
+
+    def bank(self, method: str, target: str) -> Bank:
+        """Of one of METHODS, from all sources."""
+        return self.coherent_bank(target) if method == "coherent" else self.multi_bank(target)
 
     def conditions(self, bank: Bank, rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """What a bank of this run is given of these patients: its sources [N, D] each, then the

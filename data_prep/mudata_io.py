@@ -347,18 +347,12 @@ def read_generated(folder: Path) -> dict[str, Completed]:
         raise InputError(f"{folder} has no .parquet tables of generated modalities")
     out = {}
     for name, path in means.items():
-        table = pd.read_parquet(path)
-        if DRAW in table.columns:
+        frames = {f"{name}_mean": pd.read_parquet(path)}
+        if DRAW in frames[f"{name}_mean"].columns:
             raise InputError(f"{path} holds single draws; give a folder with {name}_mean.parquet")
-        layers = {
-            layer: pd.read_parquet(files[f"{name}_{layer}"])
-            for layer in COMPANIONS
-            if layer != "mean" and f"{name}_{layer}" in files
-        }
-        draws = pd.read_parquet(files[name]) if name in files and files[name] != path else None
-        if draws is not None:
-            draws = draws[draws[DRAW] == 0].drop(columns=DRAW)
-        out[name] = Completed(table, layers, draws)
+        others = (name, *(f"{name}_{companion}" for companion in COMPANIONS[1:]))
+        frames |= {n: pd.read_parquet(files[n]) for n in others if files.get(n, path) != path}
+        out |= generated_of(frames)
     return out
 
 
@@ -367,8 +361,9 @@ def generated_of(frames: Mapping[str, pd.DataFrame]) -> dict[str, Completed]:
     out = {}
     for name in [n.removesuffix("_mean") for n in frames if n.endswith("_mean")]:
         layers = {c: frames[f"{name}_{c}"] for c in COMPANIONS[1:] if f"{name}_{c}" in frames}
-        draws = frames[name]
-        first = draws[draws[DRAW] == 0].drop(columns=DRAW)
+        first = None
+        if name in frames:
+            first = frames[name][frames[name][DRAW] == 0].drop(columns=DRAW)
         out[name] = Completed(frames[f"{name}_mean"], layers, first)
     return out
 

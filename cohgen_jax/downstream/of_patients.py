@@ -191,7 +191,7 @@ def _drawn(
     for target, rows in wanted.items():
         progress(done, total, target)
         samples = sample_rows(
-            run.coherent_bank(target) if config.method == "coherent" else run.multi_bank(target),
+            run.bank(config.method, target),
             run.modalities,
             patients.z[rows],
             patients.present[rows],

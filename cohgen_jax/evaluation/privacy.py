@@ -247,7 +247,7 @@ def model_losses(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Denoising losses [L, N] of the rows' targets: given their own sources (and covariates), and
     given those of two other candidates (the next ones when all are lined up by label)."""
-    bank = run.coherent_bank(target) if method == "coherent" else run.multi_bank(target)
+    bank = run.bank(method, target)
     t, schedule = run.index(target), run.config.diffusion.build()
     columns = [run.index(source) for source in bank.sources]
     order = np.argsort(labels.to_numpy()[rows], kind="stable")

@@ -338,7 +338,7 @@ def test_bad_tables_are_refused(refused, new_tables, tmp_path):
 def test_unknown_settings_are_refused_without_the_command_line_too(run_dir, new_dir, tmp_path):
     run = open_run(run_dir)
     for wrong in ({"method": "magic"}, {"consensus": "median"}):
-        with pytest.raises(InputError, match=r"unknown .*(one of|known:)"):
+        with pytest.raises(InputError, match=r"unknown .* known: "):
             impute_tables(run, new_dir, tmp_path / "out", **wrong)
 
 

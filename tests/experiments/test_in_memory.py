@@ -69,7 +69,7 @@ def test_targets_and_seeds_share_no_noise(run):
         (lambda run: run.sample("rppa", "tset"), "no patient of this run is in 'tset'"),
         (lambda run: run.sample("rppa", ["nobody"]), "'nobody' is not of this run"),
         (lambda run: run.sample("rppa", num_draws=0), "at least 1"),
-        (lambda run: run.sample("rppa", method="mean"), "coherent, multi"),
+        (lambda run: run.sample("rppa", method="mean"), "known: coherent, multi"),
         (lambda run: run.impute({"mirna": pd.DataFrame({"a": [1.0]})}), "has no table of"),
         (lambda run: run.impute({"cna": [1.0]}), "cna: expected a pandas DataFrame"),
     ],

@@ -98,7 +98,7 @@ def checkpoint(folder: Path) -> dict:
     import jax
     import numpy as np
 
-    from cohgen_jax.resumable import Checkpoints
+    from cohgen_jax.storage.resumable import Checkpoints
     from cohgen_jax.training import DiffusionConfig, TrainConfig, make_farm, pair_specs
     from cohgen_jax.training.farm import init_state
 

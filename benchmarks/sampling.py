@@ -43,9 +43,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from benchmarks.record import record
-from cohgen_jax.config import recipe
 from cohgen_jax.evaluation.fidelity import conditions
 from cohgen_jax.networks import NetworkConfig, build, init
+from cohgen_jax.runs.config import recipe
 from cohgen_jax.sampling import Bank, SamplerConfig, coherent_sample, sample_rows
 from cohgen_jax.sampling.specialize import PRECISIONS
 from cohgen_jax.schedule import linear_schedule

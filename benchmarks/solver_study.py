@@ -31,13 +31,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from cohgen_jax.evaluation import metrics
-from cohgen_jax.run import Run, open_run
+from cohgen_jax.runs.run import Run, open_run
 from cohgen_jax.sampling import SamplerConfig, sample_rows
 from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.consensus import RULES
 from cohgen_jax.sampling.specialize import Precision
 from cohgen_jax.schedule import Schedule
+from cohgen_jax.scores import draws as metrics
 from cohgen_jax.solvers import Solver, clipped, ddim, ddpm, dpmpp_2m
 
 RESULT = Path(__file__).with_suffix(".json")

@@ -35,8 +35,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cohgen_jax.config import recipe
-from cohgen_jax.run import read_latents
+from cohgen_jax.runs.config import recipe
+from cohgen_jax.runs.run import read_latents
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training import DiffusionConfig, make_farm, multi_specs, pair_specs
 from cohgen_jax.training.config import MeshConfig, TrainConfig

@@ -23,10 +23,10 @@ from typing import Annotated
 
 import tyro
 
+from cohgen_jax.audits.audit import AuditConfig, audit_run
 from cohgen_jax.cli.common import CountBar
-from cohgen_jax.evaluation.audit import AuditConfig, audit_run
-from cohgen_jax.evaluation.report import write_run_report
-from cohgen_jax.run import open_run
+from cohgen_jax.report import write_run_report
+from cohgen_jax.runs.run import open_run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from typing import Annotated, TypeVar, get_args
 import tyro
 from tqdm import tqdm
 
-from cohgen_jax.config import ExperimentConfig, RecipeName, recipe
 from cohgen_jax.errors import InputError
-from cohgen_jax.interrupt import Interrupted, raising
-from cohgen_jax.rundir import DATA, from_dict
+from cohgen_jax.runs.config import ExperimentConfig, RecipeName, recipe
+from cohgen_jax.storage.interrupt import Interrupted, raising
+from cohgen_jax.storage.rundir import DATA, from_dict
 from cohgen_jax.training import Progress
 
 T = TypeVar("T")

@@ -21,8 +21,8 @@ import tyro
 
 from cohgen_jax.cli.common import CountBar, say
 from cohgen_jax.downstream.of_run import DownstreamConfig, analyse_run
-from cohgen_jax.evaluation.report import write_run_report
-from cohgen_jax.run import open_run
+from cohgen_jax.report import write_run_report
+from cohgen_jax.runs.run import open_run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ import tyro
 from cohgen_jax.cli.common import CountBar, say
 from cohgen_jax.evaluation import summary_text
 from cohgen_jax.evaluation.of_run import EvaluationConfig, evaluate_run
-from cohgen_jax.run import open_run
+from cohgen_jax.report import write_run_report
+from cohgen_jax.runs.run import open_run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,4 +37,4 @@ def main() -> None:
     with CountBar("conditions", "condition") as bar:
         result = evaluate_run(run, arguments.config, bar, say)
     print(summary_text(result.conditions))
-    print(f"report: {run.path / 'report.html'}")
+    print(f"report: {write_run_report(run.path)}")

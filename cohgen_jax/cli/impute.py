@@ -29,8 +29,8 @@ from typing import Annotated, Literal
 import tyro
 
 from cohgen_jax.cli.common import CountBar, say
-from cohgen_jax.impute import impute_tables
-from cohgen_jax.run import open_run
+from cohgen_jax.runs.impute import impute_tables
+from cohgen_jax.runs.run import open_run
 from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.solvers import SolverConfig

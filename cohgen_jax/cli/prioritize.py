@@ -29,11 +29,11 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
-from cohgen_jax.checkpoint import write_text
 from cohgen_jax.cli.common import CountBar, say
 from cohgen_jax.downstream.of_patients import PrioritizeConfig, prioritize_tables
 from cohgen_jax.errors import InputError
-from cohgen_jax.run import open_run
+from cohgen_jax.runs.run import open_run
+from cohgen_jax.storage.checkpoint import write_text
 
 SHOWN = 20
 """Patients told of on the terminal; the table has all."""

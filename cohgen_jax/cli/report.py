@@ -14,9 +14,9 @@ from pathlib import Path
 
 import tyro
 
-from cohgen_jax import rundir
 from cohgen_jax.cli.common import CountBar, say
-from cohgen_jax.evaluation.report import RunFiles, compute_umap, write_run_report
+from cohgen_jax.report import RunFiles, compute_umap, write_run_report
+from cohgen_jax.storage import rundir
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from typing import Annotated
 import tyro
 
 from cohgen_jax.cli.common import TrainingBars, parse, say
-from cohgen_jax.config import ExperimentConfig, RecipeName
-from cohgen_jax.search import BEST, SearchConfig, search_recipe
+from cohgen_jax.runs.config import ExperimentConfig, RecipeName
+from cohgen_jax.runs.search import BEST, SearchConfig, search_recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

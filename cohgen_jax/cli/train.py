@@ -16,11 +16,11 @@ from typing import Annotated
 
 import tyro
 
-from cohgen_jax import distributed
 from cohgen_jax.cli.common import TrainingBars, parse, say
 from cohgen_jax.cli.tensorboard import TensorBoard
-from cohgen_jax.config import ExperimentConfig, RecipeName
-from cohgen_jax.run import Report, train_run
+from cohgen_jax.runs.config import ExperimentConfig, RecipeName
+from cohgen_jax.runs.run import Report, train_run
+from cohgen_jax.storage import distributed
 from cohgen_jax.training import Progress
 
 

@@ -24,9 +24,9 @@ import numpy as np
 import optax
 
 from cohgen_jax.codec.config import CodecConfig, Place
-from cohgen_jax.interrupt import deferred
 from cohgen_jax.networks.autoencoder import Autoencoder
-from cohgen_jax.resumable import Checkpoints
+from cohgen_jax.storage.interrupt import deferred
+from cohgen_jax.storage.resumable import Checkpoints
 
 AHEAD = 2
 """Batches on their way while the device works on one."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from cohgen_jax.checkpoint import load_tree, save_tree
 from cohgen_jax.codec.autoencoder import AutoencoderFit, make_module
 from cohgen_jax.codec.codec import Codec
 from cohgen_jax.codec.completion import Completion
@@ -20,6 +19,7 @@ from cohgen_jax.codec.marginal import Marginals
 from cohgen_jax.codec.pca import Pca
 from cohgen_jax.codec.preprocess import Preprocess
 from cohgen_jax.codec.rest import Rest
+from cohgen_jax.storage.checkpoint import load_tree, save_tree
 
 
 def save_codecs(codecs: Mapping[str, Codec], directory: str | Path) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohgen_jax.downstream import plots
 from cohgen_jax.downstream.draws import Draws, pair_orders
 from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.rescue import MODELS
 from cohgen_jax.downstream.statistics import bootstrap_interval, claims, patient_weights
 from cohgen_jax.downstream.study import NotPossible, Study
-from cohgen_jax.evaluation.metrics import energy_score, r2_inf
+from cohgen_jax.figures import analyses as plots
+from cohgen_jax.scores.draws import energy_score, r2_inf
 
 APART = "apart"
 

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohgen_jax.downstream import plots
 from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.outcome import Outcome
@@ -31,6 +30,7 @@ from cohgen_jax.downstream.statistics import (
     patient_weights,
 )
 from cohgen_jax.downstream.study import NotPossible, Study, open_gaps
+from cohgen_jax.figures import analyses as plots
 
 COMPLETE, INCOMPLETE = "complete", "incomplete"
 

@@ -10,17 +10,17 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.calibrate import FLAGGED
 from cohgen_jax.cohort.tables import parse_numbers, read_table
 from cohgen_jax.downstream.classification import Classification, random_forest
-from cohgen_jax.downstream.next_test import Drawn, Question, rank_assays
+from cohgen_jax.downstream.next_assay import Drawn, Question, rank_assays
 from cohgen_jax.downstream.options import Workers
 from cohgen_jax.downstream.outcome import Outcome
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.downstream.survival import LONG, QUICK, SurvivalOutcome
 from cohgen_jax.errors import InputError, check_seed, need
-from cohgen_jax.patients import Patients, read_patients, shown_sources, to_generate
-from cohgen_jax.run import Run
+from cohgen_jax.runs.calibrate import FLAGGED
+from cohgen_jax.runs.patients import Patients, read_patients, shown_sources, to_generate
+from cohgen_jax.runs.run import Run
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.seeds import seed_of
 from cohgen_jax.solvers import SolverConfig

@@ -19,8 +19,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from cohgen_jax import rundir
-from cohgen_jax.checkpoint import write_json
+from cohgen_jax.baselines import BASELINES, OPTIONAL, fit_baselines
 from cohgen_jax.downstream import draws as drawing
 from cohgen_jax.downstream.analyses import ANALYSES, Analysis
 from cohgen_jax.downstream.draws import Draws
@@ -28,11 +27,12 @@ from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.statistics import CLAIM_COLUMNS
 from cohgen_jax.downstream.study import NotPossible, Study
 from cohgen_jax.errors import InputError, check_seed, need
-from cohgen_jax.evaluation.baselines import BASELINES, OPTIONAL, fit_baselines
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.of_run import KNOWN, run_generators
-from cohgen_jax.run import Run, samples_checksum
+from cohgen_jax.runs.run import Run, samples_checksum
 from cohgen_jax.solvers import SolverConfig
+from cohgen_jax.storage import rundir
+from cohgen_jax.storage.checkpoint import write_json
 
 DRAWS_VERSION = 2
 """Raised when the same run and seed give other draws."""
@@ -247,7 +247,7 @@ def _write(
     config: DownstreamConfig,
     seconds: float,
 ) -> None:
-    from cohgen_jax.evaluation.style import save
+    from cohgen_jax.figures.style import save
 
     table = path / analysis.table_file
     table.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohgen_jax.downstream import plots
 from cohgen_jax.downstream.classification import Classification
 from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
@@ -27,6 +26,7 @@ from cohgen_jax.downstream.outcome import Outcome
 from cohgen_jax.downstream.rescue import MODELS, notes, predict_draws, rows_of
 from cohgen_jax.downstream.statistics import claims, paired_tests, patient_weights
 from cohgen_jax.downstream.study import Study
+from cohgen_jax.figures import analyses as plots
 
 SHARES = np.linspace(0, 1, 21)
 """Of the patients who are given the real assay."""

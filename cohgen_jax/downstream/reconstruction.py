@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohgen_jax.downstream import plots
 from cohgen_jax.downstream.draws import Draws, Order
 from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.statistics import bootstrap_interval, claims, patient_weights
 from cohgen_jax.downstream.study import Study
-from cohgen_jax.evaluation import metrics
 from cohgen_jax.evaluation.fidelity import score_by_label
+from cohgen_jax.figures import analyses as plots
+from cohgen_jax.scores import draws as metrics
 
 MODELS = ("coherent", "multi")
 COMPARED = ("nearest", "kernel_ridge")

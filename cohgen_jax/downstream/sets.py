@@ -12,20 +12,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohgen_jax.downstream import plots
 from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.rescue import MODELS
 from cohgen_jax.downstream.statistics import CLAIM_COLUMNS
 from cohgen_jax.downstream.study import NotPossible, Study
-from cohgen_jax.evaluation.distances import (
+from cohgen_jax.figures import analyses as plots
+from cohgen_jax.scores.distances import (
     global_energy,
     global_pointwise,
     real_against_generated,
     real_against_real,
     set_distances,
 )
-from cohgen_jax.evaluation.manifold import manifold_metrics
+from cohgen_jax.scores.manifold import manifold_metrics
 
 NULLS = {"energy_global": global_energy, "pointwise_global": global_pointwise}
 NUM_NEIGHBOURS = 10

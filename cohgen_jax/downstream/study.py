@@ -20,7 +20,7 @@ from cohgen_jax.errors import InputError
 
 if TYPE_CHECKING:
     from cohgen_jax.codec import Latents
-    from cohgen_jax.run import Run
+    from cohgen_jax.runs.run import Run
 
 COMPONENTS = 32
 """Leading components of an assay that classifiers see, as published: forests, which choose among

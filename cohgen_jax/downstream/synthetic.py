@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohgen_jax.downstream import plots
 from cohgen_jax.downstream.classification import Classification
 from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
@@ -29,7 +28,8 @@ from cohgen_jax.downstream.statistics import (
     repeated_measures,
 )
 from cohgen_jax.downstream.study import MIN_TRAIN, Labels, NotPossible, Study
-from cohgen_jax.evaluation.style import house_style, panels, top_legend
+from cohgen_jax.figures import analyses as plots
+from cohgen_jax.figures.style import house_style, panels, top_legend
 
 TASKS = ("cancer_type", "stage")
 REAL, TRUTH, EVERYONE = "real", "truth", "all"

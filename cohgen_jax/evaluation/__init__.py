@@ -4,13 +4,7 @@ Figures and the report are in `evaluation.figures`, `evaluation.style` and `eval
 which need matplotlib and jinja2 and are not imported here.
 """
 
-from cohgen_jax.evaluation.baselines import BASELINES, fit_baselines
-from cohgen_jax.evaluation.distances import (
-    pair_distances,
-    real_against_generated,
-    real_against_real,
-    set_distances,
-)
+from cohgen_jax.baselines import BASELINES, fit_baselines
 from cohgen_jax.evaluation.fidelity import (
     Condition,
     Evaluation,
@@ -20,9 +14,16 @@ from cohgen_jax.evaluation.fidelity import (
     score_draws,
     write_table,
 )
-from cohgen_jax.evaluation.manifold import Manifold, manifold_metrics
 from cohgen_jax.evaluation.masks import balanced_masks
-from cohgen_jax.evaluation.metrics import (
+from cohgen_jax.evaluation.summary import summarise, summary_text
+from cohgen_jax.sampling.generator import Generated, Generator
+from cohgen_jax.scores.distances import (
+    pair_distances,
+    real_against_generated,
+    real_against_real,
+    set_distances,
+)
+from cohgen_jax.scores.draws import (
     cosine_distance,
     energy_score,
     interval_coverage,
@@ -32,8 +33,7 @@ from cohgen_jax.evaluation.metrics import (
     r2_inf,
     spread_error,
 )
-from cohgen_jax.evaluation.summary import summarise, summary_text
-from cohgen_jax.sampling.generator import Generated, Generator
+from cohgen_jax.scores.manifold import Manifold, manifold_metrics
 
 __all__ = [
     "BASELINES",

@@ -17,16 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.checkpoint import write_text
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation import metrics
 from cohgen_jax.evaluation.by_kind import score_kinds
-from cohgen_jax.evaluation.calibration import calibration_scores, rank_shares
-from cohgen_jax.evaluation.distances import set_distances
-from cohgen_jax.evaluation.manifold import manifold_metrics
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.units import Units, patient_crps, score_units
 from cohgen_jax.sampling.generator import Generated, Generator
+from cohgen_jax.scores import draws as metrics
+from cohgen_jax.scores.calibration import calibration_scores, rank_shares
+from cohgen_jax.scores.distances import set_distances
+from cohgen_jax.scores.manifold import manifold_metrics
+from cohgen_jax.storage.checkpoint import write_text
 
 NUM_NEIGHBOURS = 10
 """k of the manifold metrics and local distances, as published."""

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.evaluation import metrics
-from cohgen_jax.evaluation.calibration import coverages, exact_levels
 from cohgen_jax.evaluation.fidelity import KEY, Evaluation, write_table
 from cohgen_jax.evaluation.paired import against_baselines, against_members, count_verdicts
 from cohgen_jax.evaluation.uncertainty import uncertainty_tables
+from cohgen_jax.scores import draws as metrics
+from cohgen_jax.scores.calibration import coverages, exact_levels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ class Honesty(NamedTuple):
 
     def figures(self) -> Iterator[tuple[str, Figure, str]]:
         """(name, figure, caption) of the conditions that use all sources."""
-        from cohgen_jax.evaluation import calibration_figures as figures
+        from cohgen_jax.figures import calibration as figures
 
         made = (
             (

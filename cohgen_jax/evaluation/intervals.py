@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.calibrate import interval
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.tables import streams_of
 from cohgen_jax.evaluation.units import in_units
+from cohgen_jax.runs.calibrate import interval
 from cohgen_jax.sampling.generator import Generator
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
-    from cohgen_jax.run import Run
+    from cohgen_jax.runs.run import Run
 
 MIN_PATIENTS = 30
 """Of a cancer type, to speak of its coverage."""

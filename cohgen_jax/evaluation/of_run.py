@@ -12,24 +12,23 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from cohgen_jax import rundir
-from cohgen_jax.checkpoint import write_json
+from cohgen_jax.baselines import BASELINES, EVENTS, OPTIONAL, fit_baselines
 from cohgen_jax.errors import InputError, check_choices, check_seed
-from cohgen_jax.evaluation import distances
-from cohgen_jax.evaluation.baselines import BASELINES, EVENTS, OPTIONAL, fit_baselines
 from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
 from cohgen_jax.evaluation.honesty import TABLES, honesty_of, temperature_rows, write_honesty
 from cohgen_jax.evaluation.masks import shown_latents
-from cohgen_jax.evaluation.report import write_run_report
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_run
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
 from cohgen_jax.sampling.generator import Generated, Generator
+from cohgen_jax.scores import distances
 from cohgen_jax.solvers import SolverConfig, ddim
+from cohgen_jax.storage import rundir
+from cohgen_jax.storage.checkpoint import write_json
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
-    from cohgen_jax.run import Run
+    from cohgen_jax.runs.run import Run
 
 MODELS = ("coherent", "multi")
 OTHER_RULES: dict[str, Consensus] = {
@@ -121,7 +120,7 @@ def evaluate_run(
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
-    """Evaluate a run and write metrics/, generated/, figures/ and report.html into it."""
+    """Evaluate a run and write metrics/, generated/ and figures/ into it."""
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
@@ -213,7 +212,6 @@ def evaluate_run(
             seconds=round(time.perf_counter() - began, 1),
             **rundir.environment(),
         )
-        write_run_report(run.path)
     return result
 
 

@@ -32,7 +32,7 @@ from cohgen_jax.sampling.generator import Generator
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
-    from cohgen_jax.run import Run
+    from cohgen_jax.runs.run import Run
 
 SYNONYMS = {
     "HER2": "ERBB2",

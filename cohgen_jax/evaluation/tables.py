@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cohgen_jax import rundir
+from cohgen_jax.baselines import Project
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.baselines import Project
 from cohgen_jax.evaluation.units import Units, units_of
-from cohgen_jax.run import data_checksum, load_any_cohort
+from cohgen_jax.runs.run import data_checksum, load_any_cohort
+from cohgen_jax.storage import rundir
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
-    from cohgen_jax.run import Run
+    from cohgen_jax.runs.run import Run
 
 
 class Features(NamedTuple):

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from cohgen_jax.distributed import anywhere
-from cohgen_jax.interrupt import Interrupted, deferred
-from cohgen_jax.resumable import Checkpoints
+from cohgen_jax.storage.distributed import anywhere
+from cohgen_jax.storage.interrupt import Interrupted, deferred
+from cohgen_jax.storage.resumable import Checkpoints
 from cohgen_jax.training.config import MeshConfig
 from cohgen_jax.training.farm import (
     Farm,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from cohgen_jax.distributed import to_host
+from cohgen_jax.storage.distributed import to_host
 from cohgen_jax.training.farm import FarmData, FarmState, has_model_axis
 from cohgen_jax.training.mesh import num_parts
 

@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cohgen_jax.evaluation.metrics import cosine_distance, energy_score
 from cohgen_jax.schedule import Prediction, Schedule, eps_from, q_sample, signal_and_noise
+from cohgen_jax.scores.draws import cosine_distance, energy_score
 from cohgen_jax.solvers import Solver, reverse_process, uniform_levels
 
 if TYPE_CHECKING:

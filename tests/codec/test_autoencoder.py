@@ -9,7 +9,7 @@ import pytest
 
 from cohgen_jax.codec import CodecConfig, autoencoder, fit_codec
 from cohgen_jax.codec.autoencoder import choose_place
-from cohgen_jax.interrupt import Interrupted
+from cohgen_jax.storage.interrupt import Interrupted
 from tests.training.test_farm import leaves_equal, send_sigterm
 
 CONFIG = CodecConfig(

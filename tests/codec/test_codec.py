@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax.checkpoint import load_tree, save_tree
 from cohgen_jax.codec import (
     Codec,
     CodecConfig,
@@ -23,6 +22,7 @@ from cohgen_jax.codec import (
 )
 from cohgen_jax.cohort import demo_cohort, load_cohort
 from cohgen_jax.errors import InputError
+from cohgen_jax.storage.checkpoint import load_tree, save_tree
 
 DATA = Path(os.environ.get("COHGEN_DATA", Path(__file__).parents[2] / "../shared/data"))
 AUTOENCODER = CodecConfig(

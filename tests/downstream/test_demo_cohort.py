@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cohgen_jax.baselines import fit_baselines
 from cohgen_jax.codec import encode_cohort, fit_codecs
 from cohgen_jax.cohort import demo_cohort
-from cohgen_jax.config import recipe
 from cohgen_jax.downstream import draws as drawing
 from cohgen_jax.downstream import prioritise, rescue
 from cohgen_jax.downstream.classification import Classification, random_forest
 from cohgen_jax.downstream.options import Options, Workers
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.downstream.survival import ForestSize, SurvivalOutcome
-from cohgen_jax.evaluation.baselines import fit_baselines
+from cohgen_jax.runs.config import recipe
 
 OPTIONS = Options(seeds=1, bootstrap=1000)
 WORKERS = Workers()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from cohgen_jax.evaluation.baselines.logistic import logistic
+from cohgen_jax.baselines.logistic import logistic
 from cohgen_jax.evaluation.by_kind import (
     binary_by_feature,
     calibration_curve,

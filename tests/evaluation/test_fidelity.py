@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation import metrics
 from cohgen_jax.evaluation.fidelity import conditions, evaluate, score_draws, write_table
 from cohgen_jax.evaluation.summary import summarise, summary_text
 from cohgen_jax.evaluation.units import SCORES, Units, patient_crps, score_units
 from cohgen_jax.sampling.generator import Generated
+from cohgen_jax.scores import draws as metrics
 
 NAMES = ("a", "b", "c")
 

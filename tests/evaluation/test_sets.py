@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from cohgen_jax.evaluation import distances
-from cohgen_jax.evaluation.manifold import manifold_metrics
 from cohgen_jax.evaluation.masks import balanced_masks
-from cohgen_jax.evaluation.pairwise import neighbours
+from cohgen_jax.scores import distances
+from cohgen_jax.scores.manifold import manifold_metrics
+from cohgen_jax.scores.pairwise import neighbours
 
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=(90, 5))
@@ -97,7 +97,7 @@ def test_too_few_samples_are_refused():
 
 
 def test_nearest_rows_in_blocks(monkeypatch):
-    monkeypatch.setattr("cohgen_jax.evaluation.pairwise.BLOCK", 7)
+    monkeypatch.setattr("cohgen_jax.scores.pairwise.BLOCK", 7)
     expected = np.argsort(np.linalg.norm(B[:, None] - A[None], axis=-1), axis=1)[:, :4]
     np.testing.assert_array_equal(neighbours(B, A, 4), expected)
 

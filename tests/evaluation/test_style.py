@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from cohgen_jax.evaluation.style import METHODS, method_colour
+from cohgen_jax.figures.style import METHODS, method_colour
 
 # Complete protanopia, deuteranopia and tritanopia, on linear RGB (Machado et al. 2009, table 1)
 VISIONS = {

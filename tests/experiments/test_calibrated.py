@@ -7,7 +7,7 @@ import pytest
 
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.of_run import run_generators
-from cohgen_jax.run import open_run
+from cohgen_jax.runs.run import open_run
 from cohgen_jax.solvers import SolverConfig
 
 OTHER = SolverConfig(num_steps=4)

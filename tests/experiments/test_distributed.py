@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.checkpoint import load_tree
+from cohgen_jax.storage.checkpoint import load_tree
 from tests.experiments.conftest import DEBUG
 from tests.experiments.test_resume import events, finish, start
 

@@ -11,7 +11,7 @@ from cohgen_jax.cli.downstream import summary_text
 from cohgen_jax.downstream import ANALYSES
 from cohgen_jax.downstream.of_run import DownstreamConfig, analyse_run
 from cohgen_jax.downstream.reconstruction import EVERYONE
-from cohgen_jax.run import open_run
+from cohgen_jax.runs.run import open_run
 
 SMALL = ("--quick", "--methods", "mean", "nearest", "multi", "--jobs", "1", "--bootstrap", "50")
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from cohgen_jax.evaluation.units import SCORES, score_units
-from cohgen_jax.run import open_run
+from cohgen_jax.runs.run import open_run
 from tests.experiments.conftest import MODALITIES
 
 METHODS = ("coherent", "multi", "climatology", "ridge")

@@ -5,10 +5,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from cohgen_jax import impute
 from cohgen_jax.errors import InputError
-from cohgen_jax.impute import impute_tables
-from cohgen_jax.run import open_run
+from cohgen_jax.runs import impute
+from cohgen_jax.runs.impute import impute_tables
+from cohgen_jax.runs.run import open_run
 from cohgen_jax.sampling import generate
 from tests.experiments.conftest import MODALITIES, write_tables
 

@@ -6,8 +6,8 @@ import pytest
 
 from cohgen_jax.cohort import read_tables
 from cohgen_jax.errors import InputError
-from cohgen_jax.impute import impute_tables
-from cohgen_jax.run import open_run
+from cohgen_jax.runs.impute import impute_tables
+from cohgen_jax.runs.run import open_run
 from tests.experiments.conftest import MODALITIES
 
 

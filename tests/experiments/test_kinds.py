@@ -7,7 +7,7 @@ import pytest
 
 from cohgen_jax.cohort import demo_cohort, demo_truth
 from cohgen_jax.cohort.kinds import allowed, kind_of
-from cohgen_jax.rundir import notes
+from cohgen_jax.storage.rundir import notes
 from tests.experiments.conftest import DEBUG, run_in_process, write_tables
 
 N, NEW = 120, 12

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax import run as run_module
+from cohgen_jax.baselines import OPTIONAL
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation.baselines import OPTIONAL
-from cohgen_jax.run import open_run
+from cohgen_jax.runs import run as run_module
+from cohgen_jax.runs.run import open_run
 from tests.experiments.conftest import DEBUG, demo_tables, write_tables
 
 

@@ -17,8 +17,9 @@ import orbax.checkpoint as ocp
 import pandas as pd
 import pytest
 
-from cohgen_jax import checkpoint, run
-from cohgen_jax.checkpoint import load_tree
+from cohgen_jax.runs import run
+from cohgen_jax.storage import checkpoint
+from cohgen_jax.storage.checkpoint import load_tree
 from tests.conftest import CACHE
 from tests.experiments.conftest import DEBUG, run_in_process
 

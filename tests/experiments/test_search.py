@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax.config import ExperimentConfig, recipe
-from cohgen_jax.rundir import from_dict
-from cohgen_jax.search import SearchConfig, rung_epochs, search_recipe
+from cohgen_jax.runs.config import ExperimentConfig, recipe
+from cohgen_jax.runs.search import SearchConfig, rung_epochs, search_recipe
+from cohgen_jax.storage.rundir import from_dict
 from cohgen_jax.training import TrainConfig
 from tests.experiments.conftest import demo_tables, write_tables
 

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cohgen_jax.calibrate import codec_residuals
-from cohgen_jax.config import ExperimentConfig
-from cohgen_jax.evaluation.baselines import fit_baselines
-from cohgen_jax.evaluation.shift import shift_of_run
-from cohgen_jax.evaluation.typicality import typicality
-from cohgen_jax.run import load_any_cohort, open_run
+from cohgen_jax.audits.shift import shift_of_run
+from cohgen_jax.baselines import fit_baselines
+from cohgen_jax.runs.calibrate import codec_residuals
+from cohgen_jax.runs.config import ExperimentConfig
+from cohgen_jax.runs.run import load_any_cohort, open_run
+from cohgen_jax.runs.typicality import typicality
 
 
 @pytest.fixture(scope="module")

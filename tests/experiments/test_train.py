@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax import rundir
-from cohgen_jax.run import open_run
+from cohgen_jax.runs.run import open_run
+from cohgen_jax.storage import rundir
 from tests.experiments.conftest import DEBUG, MODALITIES, demo_tables, write_tables
 
 

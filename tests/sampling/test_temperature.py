@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.evaluation import metrics
 from cohgen_jax.sampling import Bank, Rejection, coherent_sample
 from cohgen_jax.schedule import linear_schedule
+from cohgen_jax.scores import draws as metrics
 from cohgen_jax.solvers import dpmpp_2m
 
 SCHEDULE = linear_schedule(1000)

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.interrupt import SIGNALS, Interrupted
 from cohgen_jax.networks import NetworkConfig
-from cohgen_jax.run import _diverged
+from cohgen_jax.runs.run import _diverged
 from cohgen_jax.solvers import SolverConfig
+from cohgen_jax.storage.interrupt import SIGNALS, Interrupted
 from cohgen_jax.training import (
     DiffusionConfig,
     TrainConfig,

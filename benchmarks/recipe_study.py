@@ -22,7 +22,7 @@ import numpy as np
 import tyro
 
 from cohgen_jax.runs.config import recipe
-from cohgen_jax.runs.run import read_latents
+from cohgen_jax.runs.prepare import read_latents
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training import DiffusionConfig, ModelSpec, TrainConfig, make_farm
 from cohgen_jax.training.farm import init_state, train_epochs, validate

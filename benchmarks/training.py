@@ -36,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cohgen_jax.runs.config import recipe
-from cohgen_jax.runs.run import read_latents
+from cohgen_jax.runs.prepare import read_latents
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training import DiffusionConfig, make_farm, multi_specs, pair_specs
 from cohgen_jax.training.config import MeshConfig, TrainConfig

@@ -23,7 +23,7 @@ _HOME = {
     "Cohort": "cohort",
     "CodecConfig": "codec",
     "DiffusionConfig": "training",
-    "ExperimentConfig": "config",
+    "ExperimentConfig": "runs.config",
     "InputError": "errors",
     "NetworkConfig": "networks",
     "RecordedNoise": "sampling",
@@ -44,13 +44,13 @@ _HOME = {
     "demo_cohort": "cohort",
     "dpmpp_2m": "solvers",
     "evaluate_run": "evaluation.of_run",
-    "impute_tables": "impute",
+    "impute_tables": "runs.impute",
     "linear_schedule": "schedule",
     "load_cohort": "cohort",
     "load_published_results": "interop",
-    "open_run": "run",
-    "recipe": "config",
-    "train_run": "run",
+    "open_run": "runs.run",
+    "recipe": "runs.config",
+    "train_run": "runs.train",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

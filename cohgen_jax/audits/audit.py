@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from cohgen_jax.baselines import BASELINES, fit_baselines
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.fidelity import write_table
-from cohgen_jax.evaluation.of_run import MODELS, run_generators
+from cohgen_jax.evaluation.of_run import run_generators
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run
+from cohgen_jax.runs.families import METHODS
 from cohgen_jax.runs.run import Run
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generator import Generator
@@ -94,7 +95,7 @@ def audit_run(
         cohort = None
     with rundir.locked(run.path):
         made = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
-        generators = {key: made[key] for key in made if key[0] in MODELS}
+        generators = {key: made[key] for key in made if key[0] in METHODS}
         material = _Material(run, config, generators, cohort, progress)
         note = run.uncalibrated(config.solver, config.consensus)
         found = [note] if note else []

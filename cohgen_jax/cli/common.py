@@ -93,18 +93,18 @@ class TrainingBars:
     def __init__(self) -> None:
         self.bars: dict[str, tqdm] = {}
 
-    def __call__(self, kind: str, progress: Progress) -> None:
+    def __call__(self, family: str, progress: Progress) -> None:
         if not progress.rows:
             for bar in self.bars.values():
                 bar.close()
-            self.bars[kind] = tqdm(
+            self.bars[family] = tqdm(
                 total=progress.num_epochs,
                 initial=progress.epoch,
-                desc=f"{progress.models} models ({kind})",
+                desc=f"{progress.models} models ({family})",
                 unit="epoch",
             )
             return
-        bar = self.bars[kind]
+        bar = self.bars[family]
         energy = sum(row["val_energy"] for row in progress.rows) / len(progress.rows)
         finished = progress.models - progress.active
         bar.set_postfix(

@@ -24,11 +24,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from cohgen_jax.cli.common import CountBar, say
+from cohgen_jax.runs.families import Method
 from cohgen_jax.runs.impute import impute_tables
 from cohgen_jax.runs.run import open_run
 from cohgen_jax.sampling.bank import Ensemble
@@ -54,7 +55,7 @@ class Arguments:
     """Also generate, from the others, what a patient has; the completed tables then hold that."""
     fill: bool = True
     """Also draw the unknown cells of what a patient has."""
-    method: Literal["coherent", "multi"] = "coherent"
+    method: Method = "coherent"
     """Ensemble of single-condition models, or the multi-condition model."""
     consensus: Consensus = "stacked"
     ensemble: Ensemble = "average"

@@ -2,7 +2,7 @@
 
     python experiments/search.py --cohort my_tables/ --out searches/mine
     python experiments/search.py --recipe published --search.space published --search.configs 10 \
-        --search.shapes 10 --search.kind single --cohort my_tables/ --out searches/published
+        --search.shapes 10 --search.family single --cohort my_tables/ --out searches/published
     python experiments/train.py --config searches/mine/best.json --out runs/mine
 
 Writes search.csv (a row for each configuration), figures/search.png and .svg (parallel

@@ -25,14 +25,14 @@ class TensorBoard:
         self.directory = directory
         self.writers: dict[str, Any] = {}
 
-    def __call__(self, kind: str, progress: Progress) -> None:
+    def __call__(self, family: str, progress: Progress) -> None:
         from tensorboardX import SummaryWriter
 
         if not progress.rows:
             return  # nothing is made before there is something to show
-        if kind not in self.writers:
-            self.writers[kind] = SummaryWriter(str(self.directory / kind))
-        writer = self.writers[kind]
+        if family not in self.writers:
+            self.writers[family] = SummaryWriter(str(self.directory / family))
+        writer = self.writers[family]
         for row in progress.rows:
             for name in ("train_loss", *(name for name in row if name.startswith("val_"))):
                 writer.add_scalar(f"{name}/{row['model']}", row[name], progress.epoch)

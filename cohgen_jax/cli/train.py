@@ -19,7 +19,7 @@ import tyro
 from cohgen_jax.cli.common import TrainingBars, parse, say
 from cohgen_jax.cli.tensorboard import TensorBoard
 from cohgen_jax.runs.config import ExperimentConfig, RecipeName
-from cohgen_jax.runs.run import Report, train_run
+from cohgen_jax.runs.train import Report, train_run
 from cohgen_jax.storage import distributed
 from cohgen_jax.training import Progress
 
@@ -57,9 +57,9 @@ def main() -> None:
     if arguments.tensorboard:
         reports.append(TensorBoard(arguments.out / "tensorboard"))
 
-    def report(kind: str, progress: Progress) -> None:
+    def report(family: str, progress: Progress) -> None:
         for each in reports:
-            each(kind, progress)
+            each(family, progress)
 
     run = train_run(
         arguments.config,

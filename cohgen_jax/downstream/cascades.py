@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from cohgen_jax.downstream.draws import Draws, pair_orders
 from cohgen_jax.downstream.options import Options, Result, Workers
-from cohgen_jax.downstream.rescue import MODELS
 from cohgen_jax.downstream.statistics import bootstrap_interval, claims, patient_weights
 from cohgen_jax.downstream.study import NotPossible, Study
 from cohgen_jax.figures import analyses as plots
+from cohgen_jax.runs.families import METHODS
 from cohgen_jax.scores.draws import energy_score, r2_inf
 
 APART = "apart"
@@ -66,7 +66,7 @@ def cascades(study: Study, draws: Draws, options: Options, workers: Workers) -> 
                     }
                 )
         workers.report(number, len(methods))
-        if method in (*MODELS, "kernel_ridge"):
+        if method in (*METHODS, "kernel_ridge"):
             mean = {kind: np.mean(values, axis=0) for kind, values in replicates.items()}
             contrasts[f"{method}: sorted - reverse"] = mean["sorted"] - mean["reverse"]
             both = (mean["sorted"] + mean["reverse"]) / 2
@@ -88,7 +88,7 @@ def _cut(study: Study, modality: str, values: np.ndarray) -> np.ndarray:
 def figure(table: pd.DataFrame) -> Figure:
     """Energy score by pair, a panel a method: models and kernel ridge, without them all others."""
     there = list(dict.fromkeys(table["method"]))
-    methods = [m for m in (*MODELS, "kernel_ridge") if m in there] or there
+    methods = [m for m in (*METHODS, "kernel_ridge") if m in there] or there
     return plots.dots(
         table[table["method"].isin(methods)].drop(columns=["ci_low", "ci_high"]),
         x="pair",

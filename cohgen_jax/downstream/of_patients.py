@@ -18,7 +18,8 @@ from cohgen_jax.downstream.outcome import Outcome
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.downstream.survival import LONG, QUICK, SurvivalOutcome
 from cohgen_jax.errors import InputError, check_seed, need
-from cohgen_jax.runs.calibrate import FLAGGED
+from cohgen_jax.runs.calibration import FLAGGED
+from cohgen_jax.runs.families import Method
 from cohgen_jax.runs.patients import Patients, read_patients, shown_sources, to_generate
 from cohgen_jax.runs.run import Run
 from cohgen_jax.sampling.generate import sample_rows
@@ -43,7 +44,7 @@ class PrioritizeConfig:
     """Trees of a classification forest."""
     survival: Literal["quick", "long"] = "quick"
     """Random survival forests: 30 trees of depth 12, or 100 trees without limit."""
-    method: Literal["coherent", "multi"] = "coherent"
+    method: Method = "coherent"
     """Ensemble of single-condition models, or the multi-condition model."""
     jobs: int = 0
     """Processes; as many as there are cores when 0. Does not change any result."""

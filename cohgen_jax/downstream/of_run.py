@@ -29,7 +29,8 @@ from cohgen_jax.downstream.study import NotPossible, Study
 from cohgen_jax.errors import InputError, check_seed, need
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.of_run import KNOWN, run_generators
-from cohgen_jax.runs.run import Run, samples_checksum
+from cohgen_jax.runs.run import Run
+from cohgen_jax.runs.source import samples_checksum
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.storage import rundir
 from cohgen_jax.storage.checkpoint import write_json

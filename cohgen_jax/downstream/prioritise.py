@@ -23,16 +23,17 @@ from cohgen_jax.downstream.classification import Classification
 from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.outcome import Outcome
-from cohgen_jax.downstream.rescue import MODELS, notes, predict_draws, rows_of
+from cohgen_jax.downstream.rescue import notes, predict_draws, rows_of
 from cohgen_jax.downstream.statistics import claims, paired_tests, patient_weights
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.figures import analyses as plots
+from cohgen_jax.runs.families import METHODS
 
 SHARES = np.linspace(0, 1, 21)
 """Of the patients who are given the real assay."""
 NUM_RANDOM = 30
 RANDOM, ORACLE, UNCERTAINTY = "random", "oracle", "uncertainty"
-CLAIMED = (*MODELS, "kernel_ridge", UNCERTAINTY)
+CLAIMED = (*METHODS, "kernel_ridge", UNCERTAINTY)
 """Orders that are compared with random ones in claims."""
 
 
@@ -126,7 +127,7 @@ def prioritise(
         if UNCERTAINTY in heights:
             contrasts |= {
                 f"{modality}: {m} - {UNCERTAINTY}": heights[m] - heights[UNCERTAINTY]
-                for m in MODELS
+                for m in METHODS
                 if m in heights
             }
     count = len(np.unique(study.patients[rows]))

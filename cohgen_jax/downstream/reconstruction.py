@@ -18,9 +18,9 @@ from cohgen_jax.downstream.statistics import bootstrap_interval, claims, patient
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.evaluation.fidelity import score_by_label
 from cohgen_jax.figures import analyses as plots
+from cohgen_jax.runs.families import METHODS
 from cohgen_jax.scores import draws as metrics
 
-MODELS = ("coherent", "multi")
 COMPARED = ("nearest", "kernel_ridge")
 EVERYONE = "all"
 
@@ -72,13 +72,13 @@ def reconstruction(study: Study, draws: Draws, options: Options, workers: Worker
                     if types is not None:
                         table += _by_type(key, values, real, energy, types)
                 table.append(row)
-        for model in (m for m in methods if m in MODELS):
+        for model in (m for m in methods if m in METHODS):
             contrasts |= {
                 f"{target}: {model} - {other}": full[model] - full[other]
                 for other in COMPARED
                 if other in full
             }
-        if {*MODELS} <= set(methods):
+        if {*METHODS} <= set(methods):
             contrasts[f"{target}: coherent - multi"] = full["coherent"] - full["multi"]
     count = len(np.unique(study.patients[rows]))
     told = claims("reconstruction", "energy_score", contrasts, count)

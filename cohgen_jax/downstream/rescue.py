@@ -31,9 +31,9 @@ from cohgen_jax.downstream.statistics import (
 )
 from cohgen_jax.downstream.study import MIN_EVENTS, NotPossible, Study
 from cohgen_jax.figures import analyses as plots
+from cohgen_jax.runs.families import METHODS
 
 REFERENCES = ("full", "retrained", "ablated", "cancer_type")
-MODELS = ("coherent", "multi")
 """Which methods are compared with baselines in claims."""
 COMPARED = ("retrained", "nearest", "kernel_ridge")
 """What the models have to beat, in claims."""
@@ -142,7 +142,7 @@ def rescue(
     if "cancer_type" in means:
         contrasts["full - cancer_type"] = means["full"] - means["cancer_type"]
     contrasts |= {f"{m} - ablated": means[m] - means["ablated"] for m in draws.methods}
-    for model in (m for m in draws.methods if m in MODELS):
+    for model in (m for m in draws.methods if m in METHODS):
         contrasts |= {
             f"{model} - {other}": means[model] - means[other]
             for other in COMPARED

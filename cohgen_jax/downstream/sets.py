@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 
 from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
-from cohgen_jax.downstream.rescue import MODELS
 from cohgen_jax.downstream.statistics import CLAIM_COLUMNS
 from cohgen_jax.downstream.study import NotPossible, Study
 from cohgen_jax.figures import analyses as plots
+from cohgen_jax.runs.families import METHODS
 from cohgen_jax.scores.distances import (
     global_energy,
     global_pointwise,
@@ -38,7 +38,7 @@ def sets_of(study: Study, draws: Draws, target: str) -> dict[str, np.ndarray]:
     t = study.modalities.index(target)
     width = int(study.latents.widths[t])
     sets = {m: draws.one(m, target)[0][:, :width] for m in draws.methods if m != "mean"}
-    for method in (m for m in draws.methods if m in MODELS):
+    for method in (m for m in draws.methods if m in METHODS):
         sets[f"{method}, unconditional"] = draws.unconditional[method][target][0][:, :width]
     train = study.train[study.latents.present[study.train, t]]
     chosen = np.random.default_rng(t).permutation(train)[: len(study.test)]

@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from cohgen_jax.downstream.classification import Classification
 from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
-from cohgen_jax.downstream.rescue import MODELS
 from cohgen_jax.downstream.statistics import (
     claims,
     paired_tests,
@@ -30,6 +29,7 @@ from cohgen_jax.downstream.statistics import (
 from cohgen_jax.downstream.study import MIN_TRAIN, Labels, NotPossible, Study
 from cohgen_jax.figures import analyses as plots
 from cohgen_jax.figures.style import house_style, panels, top_legend
+from cohgen_jax.runs.families import METHODS
 
 TASKS = ("cancer_type", "stage")
 REAL, TRUTH, EVERYONE = "real", "truth", "all"
@@ -133,7 +133,7 @@ def synthetic(study: Study, draws: Draws, options: Options, workers: Workers) ->
                     data: outcome.score(
                         np.stack([found[i][modality, data] for found in repeats]), rows, weights
                     ).mean(axis=0)
-                    for data in (REAL, *(m for m in draws.methods if m in MODELS))
+                    for data in (REAL, *(m for m in draws.methods if m in METHODS))
                 }
                 contrasts |= {
                     f"{outcome.name}, {modality}: {data} - real": values - score[REAL]

@@ -146,15 +146,6 @@ def score_draws(draws: np.ndarray, real: np.ndarray) -> dict[str, float]:
     return scores
 
 
-@jax.jit
-def _patient_scores(draws, real) -> dict[str, jax.Array]:
-    return {
-        "energy_score": metrics.energy_score(draws, real),
-        "error": metrics.posterior_mean_error(draws, real).mean(axis=1),
-        "spread": jnp.sqrt(jnp.var(draws, axis=0, ddof=1).mean(axis=1)),
-    }
-
-
 def score_patients(generated: Generated, real: np.ndarray) -> pd.DataFrame:
     """What is known of each patient's forecast, and how it did; draws and truth without padding.
 
@@ -164,7 +155,9 @@ def score_patients(generated: Generated, real: np.ndarray) -> pd.DataFrame:
     spread         root mean square standard deviation of the draws
     disagreement   of the denoisers, mean over draws
     """
-    scores = _patient_scores(np.asarray(generated.draws, np.float32), np.asarray(real, np.float32))
+    scores = metrics.patient_scores(
+        np.asarray(generated.draws, np.float32), np.asarray(real, np.float32)
+    )
     table = pd.DataFrame({name: np.asarray(score) for name, score in scores.items()})
     return table.assign(disagreement=np.asarray(generated.disagreement).mean(axis=0))
 

@@ -11,7 +11,7 @@ import pandas as pd
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.tables import streams_of
 from cohgen_jax.evaluation.units import in_units
-from cohgen_jax.runs.calibrate import interval
+from cohgen_jax.runs.calibration import interval
 from cohgen_jax.sampling.generator import Generator
 
 if TYPE_CHECKING:

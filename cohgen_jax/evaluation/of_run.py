@@ -18,6 +18,7 @@ from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, writ
 from cohgen_jax.evaluation.honesty import TABLES, honesty_of, temperature_rows, write_honesty
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_run
+from cohgen_jax.runs.families import METHODS
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
 from cohgen_jax.sampling.generator import Generated, Generator
@@ -30,14 +31,13 @@ if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
     from cohgen_jax.runs.run import Run
 
-MODELS = ("coherent", "multi")
 OTHER_RULES: dict[str, Consensus] = {
     "coherent_mean": "mean",
     "coherent_loss": "loss",
     "coherent_product": "product",
 }
 """The same single-condition models under other rules of consensus than the evaluation's own."""
-KNOWN = (*MODELS, *OTHER_RULES, *BASELINES, *EVENTS)
+KNOWN = (*METHODS, *OTHER_RULES, *BASELINES, *EVENTS)
 WRITTEN = (
     *("fidelity", "fidelity_by_cancer_type", "binary_features", "binary_calibration"),
     *(*TABLES, "null_distributions", "disagreement"),
@@ -54,7 +54,7 @@ class EvaluationConfig:
     split: Literal["test", "val"] = "test"
     draws: int = 10
     """Draws for each patient; each is one repeat of the published evaluation."""
-    methods: tuple[str, ...] = (*MODELS, "coherent_mean", "coherent_loss", *BASELINES, *EVENTS)
+    methods: tuple[str, ...] = (*METHODS, "coherent_mean", "coherent_loss", *BASELINES, *EVENTS)
     """Also known: coherent_product, and with the optional extra `benchmarks` multimodal_vae and
     engression."""
     targets: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ def evaluate_run(
             progress(done, total, what)
 
         def keep(method: str, condition: Condition, rows: np.ndarray, generated: Generated) -> None:
-            if method not in MODELS:
+            if method not in METHODS:
                 return
             is_full = len(condition.sources) == full
             if is_full:
@@ -178,7 +178,7 @@ def evaluate_run(
             seed=config.seed,
             labels=run.samples.get("cancer_type"),
             unconditional=[m for m in config.methods if m in _sourceless(run)],
-            together=(*MODELS, *OTHER_RULES),
+            together=(*METHODS, *OTHER_RULES),
             units=None if cohort is None else units_of_run(run, cohort, targets),
             progress=begin,
             keep=keep,
@@ -222,7 +222,7 @@ def _forget(path: Path) -> None:
     files = ["evaluation.json", *(name + end for name in WRITTEN for end in (".csv", ".json"))]
     for file in (*files, "by_patient.parquet"):
         (metrics / file).unlink(missing_ok=True)
-    for method in MODELS:
+    for method in METHODS:
         shutil.rmtree(path / "generated" / method, ignore_errors=True)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from cohgen_jax.baselines import Project
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.units import Units, units_of
-from cohgen_jax.runs.run import data_checksum, load_any_cohort
+from cohgen_jax.runs.source import data_checksum, load_any_cohort
 from cohgen_jax.storage import rundir
 
 if TYPE_CHECKING:

@@ -21,17 +21,16 @@ residuals    what the codec of an assay does not bring back of each validation p
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cohgen_jax.evaluation.fidelity import score_patients
 from cohgen_jax.evenly import evenly
+from cohgen_jax.runs.calibration import LEVEL, Calibration, interval
+from cohgen_jax.runs.families import METHODS
 from cohgen_jax.sampling.generate import conditions, sample_rows
-from cohgen_jax.sampling.generator import Generated
+from cohgen_jax.scores.draws import patient_scores
 from cohgen_jax.solvers import SolverConfig, ddim
-from cohgen_jax.storage.checkpoint import load_tree, save_tree
 from cohgen_jax.training.validation import judged, random_subsets
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from cohgen_jax.sampling.bank import Bank
     from cohgen_jax.sampling.config import SamplerConfig
 
-LEVEL = 0.8
-INTERVAL = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 DRAWS = 10
 CELLS = 1 << 22
 """Values of validation patients that the width of intervals is fitted on, at most."""
@@ -49,40 +46,6 @@ SCALES = (0.5, 2.0)
 """Between which the factors lie."""
 OF_ALL, OF_ONE = 20.0, 50.0
 """Patients that 1 counts for in the factor of all components, and the latter in that of each."""
-FLAGGED = 0.9
-"""Share of the validation patients above whose spread a new patient is flagged."""
-RESIDUALS = "residuals"
-NEIGHBOURS = 0.2
-"""Share of the validation patients, those nearest in spread, whose errors are averaged."""
-
-
-class Calibration(NamedTuple):
-    """Of one method and target."""
-
-    scale: np.ndarray  # [D]
-    width: np.ndarray  # [], see `interval`
-    spread: np.ndarray  # [V], increasing
-    error: np.ndarray  # [V], mean squared error over latent features
-
-    def expected(self, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(share of validation patients of less spread, error to be expected) of spreads [n]."""
-        num = len(self.spread)
-        rank = np.searchsorted(self.spread, spread)
-        width = max(1, round(NEIGHBOURS * num))
-        sums = np.concatenate([[0.0], np.cumsum(self.error)])
-        first = np.clip(rank - width // 2, 0, num - width)
-        return rank / num, (sums[first + width] - sums[first]) / width
-
-
-def interval(x: np.ndarray, width: float | np.ndarray = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Central 80 % intervals [N, F], low and high, from x of draws [R, N, F], R >= 9.
-
-    Between the two quantiles that hold 80 % of further draws (R of them say less of their tails
-    than they have), then `width` times as far from the mean.
-    """
-    mean = x.mean(axis=0)
-    low, high = np.quantile(x, INTERVAL, axis=0, method="weibull")
-    return mean + width * (low - mean), mean + width * (high - mean)
 
 
 def calibrate(
@@ -93,9 +56,10 @@ def calibrate(
     leap = dataclasses.replace(chain, solver=ddim(chain.solver.schedule, 1), temperature=0.0)
     return {
         method: {
-            target: _calibrate(run, cohort, make(target), chain, leap) for target in run.modalities
+            target: _calibrate(run, cohort, run.bank(method, target), chain, leap)
+            for target in run.modalities
         }
-        for method, make in (("coherent", run.coherent_bank), ("multi", run.multi_bank))
+        for method in METHODS
     }
 
 
@@ -108,16 +72,15 @@ def _calibrate(
     rows, shown = _validation(run, t)
     z, real = run.latents.z[rows], run.latents.z[rows, t, :width]
 
-    def sample(num_draws: int, config: SamplerConfig) -> Generated:
+    def sample(num_draws: int, config: SamplerConfig) -> np.ndarray:
         seed = run.config.seed
         samples = sample_rows(bank, run.modalities, z, shown, seed, num_draws, config)
-        draws = np.asarray(samples.draws)[..., :width]
-        return Generated(draws, np.asarray(samples.disagreement))
+        return np.asarray(samples.draws)[..., :width]
 
-    draws, disagreement = sample(DRAWS, chain)[:2]
+    draws = sample(DRAWS, chain)
     scale = np.ones(bank.x_dim, np.float32)
     if bank.predicts != "eps":  # which does not tell the posterior mean
-        mean = sample(1, leap).draws[0]
+        mean = sample(1, leap)[0]
         worth = run.latents.scale[t, :width] ** 2
         if bank.regression is None:
             kept = run.codecs[bank.target].kept
@@ -128,12 +91,13 @@ def _calibrate(
             expected = np.mean(variance[:, :width], axis=0)
         scale[:width] = fit_scale(draws, mean, real, expected, worth, len(np.unique(rows)))
         draws = mean + scale[:width] * (draws - mean)
-    scores = score_patients(Generated(draws, disagreement), real).sort_values("spread")
+    scores = {name: np.asarray(score) for name, score in patient_scores(draws, real).items()}
+    order = np.argsort(scores["spread"])
     return Calibration(
         scale,
         _measured_width(run, cohort, bank.target, rows, draws),
-        scores["spread"].to_numpy(np.float32),
-        scores["error"].to_numpy(np.float32),
+        scores["spread"][order],
+        scores["error"][order],
     )
 
 
@@ -203,27 +167,3 @@ def codec_residuals(run: Run, cohort: Cohort) -> dict[str, np.ndarray]:
         name: np.sort(codec.residual(cohort.table(name, "val")))
         for name, codec in run.codecs.items()
     }
-
-
-def save_calibration(
-    directory: Path,
-    found: dict[str, dict],
-    residuals: dict[str, np.ndarray],
-    solver: SolverConfig,
-) -> None:
-    arrays = {m: {t: own._asdict() for t, own in of.items()} for m, of in found.items()}
-    about = {"solver": dataclasses.asdict(solver)}
-    save_tree(directory, "calibration", arrays | {RESIDUALS: residuals}, about)
-
-
-def load_calibration(
-    directory: Path,
-) -> tuple[dict[str, dict[str, Calibration]], dict[str, np.ndarray], SolverConfig]:
-    """(method -> target -> Calibration, residuals, the sampler that it was measured with).
-
-    There are no residuals in a run that was calibrated before they were measured.
-    """
-    arrays, about = load_tree(directory, "calibration")
-    residuals = arrays.pop(RESIDUALS, {})
-    found = {m: {t: Calibration(**own) for t, own in of.items()} for m, of in arrays.items()}
-    return found, residuals, SolverConfig(**about["solver"])

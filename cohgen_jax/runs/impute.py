@@ -11,7 +11,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ from cohgen_jax.cohort.load import parse_layers
 from cohgen_jax.cohort.read import RawTables, raw_tables, without_empty_rows
 from cohgen_jax.cohort.tables import COMPANIONS, DRAW
 from cohgen_jax.errors import InputError, check_choices, check_seed
-from cohgen_jax.runs.calibrate import FLAGGED, INTERVAL, Calibration, interval
+from cohgen_jax.runs.calibration import FLAGGED, INTERVAL, Calibration, interval
+from cohgen_jax.runs.families import Method
 from cohgen_jax.runs.patients import (
     Patients,
     patients_of,
@@ -40,7 +41,6 @@ from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.seeds import seed_of
 from cohgen_jax.solvers import SolverConfig
 
-Method = Literal["coherent", "multi"]
 LEAST_FOR_INTERVALS = 10
 """Draws a patient with which their quantiles are written as an interval."""
 BLOCK_BYTES = 1 << 26

@@ -16,7 +16,8 @@ from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.load import parse_layers
 from cohgen_jax.cohort.read import FACTS, RawTables, table_files
 from cohgen_jax.errors import InputError
-from cohgen_jax.runs.run import Run, register_formats
+from cohgen_jax.runs.run import Run
+from cohgen_jax.runs.source import register_formats
 
 
 class Patients(NamedTuple):

@@ -25,7 +25,9 @@ from cohgen_jax.errors import InputError
 from cohgen_jax.figures.parallel import parallel_coordinates
 from cohgen_jax.figures.style import save
 from cohgen_jax.runs.config import ComputeConfig, ExperimentConfig
-from cohgen_jax.runs.run import Report, Tell, model_specs, prepared, train_config
+from cohgen_jax.runs.families import FAMILIES
+from cohgen_jax.runs.prepare import Tell, prepared
+from cohgen_jax.runs.train import Report
 from cohgen_jax.storage import rundir
 from cohgen_jax.storage.checkpoint import write_json, write_text
 from cohgen_jax.training import Farm, FarmData, ModelSpec, TrainConfig, make_farm, train_farm
@@ -47,8 +49,8 @@ class SearchConfig:
     """Configurations to try."""
     shapes: int = 4
     """In at most so many shapes of network and batch; each is a program of its own."""
-    kind: Literal["single", "multi"] = "multi"
-    """The kind of model to search for."""
+    family: Literal["single", "multi"] = "multi"
+    """Of the models to search for."""
     models: tuple[str, ...] = ()
     """Names of the models that are trained, as rna_from_cna or rna_from_multi; all when empty."""
     eta: int = 3
@@ -84,7 +86,7 @@ def search_recipe(
     resume: bool = False,
     overwrite: bool = False,
     tell: Tell = lambda line: None,
-    report: Report = lambda kind, progress: None,
+    report: Report = lambda family, progress: None,
 ) -> pd.DataFrame:
     """Search around `config`; writes search.csv, figures/search.* and best.json into `out`.
 
@@ -92,12 +94,13 @@ def search_recipe(
     score, that of each model, and its entries.
     """
     out = Path(out)
-    base = train_config(config, search.kind)
+    family = FAMILIES[search.family]
+    base = family.config(config)
     points = draw_points(search.space, search.configs, search.shapes, search.seed)
     trains = [at_point(base, point) for point in points]
 
     def chosen(cohort: Cohort) -> list[ModelSpec]:
-        return _chosen(model_specs(search.kind, cohort.modalities, 1), search.models)
+        return _chosen(family.all_specs(cohort.modalities, 1), search.models)
 
     def check(cohort: Cohort) -> None:
         for train in trains:
@@ -123,7 +126,7 @@ def search_recipe(
             tell(f"epoch {rung}: {best}; the best {len(going)} of {len(points)} so far")
             rundir.log(out, "rung", epoch=rung, best=going)
         table = _table(points, [spec.name for spec in specs], scores, epochs)
-        kept = {search.kind: trains[int(np.asarray(table["config"])[0])]}
+        kept = {family.name: trains[int(np.asarray(table["config"])[0])]}
         write_json(out / BEST, dataclasses.asdict(dataclasses.replace(config, **kept)))
         save(parallel_coordinates(table, list(points[0])), out / "figures" / "search")
         write_text(out / TABLE, table.to_csv(index=False))

@@ -1,0 +1,1 @@
+"""Formulas that judge draws and sets of samples; they know arrays only."""

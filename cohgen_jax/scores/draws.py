@@ -164,6 +164,17 @@ def inside_interval(draws: ArrayLike, real: ArrayLike, level: float = 0.8) -> ja
     return ((real >= lower) & (real <= upper)).astype(jnp.float32)
 
 
+@jax.jit
+def patient_scores(draws: ArrayLike, real: ArrayLike) -> dict[str, jax.Array]:
+    """Of each patient [N]: fair energy score, error of the posterior mean (mean over features,
+    finite draws removed) and root mean square standard deviation of the draws."""
+    return {
+        "energy_score": energy_score(draws, real),
+        "error": posterior_mean_error(jnp.asarray(draws), jnp.asarray(real)).mean(axis=1),
+        "spread": jnp.sqrt(jnp.var(jnp.asarray(draws), axis=0, ddof=1).mean(axis=1)),
+    }
+
+
 def r2_by_group(
     generated: ArrayLike, real: ArrayLike, members: ArrayLike, *, finite_draws: bool = False
 ) -> jax.Array:

@@ -1,16 +1,9 @@
 """Training many models at once: recipe, objective, validation, farm, loop."""
 
 from cohgen_jax.training.config import DiffusionConfig, TrainConfig
-from cohgen_jax.training.farm import (
-    Farm,
-    FarmData,
-    FarmState,
-    ModelSpec,
-    make_farm,
-    multi_specs,
-    pair_specs,
-)
+from cohgen_jax.training.farm import Farm, FarmData, FarmState, make_farm
 from cohgen_jax.training.loop import Progress, train_farm
+from cohgen_jax.training.spec import ModelSpec, multi_specs, pair_specs
 
 __all__ = [
     "DiffusionConfig",

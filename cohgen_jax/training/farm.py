@@ -31,46 +31,12 @@ from cohgen_jax.training.hyper import Hyper, common_shape
 from cohgen_jax.training.mesh import place
 from cohgen_jax.training.objective import denoising_loss
 from cohgen_jax.training.private import private_gradients
+from cohgen_jax.training.spec import ModelSpec
 from cohgen_jax.training.validation import METRICS, ValidationData, judged, validation_scores
 
 LEAST_WORTH = 1e-6
 """Of a component within the width, where the mean of all is 1: latents that a codec leaves unused
 have none in the table."""
-
-
-class ModelSpec(NamedTuple):
-    """A model to train: target and sources as positions in the cohort's modalities."""
-
-    name: str
-    target: int
-    sources: tuple[int, ...]
-    member: int = 0
-    """Of the ensemble that answers for the model."""
-
-
-def pair_specs(modalities: Sequence[str], members: int = 1) -> list[ModelSpec]:
-    """Every ordered pair: M (M - 1) single-condition models, `members` of each."""
-    return [
-        ModelSpec(_member_name(f"{target}_from_{source}", i), t, (s,), i)
-        for t, target in enumerate(modalities)
-        for s, source in enumerate(modalities)
-        if s != t
-        for i in range(members)
-    ]
-
-
-def multi_specs(modalities: Sequence[str], members: int = 1) -> list[ModelSpec]:
-    """A multi-condition model for each target, `members` of each."""
-    every = range(len(modalities))
-    return [
-        ModelSpec(_member_name(f"{target}_from_multi", i), t, tuple(s for s in every if s != t), i)
-        for t, target in enumerate(modalities)
-        for i in range(members)
-    ]
-
-
-def _member_name(name: str, member: int) -> str:
-    return f"{name}.{member}" if member else name
 
 
 class FarmData(NamedTuple):

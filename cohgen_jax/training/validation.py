@@ -17,7 +17,7 @@ validation set shows every source, half a random non-empty subset.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -27,9 +27,7 @@ import numpy as np
 from cohgen_jax.schedule import Prediction, Schedule, eps_from, q_sample, signal_and_noise
 from cohgen_jax.scores.draws import cosine_distance, energy_score
 from cohgen_jax.solvers import Solver, reverse_process, uniform_levels
-
-if TYPE_CHECKING:
-    from cohgen_jax.training.farm import ModelSpec
+from cohgen_jax.training.spec import ModelSpec
 
 METRICS = ("energy", "mse", "cosine", "timestep")
 MOST_JUDGED = 2048

@@ -13,7 +13,7 @@ import pytest
 
 from cohgen_jax.baselines import OPTIONAL
 from cohgen_jax.errors import InputError
-from cohgen_jax.runs import run as run_module
+from cohgen_jax.runs import prepare, train
 from cohgen_jax.runs.run import open_run
 from tests.experiments.conftest import DEBUG, demo_tables, write_tables
 
@@ -34,8 +34,8 @@ def no_work(monkeypatch):
     def work(*args, **kwargs):
         pytest.fail("work began")
 
-    for name in ("fit_codecs", "train_farm"):
-        monkeypatch.setattr(run_module, name, work)
+    monkeypatch.setattr(prepare, "fit_codecs", work)
+    monkeypatch.setattr(train, "train_farm", work)
 
 
 @pytest.fixture

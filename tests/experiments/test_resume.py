@@ -17,8 +17,9 @@ import orbax.checkpoint as ocp
 import pandas as pd
 import pytest
 
-from cohgen_jax.runs import run
-from cohgen_jax.storage import checkpoint
+from cohgen_jax.runs import consensus, models, prepare, train
+from cohgen_jax.runs.families import FAMILIES
+from cohgen_jax.storage import checkpoint, rundir
 from cohgen_jax.storage.checkpoint import load_tree
 from tests.conftest import CACHE
 from tests.experiments.conftest import DEBUG, run_in_process
@@ -35,8 +36,8 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert jax.tree.structure(arrays) == jax.tree.structure(arrays_2)
         for a, b in zip(jax.tree.leaves(arrays), jax.tree.leaves(arrays_2), strict=True):
             assert np.array_equal(a, b)
-    for kind in run.KINDS:
-        history = f"metrics/history_{kind}.csv"
+    for family in FAMILIES:
+        history = f"metrics/history_{family}.csv"
         assert (one / history).read_bytes() == (other / history).read_bytes()
     for table in ("samples.parquet", *(f"latents/{p.name}" for p in (one / "latents").iterdir())):
         pd.testing.assert_frame_equal(pd.read_parquet(one / table), pd.read_parquet(other / table))
@@ -70,25 +71,25 @@ def ends_with(*names):
 
 
 CUTS = {
-    "before config.json": lambda p: kill_on(p, run.rundir, "write_json"),
-    "after config.json": lambda p: kill_on(p, run.rundir, "write_json", after=True),
-    "before the codecs": lambda p: kill_on(p, run, "fit_codecs"),
+    "before config.json": lambda p: kill_on(p, rundir, "write_json"),
+    "after config.json": lambda p: kill_on(p, rundir, "write_json", after=True),
+    "before the codecs": lambda p: kill_on(p, prepare, "fit_codecs"),
     "between samples and latents": lambda p: kill_on(
         p, pd.DataFrame, "to_parquet", when=ends_with("latents.part/rnaseq.parquet")
     ),
-    "between latents and codecs": lambda p: kill_on(p, run, "save_codecs"),
+    "between latents and codecs": lambda p: kill_on(p, prepare, "save_codecs"),
     "codec arrays without about.json": lambda p: kill_on(p, checkpoint, "write_json"),
-    "codecs just saved": lambda p: kill_on(p, run, "save_codecs", after=True),
-    "before the first checkpoint": lambda p: kill_on(p, run.rundir, "log", 1, log_of("validated")),
-    "models trained, not saved": lambda p: kill_on(p, run, "save_tree"),
+    "codecs just saved": lambda p: kill_on(p, prepare, "save_codecs", after=True),
+    "before the first checkpoint": lambda p: kill_on(p, rundir, "log", 1, log_of("validated")),
+    "models trained, not saved": lambda p: kill_on(p, models, "save_tree"),
     "model arrays without about.json": lambda p: kill_on(p, checkpoint, "write_json"),
-    "second farm trained": lambda p: kill_on(p, run, "save_tree", 2),
+    "second farm trained": lambda p: kill_on(p, models, "save_tree", 2),
     "models saved, checkpoints there": lambda p: kill_on(
-        p, run.shutil, "rmtree", when=ends_with("checkpoints")
+        p, train.shutil, "rmtree", when=ends_with("checkpoints")
     ),
-    "moments measured, not saved": lambda p: kill_on(p, run, "save_tree"),
-    "draws calibrated, not saved": lambda p: kill_on(p, run, "save_calibration"),
-    "everything done": lambda p: kill_on(p, run, "open_run", 2),
+    "moments measured, not saved": lambda p: kill_on(p, consensus, "save_tree"),
+    "draws calibrated, not saved": lambda p: kill_on(p, train, "save_calibration"),
+    "everything done": lambda p: kill_on(p, train, "open_run", 2),
 }
 
 
@@ -177,9 +178,9 @@ def test_what_the_disk_refuses_is_told_with_its_path_and_loses_nothing(
     out = tmp_path / "cut"
     out.mkdir()
     args = (*DEBUG, "--cohort", cohort_dir, "--out", out, "--resume")
-    for name, (prepare, reason) in REFUSALS.items():
+    for name, (hinder, reason) in REFUSALS.items():
         with contextlib.ExitStack() as held:
-            prepare(held, out)
+            hinder(held, out)
             assert run_in_process("train", *args) == 2, name
         told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
         assert len(told) == 1
@@ -262,7 +263,9 @@ def test_the_commands_in_processes_of_their_own(cohort_dir, run_dir, new_dir, tm
 def test_twenty_kills_at_random_moments(codec, cohort_dir, tmp_path):
     """In codecs, farms, checkpoints that are being written and between them: bitwise the same."""
     rng = random.Random(codec)
-    epochs = [f"--{kind}.{name}" for kind in run.KINDS for name in ("num-epochs", "validate-every")]
+    epochs = [
+        f"--{family}.{name}" for family in FAMILIES for name in ("num-epochs", "validate-every")
+    ]
     often = [x for pair in zip(epochs, ("24", "1", "24", "1"), strict=True) for x in pair]
     args = (*DEBUG, *often, "--codec.kind", codec, "--codec.max-epochs", 40, "--cohort", cohort_dir)
     whole, cut = tmp_path / "whole", tmp_path / "cut"

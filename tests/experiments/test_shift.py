@@ -9,7 +9,8 @@ from cohgen_jax.audits.shift import shift_of_run
 from cohgen_jax.baselines import fit_baselines
 from cohgen_jax.runs.calibrate import codec_residuals
 from cohgen_jax.runs.config import ExperimentConfig
-from cohgen_jax.runs.run import load_any_cohort, open_run
+from cohgen_jax.runs.run import open_run
+from cohgen_jax.runs.source import load_any_cohort
 from cohgen_jax.runs.typicality import typicality
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import NetworkConfig
-from cohgen_jax.runs.run import _diverged
+from cohgen_jax.runs.train import _diverged
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.storage.interrupt import SIGNALS, Interrupted
 from cohgen_jax.training import (
@@ -30,11 +30,11 @@ from cohgen_jax.training import (
 )
 from cohgen_jax.training.farm import (
     LEAST_WORTH,
-    ModelSpec,
     init_state,
     train_epochs,
     validate,
 )
+from cohgen_jax.training.spec import ModelSpec
 from cohgen_jax.training.validation import METRICS
 from tests.sampling.test_specialize import disturbed
 

@@ -15,7 +15,7 @@ from cohgen_jax.cohort import demo_cohort, save_cohort
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks.config import NetworkConfig
 from cohgen_jax.runs.config import recipe
-from cohgen_jax.runs.run import train_run
+from cohgen_jax.runs.train import train_run
 from cohgen_jax.training.accountant import ORDERS, epsilon, rdp_of_step, spend, statement
 from cohgen_jax.training.config import TrainConfig
 from cohgen_jax.training.private import private_gradients

@@ -13,9 +13,9 @@ from cohgen_jax.figures.style import group_look, method_colour, method_label, sa
 from cohgen_jax.report.files import RunFiles
 from cohgen_jax.report.interactive import dots, layout, uid
 from cohgen_jax.report.page import Block, Picture, Plot, Text
+from cohgen_jax.runs.families import METHODS
 from cohgen_jax.storage.checkpoint import write_json
 
-METHODS = ("coherent", "multi")
 MAX_POINTS = 700
 """Patients shown a target: enough to see the cloud, few enough for a page that opens at once."""
 MAX_TRAIN = 2000

@@ -9,8 +9,8 @@ from cohgen_jax.figures.style import method_colour, modality_colour, save
 from cohgen_jax.report.files import RunFiles
 from cohgen_jax.report.interactive import layout
 from cohgen_jax.report.page import Block, Heading, Picture, Plot, Table, Text
+from cohgen_jax.runs.families import FAMILIES
 
-KINDS = ("single", "multi")
 SHOWN = {
     "val_energy": "validation energy score",
     "val_mse": "validation MSE of samples",
@@ -22,9 +22,9 @@ SHOWN = {
 
 def blocks(run: RunFiles) -> list[Block]:
     found: list[Block] = []
-    for kind in KINDS:
-        history = run.table(f"history_{kind}")
-        about = run.json(f"models/{kind}/about.json")
+    for family in FAMILIES:
+        history = run.table(f"history_{family}")
+        about = run.json(f"models/{family}/about.json")
         if history is None or about is None:
             continue
         names = run.modalities
@@ -34,19 +34,20 @@ def blocks(run: RunFiles) -> list[Block]:
         ]
         alone = [model for model in models if "." not in model[0]]  # one stands for its ensemble
         still = Picture(
-            save(loss_curves(history, alone), run.path / "figures" / f"loss_{kind}"),
-            f"The {kind}-condition models while they were trained; dots mark the weights kept. "
+            save(loss_curves(history, alone), run.path / "figures" / f"loss_{family}"),
+            f"The {family}-condition models while they were trained; dots mark the weights kept. "
             "Training losses fall whatever happens; what counts is the validation score.",
-            f"Training loss and validation energy score over epochs, {kind}-condition models.",
+            f"Training loss and validation energy score over epochs, {family}-condition models.",
         )
         axes = layout(height=420, x="epoch", y="")
         changes = {
             ("score", label): {"yaxis": {"title": {"text": label}}} for label in SHOWN.values()
         }
+        title = f"{family.capitalize()}-condition models"
         found += [
-            Heading(f"{kind.capitalize()}-condition models"),
+            Heading(title),
             Plot(_curves(history, models, names), axes, still, changes),
-            Table(_kept(run.config, kind, about, models), f"{kind.capitalize()}-condition models"),
+            Table(_kept(run.config, family, about, models), title),
         ]
     return [*_search(run), *found]
 
@@ -102,9 +103,9 @@ def _curves(
     return traces
 
 
-def _kept(config: dict, kind: str, about: dict, models: list) -> pd.DataFrame:
+def _kept(config: dict, family: str, about: dict, models: list) -> pd.DataFrame:
     """Best epoch and validation scores of the weights in use."""
-    keep = config.get(kind, {}).get("keep", "energy")
+    keep = config.get(family, {}).get("keep", "energy")
     table = pd.DataFrame({"model": [model for model, *_ in models]})
     table["epoch kept"] = about.get("epochs", {}).get(keep)
     for metric, values in about["scores"].items():

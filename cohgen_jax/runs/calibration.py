@@ -1,0 +1,76 @@
+"""What a run knows of its draws, and what follows: intervals, expected errors, flags.
+
+`calibrate.py` measures it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cohgen_jax.solvers import SolverConfig
+from cohgen_jax.storage.checkpoint import load_tree, save_tree
+
+LEVEL = 0.8
+INTERVAL = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+FLAGGED = 0.9
+"""Share of the validation patients above whose spread a new patient is flagged."""
+RESIDUALS = "residuals"
+NEIGHBOURS = 0.2
+"""Share of the validation patients, those nearest in spread, whose errors are averaged."""
+
+
+class Calibration(NamedTuple):
+    """Of one method and target."""
+
+    scale: np.ndarray  # [D]
+    width: np.ndarray  # [], see `interval`
+    spread: np.ndarray  # [V], increasing
+    error: np.ndarray  # [V], mean squared error over latent features
+
+    def expected(self, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(share of validation patients of less spread, error to be expected) of spreads [n]."""
+        num = len(self.spread)
+        rank = np.searchsorted(self.spread, spread)
+        width = max(1, round(NEIGHBOURS * num))
+        sums = np.concatenate([[0.0], np.cumsum(self.error)])
+        first = np.clip(rank - width // 2, 0, num - width)
+        return rank / num, (sums[first + width] - sums[first]) / width
+
+
+def interval(x: np.ndarray, width: float | np.ndarray = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Central 80 % intervals [N, F], low and high, from x of draws [R, N, F], R >= 9.
+
+    Between the two quantiles that hold 80 % of further draws (R of them say less of their tails
+    than they have), then `width` times as far from the mean.
+    """
+    mean = x.mean(axis=0)
+    low, high = np.quantile(x, INTERVAL, axis=0, method="weibull")
+    return mean + width * (low - mean), mean + width * (high - mean)
+
+
+def save_calibration(
+    directory: Path,
+    found: dict[str, dict],
+    residuals: dict[str, np.ndarray],
+    solver: SolverConfig,
+) -> None:
+    arrays = {m: {t: of_target._asdict() for t, of_target in of.items()} for m, of in found.items()}
+    about = {"solver": dataclasses.asdict(solver)}
+    save_tree(directory, "calibration", arrays | {RESIDUALS: residuals}, about)
+
+
+def load_calibration(
+    directory: Path,
+) -> tuple[dict[str, dict[str, Calibration]], dict[str, np.ndarray], SolverConfig]:
+    """(method -> target -> Calibration, residuals, the sampler that it was measured with).
+
+    There are no residuals in a run that was calibrated before they were measured.
+    """
+    arrays, about = load_tree(directory, "calibration")
+    residuals = arrays.pop(RESIDUALS, {})
+    found = {m: {t: Calibration(**saved) for t, saved in of.items()} for m, of in arrays.items()}
+    return found, residuals, SolverConfig(**about["solver"])

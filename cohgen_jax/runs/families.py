@@ -1,0 +1,54 @@
+"""The families of models that a run trains, and the method by which each generates.
+
+    single   a model for each pair of target and source; those of a target are made to agree
+    multi    a model for each target that looks at all other modalities, under a mask
+
+Another family is a row of FAMILIES and a field of `ExperimentConfig` of its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, get_args
+
+from cohgen_jax.errors import InputError
+from cohgen_jax.runs.config import ExperimentConfig
+from cohgen_jax.training import ModelSpec, multi_specs, pair_specs
+from cohgen_jax.training.config import TrainConfig
+
+Method = Literal["coherent", "multi"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+class Family(NamedTuple):
+    name: str
+    """In the configuration, in models/<name> and metrics/history_<name>.csv."""
+    method: Method
+    """As draws of its banks are called in every table."""
+    all_specs: Callable[[Sequence[str], int], list[ModelSpec]]
+    """(modalities, members) -> the models that are trained."""
+    sources: Callable[[Sequence[int]], list[tuple[int, ...]]]
+    """Sources of a bank -> those that each of its models looks at."""
+
+    def config(self, experiment: ExperimentConfig) -> TrainConfig:
+        return getattr(experiment, self.name)
+
+    def specs(self, modalities: Sequence[str], experiment: ExperimentConfig) -> list[ModelSpec]:
+        return self.all_specs(modalities, self.config(experiment).members)
+
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family("single", "coherent", pair_specs, lambda sources: [(s,) for s in sources]),
+        Family("multi", "multi", multi_specs, lambda sources: [tuple(sources)]),
+    )
+}
+
+
+def family_of(method: str) -> Family:
+    """Raises InputError for a method that no family has."""
+    for family in FAMILIES.values():
+        if family.method == method:
+            return family
+    raise InputError(f"unknown method {method!r}; known: {', '.join(METHODS)}")

@@ -1,0 +1,74 @@
+"""The cohort that a configuration names, and checksums that hold a run to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from pandas.util import hash_pandas_object
+
+from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
+from cohgen_jax.cohort.kinds import asked_kinds
+from cohgen_jax.errors import InputError, need
+from cohgen_jax.runs.config import ExperimentConfig
+
+
+def register_formats(source: str | Path) -> None:
+    """Let the cohort readers open this file if it is MuData or AnnData."""
+    if Path(source).suffix.lower() in (".h5mu", ".h5ad"):
+        from data_prep.mudata_io import register
+
+        register()
+
+
+def load_any_cohort(config: ExperimentConfig) -> Cohort:
+    """The cohort a configuration names (a path, `tfds:...`, or `demo`), less whom it excludes."""
+    if config.cohort == "demo":
+        cohort = _of_kinds(demo_cohort(), config.kinds)
+    elif config.cohort.startswith("tfds:"):
+        need(f"--cohort {config.cohort}", "prep", "tensorflow_datasets", "array_record")
+        from data_prep.tfds_cohort import load_tfds_cohort
+
+        cohort = _of_kinds(load_tfds_cohort(config.cohort), config.kinds)
+    else:
+        register_formats(config.cohort)
+        cohort = load_cohort(
+            config.cohort,
+            modalities=config.modalities or None,
+            seed=config.split_seed,
+            val_fraction=config.val_fraction,
+            test_fraction=config.test_fraction,
+            max_missing=config.max_missing,
+            kinds=config.kinds,
+            layers=config.layers,
+            min_train=max(config.single.least_patients, config.multi.least_patients),
+        )
+    if config.modalities and set(config.modalities) != set(cohort.modalities):
+        raise InputError(
+            f"{config.cohort} has the modalities {', '.join(cohort.modalities)}, all used"
+        )
+    return set_aside(cohort, config.exclude)
+
+
+def _of_kinds(cohort: Cohort, settings: Sequence[str]) -> Cohort:
+    """The cohort with the kinds that were asked for."""
+    asked = asked_kinds(settings, cohort.tables)
+    return dataclasses.replace(cohort, kinds={**cohort.kinds, **asked})
+
+
+def samples_checksum(samples: pd.DataFrame) -> str:
+    """Of everything that is known of the patients, whatever the types of the columns."""
+    return hashlib.sha256(samples.to_csv().encode()).hexdigest()[:16]
+
+
+def data_checksum(cohort: Cohort) -> str:
+    """Of names, tables and split, so that a run is resumed on the data that it began with."""
+    digest = hashlib.sha256()
+    frames = {m: cohort.tables[m] for m in cohort.modalities}
+    for name, frame in (*frames.items(), ("", cohort.samples[["patient_id", "split"]])):
+        digest.update(hash_pandas_object(frame).to_numpy().tobytes())  # pyright: ignore
+        digest.update("\0".join((name, *map(str, frame.columns))).encode())
+    return digest.hexdigest()[:16]

@@ -1,7 +1,6 @@
-"""Judging generated data: fidelity, calibration, manifold, distances, and baselines to beat.
+"""Judging generated data: every target from every subset of the others, beside baselines.
 
-Figures and the report are in `evaluation.figures`, `evaluation.style` and `evaluation.report`,
-which need matplotlib and jinja2 and are not imported here.
+Figures and the report are packages of their own, which need matplotlib and jinja2.
 """
 
 from cohgen_jax.baselines import BASELINES, fit_baselines

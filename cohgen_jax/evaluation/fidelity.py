@@ -93,7 +93,7 @@ def conditions(
 
 @jax.jit
 def _draw_scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
-    """All scores of metrics.py and calibration.py in one compiled program."""
+    """All scores of scores/draws.py and scores/calibration.py in one compiled program."""
     mean = draws.mean(axis=0)
     energy = metrics.energy_score(draws, real)
     scores = {
@@ -121,7 +121,7 @@ def score_draws(draws: np.ndarray, real: np.ndarray) -> dict[str, float]:
     cosine_distance_mean       of the mean of the R draws
     r2_inf                     of the posterior mean, finite-draw variance removed
     energy_score, _se          fair energy score, mean over patients, and its standard error
-    crps, variogram_score, spread, error, calibration_error: see calibration.py
+    crps, variogram_score, spread, error, calibration_error: see scores/calibration.py
     spread_error, coverage80   spread / error; share of values in the central 80 % interval
     precision, recall, f1,
     density, manifold_coverage,
@@ -196,7 +196,7 @@ def _label_scores(draws, real, members) -> tuple[jax.Array, jax.Array]:
 
 @jax.jit
 def _label_calibration(draws, real, members) -> dict[str, jax.Array]:
-    """spread_error and coverage80 of metrics.py within each label [G]."""
+    """spread_error and coverage80 of scores/draws.py within each label [G]."""
     variance = jnp.var(draws, axis=0, ddof=1).mean(axis=1)
     error = metrics.posterior_mean_error(draws, real).mean(axis=1)
     share = members / members.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Is the spread of the draws honest? Scores and curves beside those of metrics.py.
+"""Is the spread of the draws honest? Scores and curves beside those of draws.py.
 
 Axes    R draws, N samples, D features. The forecast comes first, the truth last; float32.
 

@@ -70,19 +70,19 @@ def compared(members: Shares, others: Shares, baseline: Shares, seed: int) -> di
     }
 
 
-class Patients(NamedTuple):
+class Known(NamedTuple):
     """What there is about a group of patients."""
 
     sources: np.ndarray  # [N, F], the assays that the adversary holds
     generated: np.ndarray  # [N, D], mean of the draws of another assay
     labels: np.ndarray  # object [N], None where unknown
 
-    def where(self, keep: np.ndarray) -> Patients:
-        return Patients(*(values[keep] for values in self))
+    def where(self, keep: np.ndarray) -> Known:
+        return Known(*(values[keep] for values in self))
 
 
 def label_inference(
-    public: Patients, members: Patients, others: Patients, seed: int
+    public: Known, members: Known, others: Known, seed: int
 ) -> dict[str, Any] | None:
     """Infer a label with and without the generated assay, learning from patients known in public.
 
@@ -105,8 +105,8 @@ def label_inference(
         StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=500)
     )
 
-    def inferred(group: Patients, with_model: bool) -> Shares:
-        def features(of: Patients) -> np.ndarray:
+    def inferred(group: Known, with_model: bool) -> Shares:
+        def features(of: Known) -> np.ndarray:
             return np.concatenate([of.sources, of.generated], axis=1) if with_model else of.sources
 
         model.fit(features(public), public.labels.astype(str))

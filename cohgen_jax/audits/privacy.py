@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.audits.attribute_inference import (
-    Patients,
+    Known,
     compared,
     explained,
     label_inference,
@@ -345,7 +345,7 @@ def inferences(
             continue
         labels = run.samples[name].astype(object).where(run.samples[name].notna(), None).to_numpy()
         members, others, public = (
-            Patients(sources[g], own.mean(axis=0), labels[groups[g]])
+            Known(sources[g], own.mean(axis=0), labels[groups[g]])
             for g, own in enumerate((of_members, of_others, of_release))
         )
         label = label_inference(public, members, others, seed)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cohgen_jax.runs.run import Run
 
 
-class Rows(NamedTuple):
+class Case(NamedTuple):
     """Patients as a generator is to see them."""
 
     case: str
@@ -88,10 +88,10 @@ def shift_of_run(
             for name, codec in run.codecs.items()
         ]
 
-    def as_they_are(case: str, rows: np.ndarray) -> Rows:
+    def as_they_are(case: str, rows: np.ndarray) -> Case:
         codecs = zip(run.codecs.values(), tables(rows), strict=True)
         residual = np.stack([codec.residual(table) for codec, table in codecs], axis=1)
-        return Rows(case, "", run.latents.z[rows], residual, rows)
+        return Case(case, "", run.latents.z[rows], residual, rows)
 
     untouched = as_they_are("none", test)
     cases = [untouched]
@@ -104,7 +104,7 @@ def shift_of_run(
             z, residual = run.latents.z[test].copy(), untouched.residual.copy()
             z[:, m, : codec.width] = codec.encode(wrong)
             residual[:, m] = codec.residual(wrong)
-            cases.append(Rows(case, name, z, residual, test))
+            cases.append(Case(case, name, z, residual, test))
     found = []
     jobs = [(key, case) for key in generators for case in cases if case.shifted != key[1]]
     typical = {id(case): _typicality(run, case) for case in cases}
@@ -132,7 +132,7 @@ def shift_of_run(
     return pd.DataFrame(found)
 
 
-def _typicality(run: Run, case: Rows) -> np.ndarray:
+def _typicality(run: Run, case: Case) -> np.ndarray:
     return typicality(run, case.z, np.ones(case.residual.shape, bool), case.residual)
 
 

@@ -15,7 +15,7 @@ COMPONENTS = 64
 """Of a modality at most: those of largest scale."""
 
 
-class Rest(NamedTuple):
+class Remainder(NamedTuple):
     components: np.ndarray  # c [n, C], of training patients
     outcomes: np.ndarray  # y [n, F]
     weights: np.ndarray  # B [C, F]
@@ -33,8 +33,8 @@ class Rest(NamedTuple):
         return draws
 
 
-def fit_rest(components: np.ndarray, outcomes: np.ndarray) -> Rest:
+def fit_rest(components: np.ndarray, outcomes: np.ndarray) -> Remainder:
     """B by least squares about the means."""
     inverse = np.linalg.pinv((components - components.mean(axis=0)).astype(float))
     weights = inverse.astype(np.float32) @ (outcomes - outcomes.mean(axis=0))
-    return Rest(components, outcomes, weights)
+    return Remainder(components, outcomes, weights)

@@ -40,7 +40,7 @@ COMPARED = ("retrained", "nearest", "kernel_ridge")
 NOTHING: Order = ()
 
 
-class Rows(NamedTuple):
+class Sides(NamedTuple):
     train: np.ndarray
     """int: complete training samples with a known outcome."""
     test: np.ndarray
@@ -49,13 +49,13 @@ class Rows(NamedTuple):
     """int: positions of `test` in `study.test`, the axis of draws."""
 
 
-def rows_of(study: Study, outcome: Outcome) -> Rows:
+def rows_of(study: Study, outcome: Outcome) -> Sides:
     """Who can be trained and tested on."""
     train = complete_training(study, outcome)
     tested = np.flatnonzero(outcome.known[study.test])
     if len(tested) < 10:
         raise NotPossible(f"{outcome.name}: {len(tested)} tested patients; 10 are needed")
-    return Rows(train, study.test[tested], tested)
+    return Sides(train, study.test[tested], tested)
 
 
 def complete_training(study: Study, outcome: Outcome) -> np.ndarray:

@@ -70,7 +70,7 @@ class SearchConfig:
             raise InputError("first_rung and seed must not be negative")
 
 
-class Group(NamedTuple):
+class Shape(NamedTuple):
     """Configurations of one shape and the farm of their models."""
 
     members: list[int]  # positions of the configurations
@@ -158,7 +158,7 @@ def _groups(
     cohort: Cohort,
     latents: Latents,
     config: ExperimentConfig,
-) -> list[Group]:
+) -> list[Shape]:
     """Configurations of one shape together, the most work first."""
     by_shape: dict[str, list[int]] = {}
     for c, train in enumerate(trains):
@@ -183,7 +183,7 @@ def _groups(
             config.seed,
             scale=latents.scale,
         )
-        groups.append(Group(members, farm, data))
+        groups.append(Shape(members, farm, data))
     return sorted(groups, key=lambda group: -work(group.farm))
 
 
@@ -191,7 +191,7 @@ class _Halving:
     """Groups that advance from rung to rung; what they reached is on disk."""
 
     def __init__(
-        self, groups: list[Group], models: int, score: str, out: Path, compute: ComputeConfig
+        self, groups: list[Shape], models: int, score: str, out: Path, compute: ComputeConfig
     ):
         self.groups, self.models, self.score, self.compute = groups, models, score, compute
         self.directory = out / "checkpoints"

@@ -26,7 +26,7 @@ from cohgen_jax.training.hyper import Hyper
 B1, B2, EPS = 0.9, 0.999, 1e-8
 
 
-class Weights(NamedTuple):
+class Trained(NamedTuple):
     """What a step changes: trees like the parameters of one model."""
 
     params: Any
@@ -35,7 +35,7 @@ class Weights(NamedTuple):
 
 
 def adamw(
-    weights: Weights,
+    weights: Trained,
     grads: Any,
     norm: jax.Array,
     go_on: jax.Array,
@@ -44,7 +44,7 @@ def adamw(
     grad_clip: jax.Array,
     rate: jax.Array,
     keep: jax.Array,
-) -> Weights:
+) -> Trained:
     """One step with gradients of this global norm; all stays as it was unless `go_on`."""
     barrier = jax.lax.optimization_barrier
     count = weights.moments.count + 1
@@ -68,7 +68,7 @@ def adamw(
         jax.tree.unflatten(jax.tree.structure(params), own) for own in zip(*leaves, strict=True)
     )
     count = jnp.where(go_on, count, moments.count)
-    return Weights(params, optax.ScaleByAdamState(count, mu, nu), average)
+    return Trained(params, optax.ScaleByAdamState(count, mu, nu), average)
 
 
 def learning_rate(

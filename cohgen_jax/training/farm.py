@@ -25,7 +25,7 @@ from cohgen_jax.errors import InputError
 from cohgen_jax.networks import build, init
 from cohgen_jax.schedule import Prediction, Schedule
 from cohgen_jax.solvers import Solver
-from cohgen_jax.training.adamw import Weights, adamw, learning_rate
+from cohgen_jax.training.adamw import Trained, adamw, learning_rate
 from cohgen_jax.training.config import DiffusionConfig, TrainConfig
 from cohgen_jax.training.hyper import Hyper, common_shape
 from cohgen_jax.training.mesh import place
@@ -356,7 +356,7 @@ def train_epochs(
         # The horizon grows with training, so that the first steps are forgotten (as in TF's EMA).
         keep = jnp.minimum(view.hyper.ema_decay, (1.0 + step) / (10.0 + step)).astype(jnp.float32)
         weights = adamw(
-            Weights(params, opt_state, average["params"]),
+            Trained(params, opt_state, average["params"]),
             grads,
             norm,
             go_on,

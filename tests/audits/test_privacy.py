@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from cohgen_jax.audits.attribute_inference import (
-    Patients,
+    Known,
     compared,
     explained,
     label_inference,
@@ -184,7 +184,7 @@ def test_a_label_is_inferred_where_the_generated_assay_tells_it():
         generated = rng.normal(size=(n, 2)) + 3 * telling * (labels == "II")[:, None]
         labels[:5] = None
         labels[5] = "rare"
-        return Patients(rng.normal(size=(n, 4)), generated, labels)
+        return Known(rng.normal(size=(n, 4)), generated, labels)
 
     found = label_inference(group(200, 1), group(200, 1), group(200, 1), 0)
     assert found is not None

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from cohgen_jax.training.adamw import Weights, adamw, learning_rate
+from cohgen_jax.training.adamw import Trained, adamw, learning_rate
 from cohgen_jax.training.config import DiffusionConfig, TrainConfig
 from cohgen_jax.training.hyper import Hyper
 
@@ -57,7 +57,7 @@ def step(weights, grads, config, keep=0.9, go_on=True):
 
 def start():
     params = tree(0)
-    return Weights(params, optax.scale_by_adam().init(params), params)
+    return Trained(params, optax.scale_by_adam().init(params), params)
 
 
 @pytest.mark.parametrize("lr_schedule", ["constant", "cosine"])

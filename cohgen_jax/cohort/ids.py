@@ -132,6 +132,14 @@ def repeats_told(ids: Collection[str], kin: Mapping[str, str]) -> list[str]:
     ]
 
 
+def samples_within(sample_ids: Collection[str], patients: Collection[str]) -> dict[str, str]:
+    """Sample -> the patient whose id is how its own begins (P007-T1 of P007); empty where most of
+    the patients have no such sample."""
+    within = {long: short for (before, _), long, short in _within(sample_ids, patients) if not before}
+    enough = len(set(within.values())) >= max(LEAST_WITH_AFFIX, SHARE_WITH_AFFIX * len(patients))
+    return within if enough else {}
+
+
 def one_spelling_of_tables(
     tables: Mapping[str, pd.DataFrame],
 ) -> tuple[dict[str, pd.DataFrame], Joined]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort import read_tables
+from cohgen_jax.cohort.clean import cleaned, measured
 from cohgen_jax.cohort.covariates import with_values
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.load import parse_layers

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.errors import InputError
-from data_prep.barcodes import is_sample_barcode
+from data_prep.barcodes import is_sample_barcode, usual_spelling
 
 MIRROR = "https://gdc-hub.s3.us-east-1.amazonaws.com/download/"
 
@@ -107,6 +107,7 @@ def header(path: Path) -> list[str]:
 def check_header(path: Path, kind: str) -> list[str]:
     """Column names of a Xena file after checking that they are those of its kind."""
     names = header(path)
+    names[1:] = usual_spelling(names[1:])
     expected = FIRST_COLUMN[kind]
     if names[0] != expected:
         raise InputError(

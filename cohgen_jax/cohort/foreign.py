@@ -116,11 +116,21 @@ def are_coordinates(columns: Collection[str]) -> bool:
 
 def numbered_columns(columns: Sequence[str]) -> list[str]:
     """The largest set of columns that share a stem and differ in a number."""
+    return max(_by_stem(columns).values(), key=len, default=[])
+
+
+def numbered_stems(columns: Sequence[str]) -> list[str]:
+    """The columns of every stem that is numbered several times (mean_0, mean_1, ..., sd_0, ...)."""
+    several = {c for group in _by_stem(columns).values() if len(group) >= 3 for c in group}
+    return [c for c in columns if c in several]
+
+
+def _by_stem(columns: Sequence[str]) -> dict[str, list[str]]:
     by_stem: dict[str, list[str]] = {}
     for column in columns:
         if match := re.fullmatch(r"(.*?)(\d+)", str(column).strip()):
             by_stem.setdefault(match[1], []).append(column)
-    return max(by_stem.values(), key=len, default=[])
+    return by_stem
 
 
 def is_row_number(values: np.ndarray, named: bool = False) -> bool:

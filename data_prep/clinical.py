@@ -134,7 +134,7 @@ def _column(table: pd.DataFrame, source: str) -> pd.Series:
     if source not in table:
         return pd.Series(np.nan, index=table.index, dtype="object")
     column = pd.Series(table[source].to_numpy(dtype=object), index=table.index)
-    return column.mask([spellings.is_missing(cell) for cell in column])
+    return column.mask(column.map(spellings.is_missing).astype(bool))
 
 
 def _numbers(cells: pd.Series, read: Callable[[Any], Any]) -> np.ndarray:

@@ -6,7 +6,8 @@ measured    samples whose assay was not done left out, as far as their kind of v
 The tables of a cohort and those of new patients go through both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -18,15 +19,20 @@ from cohgen_jax.cohort.missing import without_codes, without_zero_rows, zero_blo
 from cohgen_jax.cohort.read import RawTables, without_empty_rows
 
 
-def cleaned(raw: RawTables) -> tuple[RawTables, dict[str, str]]:
+def cleaned(
+    raw: RawTables, needed: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> tuple[RawTables, dict[str, str]]:
     """The tables of measurements alone, and ids that may be those of others (`ids.Joined.kin`).
 
     What was changed, and what looks as if it should be, is in the notes.
+
+    needed: modality -> features that are measurements, whatever they look like.
     """
     notes: list[str] = []
     tables: dict[str, pd.DataFrame] = {}
     for name, table in raw.tables.items():
-        tables[name] = without_codes(name, without_foreign(name, table, notes), notes)
+        own = without_foreign(name, table, notes, needed.get(name, ()))
+        tables[name] = without_codes(name, own, notes)
     tables, joined = one_spelling_of_tables(tables)
     notes += joined.notes
     raw = raw._replace(tables=tables, notes=(*raw.notes, *notes))

@@ -51,10 +51,10 @@ def without_copies(
                 del kept[copy]
             else:
                 raise InputError(
-                    f"{copy} holds {len(features)} of the {fewer} features of {first} once more, as "
-                    f"they are or in another unit ({shown([f'{b} as {a}' for a, b in features])}): "
-                    "what is generated of one would be read off the other; leave one of them out "
-                    "(--modalities)"
+                    f"{copy} holds {len(features)} of the {fewer} features of {first} once more, "
+                    "as they are or in another unit "
+                    f"({shown([f'{b} as {a}' for a, b in features])}): what is generated of one "
+                    "would be read off the other; leave one of them out (--modalities)"
                 )
     return kept
 

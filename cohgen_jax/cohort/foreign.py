@@ -63,20 +63,23 @@ SUMMARIES: dict[str, Callable] = {
 _NO_PATIENT = {name for name in SUMMARIES if name not in ("min", "max", "var")} | {"colmeans"}
 
 
-def without_foreign(name: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+def without_foreign(
+    name: str, table: pd.DataFrame, notes: list[str], needed: Collection[str] = ()
+) -> pd.DataFrame:
     """The table of a modality without what is surely no measurement; `notes` names that, and what
     may be none.
 
-    table: float, rows in the order of the file.
+    table: float, rows in the order of the file; needed: features that are measurements.
     """
-    columns = table.columns.astype(str)
+    spared = set(needed)
+    columns = [c for c in table.columns if c not in spared]
     rows = [i for i in table.index if _sums_up_samples(i, table)]
     if rows and len(rows) < len(table):
         notes.append(
             f"{name}: {len(rows)} rows sum up the others and were left out: {shown(rows)}."
         )
         table = table.drop(index=rows)
-    numbers = _row_numbers(table)
+    numbers = [c for c in _row_numbers(table) if c in columns]
     counters = [c for c in columns if _COUNTERS.fullmatch(c)]
     summaries = [c for c in columns if _sums_up_features(c, table)]
     _leave_out(notes, name, numbers, "row numbers")
@@ -102,7 +105,7 @@ def without_foreign(name: str, table: pd.DataFrame, notes: list[str]) -> pd.Data
                 f"{name}: {len(found)} features are {what} ({shown(found)}) and stay: remove them "
                 "if they are no measurements."
             )
-    return table.drop(columns=list(gone)) if gone and len(gone) < len(columns) else table
+    return table.drop(columns=list(gone)) if gone and len(gone) < table.shape[1] else table
 
 
 def are_coordinates(columns: Collection[str]) -> bool:

@@ -18,7 +18,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.tables import shown
@@ -135,7 +134,9 @@ def repeats_told(ids: Collection[str], kin: Mapping[str, str]) -> list[str]:
 def samples_within(sample_ids: Collection[str], patients: Collection[str]) -> dict[str, str]:
     """Sample -> the patient whose id is how its own begins (P007-T1 of P007); empty where most of
     the patients have no such sample."""
-    within = {long: short for (before, _), long, short in _within(sample_ids, patients) if not before}
+    within = {
+        long: short for (before, _), long, short in _within(sample_ids, patients) if not before
+    }
     enough = len(set(within.values())) >= max(LEAST_WITH_AFFIX, SHARE_WITH_AFFIX * len(patients))
     return within if enough else {}
 
@@ -189,9 +190,7 @@ class _State:
         changes = {t: {a: b for a, b in ids.items() if a != b} for t, ids in self.now.items()}
         return {table: names for table, names in changes.items() if names}
 
-    def join(
-        self, key: Callable[[str], str | None], what: str, shorter: bool = False
-    ) -> None:
+    def join(self, key: Callable[[str], str | None], what: str, shorter: bool = False) -> None:
         """Join the ids of equal keys (None: alone) that no table has apart."""
         tables = self.ids()
         groups: dict[str, list[str]] = defaultdict(list)
@@ -362,7 +361,10 @@ def _within(
 
 def _same_affix(ids: list[str]) -> tuple[str, dict[str, str]]:
     """The last field, or the first, that all these ids share, and each id without it."""
-    for pattern in (r"(?P<bare>.*\d.*?)(?P<affix>[\W_]+[^\W_]+)", r"(?P<affix>[^\W_]+[\W_]+)(?P<bare>.*\d.*)"):
+    for pattern in (
+        r"(?P<bare>.*\d.*?)(?P<affix>[\W_]+[^\W_]+)",
+        r"(?P<affix>[^\W_]+[\W_]+)(?P<bare>.*\d.*)",
+    ):
         matches = [re.fullmatch(pattern, i) for i in ids]
         affixes = {m["affix"] if m else "" for m in matches}
         if len(affixes) == 1 and (affix := affixes.pop()) and len(ids) >= LEAST_WITH_AFFIX:

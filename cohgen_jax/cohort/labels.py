@@ -71,54 +71,52 @@ def sample_facts(
         notes += repeats_told(list(sample_ids), kin or {})
         return patients.to_frame()
     rows = _rows_of(sample_ids, patients, facts, source, notes)
-    shared = rows.notna() & rows.duplicated(keep=False)  # a row of several samples is a patient's
-    patients[shared] = [barcode_patient(row) or row for row in rows[shared]]
-    known = rows.notna().to_numpy()
-    aligned = facts.reindex(rows.to_numpy()).set_axis(sample_ids, axis=0)
-    unused = int((~facts.index.isin(rows)).sum())
-    if not known.all():
-        notes.append(f"{int((~known).sum())} samples have no row in {source}.")
+    own = pd.Series([rows.get(i) for i in sample_ids], index=sample_ids, dtype=object)
+    shared = own.notna() & own.duplicated(keep=False)  # a row of several samples is a patient's
+    named = [barcode_patient(str(row)) or row for row in own]
+    patients = patients.where(~shared, pd.Series(named, index=sample_ids, dtype=object))
+    aligned = facts.reindex(own.to_numpy()).set_axis(sample_ids, axis=0)
+    unused = int((~facts.index.isin(own)).sum())
+    if len(rows) < len(sample_ids):
+        notes.append(f"{len(sample_ids) - len(rows)} samples have no row in {source}.")
     if unused:
         notes.append(f"{unused} rows of {source} belong to no sample with data and were left out.")
     # Whatever a file format returns for an empty cell becomes NaN.
     aligned = aligned.where(aligned.notna(), np.nan)
-    named = _named_labels(aligned, patients, source, notes)
-    if named["patient_id"].equals(patients):
+    labelled = _named_labels(aligned, patients, source, notes)
+    if labelled["patient_id"].equals(patients):
         notes += repeats_told(list(sample_ids), kin or {})
-    return named
+    return labelled
 
 
 def _rows_of(
     sample_ids: pd.Index, patients: pd.Series, facts: pd.DataFrame, source: str, notes: list[str]
-) -> pd.Series:
-    """Id in the facts of each sample [N], NaN where there is none: that of the sample, else that of
-    its patient, as it stands or in another spelling."""
-    rows = pd.Series(np.nan, index=sample_ids, dtype=object)
-    exact = sample_ids.isin(facts.index)
-    rows[exact] = sample_ids[exact]
-    free = facts.index[~facts.index.isin(sample_ids)]
-    if len(free) and not exact.all():
+) -> dict[str, str]:
+    """Sample -> the row of the facts that it has, if any: that of the sample, else that of its
+    patient, as it stands or in another spelling."""
+    known = set(facts.index)
+    rows: dict[str, str] = {i: i for i in sample_ids if i in known}
+    if len(rows) < min(len(facts), len(sample_ids)):
         joined = one_spelling({source: facts.index, "the tables": sample_ids}, like="the tables")
         given = {new: old for old, new in joined.renamed.get(source, {}).items()}
-        taken = rows.isna() & rows.index.isin(given)
-        rows[taken] = [given[i] for i in rows.index[taken]]
-        notes += joined.notes if taken.any() else []
+        spelt = {i: given[i] for i in sample_ids if i not in rows and i in given}
+        rows |= spelt
+        notes += joined.notes if spelt else []
     # Patients of several samples are written once, by themselves.
-    by_patient = {barcode_patient(i) or i: i for i in reversed(list(facts.index))}
-    by_patient |= {i: i for i in facts.index}
-    lacking = rows.isna() & patients.isin(by_patient)
-    rows[lacking] = [by_patient[p] for p in patients[lacking]]
-    if rows.isna().all():
-        within = samples_within(list(sample_ids), list(facts.index))
-        rows[list(within)] = list(within.values())
-        if within:
-            some = [f"{a!r} to {b!r}" for a, b in list(within.items())[:3]]
-            notes.append(
-                f"The rows of {source} are of patients, whose ids begin those of their samples: "
-                f"{len(within)} samples belong to {len(set(within.values()))} patients "
-                f"({shown(some)})."
-            )
-    if rows.isna().all():
+    by_patient = {barcode_patient(i) or i: i for i in facts.index} | {i: i for i in facts.index}
+    rows |= {
+        i: by_patient[p]
+        for i, p in zip(sample_ids, patients, strict=True)
+        if i not in rows and p in by_patient
+    }
+    if not rows:
+        rows = samples_within(list(sample_ids), list(facts.index))
+        some = shown([f"{a!r} to {b!r}" for a, b in list(rows.items())[:3]])
+        notes += [
+            f"The rows of {source} are of patients, whose ids begin those of their samples: "
+            f"{len(rows)} samples belong to {len(set(rows.values()))} patients ({some})."
+        ] * bool(rows)
+    if not rows:
         raise InputError(
             f"{source} has none of the samples of the tables: its ids look like "
             f"{facts.index[0]!r}, theirs like {sample_ids[0]!r}; use the same ids in both"
@@ -131,7 +129,9 @@ def _named_labels(
 ) -> pd.DataFrame:
     columns = {str(c): facts[c] for c in facts.columns}
     found = _found_labels(columns, source, notes)
-    named: dict[str, np.ndarray | pd.Series] = {"patient_id": _patients(columns, found, patients, notes)}
+    named: dict[str, np.ndarray | pd.Series] = {
+        "patient_id": _patients(columns, found, patients, notes)
+    }
     if (column := found.get("cancer_type")) is not None:
         types = columns[column].to_numpy(dtype=object)
         named["cancer_type"] = np.array(
@@ -198,7 +198,10 @@ def _unlike(label: str, cells: pd.Series, column: str) -> str:
 
 
 def _patients(
-    columns: Mapping[str, pd.Series], found: Mapping[str, str], patients: pd.Series, notes: list[str]
+    columns: Mapping[str, pd.Series],
+    found: Mapping[str, str],
+    patients: pd.Series,
+    notes: list[str],
 ) -> np.ndarray:
     """Patient of each sample [N]: as given, else as its id says; one spelling for each."""
     if "patient_id" not in found:
@@ -248,9 +251,7 @@ def _days(
     for unit, (factor, *_) in spellings.DAYS_OF.items():
         for other in spellings.columns_of_unit(unit, columns):
             cells = columns[other].to_numpy(dtype=object)
-            notes.append(
-                f"{source}: os_days was made of {other}, in {unit} of {factor:g} days."
-            )
+            notes.append(f"{source}: os_days was made of {other}, in {unit} of {factor:g} days.")
             return other, _durations(cells, float(factor), ids, source, notes)
     ends = [spellings.columns_of(s, columns) for s in (spellings.TO_DEATH, spellings.TO_LAST_SEEN)]
     if all(ends):
@@ -312,7 +313,9 @@ def _event_numbers(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _tell_spellings(found: Mapping[str, str], source: str, notes: list[str]) -> None:
     """Which columns were taken for which labels, where they are called otherwise."""
-    told = [f"{label} from {column}" for label, column in found.items() if column not in ("", label)]
+    told = [
+        f"{label} from {column}" for label, column in found.items() if column not in ("", label)
+    ]
     if told:
         notes.append(f"{source}: read {', '.join(told)}.")
 

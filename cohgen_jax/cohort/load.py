@@ -23,9 +23,9 @@ from cohgen_jax.cohort.kinds import (
     max_missing_of,
 )
 from cohgen_jax.cohort.labels import sample_facts
+from cohgen_jax.cohort.names import check_names
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.sides import choose_sides
-from cohgen_jax.cohort.names import check_names
 from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 

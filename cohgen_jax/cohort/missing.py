@@ -32,7 +32,7 @@ def coded_missing(values: np.ndarray) -> np.ndarray:
     """bool, of the shape of values: numbers of CODES that lie far from all others, or are negative
     where no other is."""
     codes = np.isin(values, list(_codes(values.dtype)))
-    others = values[~codes & ~np.isnan(values)]
+    others = np.compress(~(codes | np.isnan(values)).ravel(), values)
     if not codes.any() or not len(others):
         return np.zeros(values.shape, bool)
     low, high = others.min(), others.max()
@@ -62,9 +62,7 @@ def without_codes(name: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFr
     return table.mask(coded)
 
 
-def without_zero_rows(
-    name: str, table: pd.DataFrame, kind: Kind, notes: list[str]
-) -> pd.DataFrame:
+def without_zero_rows(name: str, table: pd.DataFrame, kind: Kind, notes: list[str]) -> pd.DataFrame:
     """The table without samples that are zero throughout for want of the assay; `notes` tells of
     them, and of those that may be."""
     values = table.to_numpy(np.float32)
@@ -88,8 +86,8 @@ def without_zero_rows(
         return table
     if share < SPARSE and _zero_by_chance(values[~zero], known[~zero]) < BY_CHANCE:
         notes.append(
-            f"{told}, which no other sample comes near: their assay counts as not done, as an outer "
-            "join fills with zero what is not there."
+            f"{told}, which no other sample comes near: their assay counts as not done, as an "
+            "outer join fills with zero what is not there."
         )
         return table.loc[~zero]
     notes.append(f"{told}: if their assay was not done, leave these rows out.")
@@ -104,12 +102,12 @@ def zero_blocks_told(name: str, table: pd.DataFrame, kind: Kind) -> list[str]:
     count, least = zero.sum(axis=0), max(LEAST_BLOCK, BLOCK_SHARE * len(table))
     some = np.flatnonzero((count >= least) & (count <= len(table) - LEAST_BLOCK))
     blocks: dict[bytes, list[int]] = {}
-    for j in some:
+    for j in map(int, some):
         blocks.setdefault(np.packbits(zero[:, j]).tobytes(), []).append(j)
     return [
-        f"{name}: {len(columns)} features ({shown(table.columns[columns])}) are exactly zero in the "
-        f"same {count[columns[0]]} samples ({shown(table.index[zero[:, columns[0]]])}) and in no "
-        "other: if they were not measured there, leave these cells empty."
+        f"{name}: {len(columns)} features ({shown(table.columns[columns])}) are exactly zero in "
+        f"the same {count[columns[0]]} samples ({shown(table.index[zero[:, columns[0]]])}) and in "
+        "no other: if they were not measured there, leave these cells empty."
         for columns in blocks.values()
         if len(columns) >= LEAST_BLOCK
     ]

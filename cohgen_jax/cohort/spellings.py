@@ -93,7 +93,7 @@ TO_LAST_SEEN = ("daystolastfollowup", "daystolastknownalive", "daystolastcontact
 """The two columns of the GDC that together are os_days."""
 _GDC_PARTS = ("diagnoses", "demographic", "samples", "followups", "exposures")
 _DURATION = re.compile(
-    r"([0-9.,e+]+)\s*(d|days?|w|weeks?|m|mo|mos|months?|y|yr|yrs|years?)\.?", re.IGNORECASE
+    r"([0-9.,]+)\s*(d|days?|w|weeks?|m|mo|mos|months?|y|yr|yrs|years?)\.?", re.IGNORECASE
 )
 _DAYS = {"d": 1.0, "w": 7.0, "m": 30.4375, "y": 365.25}
 
@@ -150,15 +150,12 @@ def duration(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     match = _DURATION.fullmatch(cell.strip())
-    number = (match[1] if match else cell.strip()).replace(",", "")
-    if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", number) or "," in cell and not _thousands(cell):
+    number = match[1] if match else cell.strip()
+    if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", number):  # these commas are no decimal commas
+        number = number.replace(",", "")
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", number):
         return cell
     return float(number) * (_DAYS[match[2][0].lower()] if match else 1.0)
-
-
-def _thousands(cell: str) -> bool:
-    """Whether the commas of a number part its thousands, and are no decimal comma."""
-    return re.match(r"\s*\d{1,3}(,\d{3})+(?![\d,])", cell) is not None
 
 
 def stage_of(cell: Any) -> float:

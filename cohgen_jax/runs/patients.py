@@ -97,6 +97,9 @@ def patients_of(
     chosen = [name for name in run.modalities if name in raw.tables]
     if not chosen:
         raise InputError(f"{source} has no table of {', '.join(run.modalities)}")
+    needed = {name: run.codecs[name].features for name in chosen}
+    raw, _ = cleaned(raw._replace(tables={name: raw.tables[name] for name in chosen}), needed)
+    raw = measured(raw, {name: statistics.mode(run.codecs[name].kinds) for name in chosen})
     for note in raw.notes:
         tell(note)
     if not any(len(raw.tables[name]) for name in chosen):

@@ -27,8 +27,8 @@ VECTOR_COLUMNS = ("embedding", "embeddings", "features", "vector")
 
 
 class SlideVectors(NamedTuple):
-    """table: float32 [slides, D], index slide_id; skipped: (file or slide, reason); left_out: columns
-    of a table that are no part of the vectors."""
+    """table: float32 [slides, D], index slide_id; skipped: (file or slide, reason); left_out:
+    columns of a table that are no part of the vectors."""
 
     table: pd.DataFrame
     skipped: list[tuple[str, str]]

@@ -1,7 +1,7 @@
 """Tables and samples that are copies of others: what is generated of one is read off the other.
 
-A feature is a copy of another one if it orders the samples that both have in the same way, so that
-a logarithm or another unit hides nothing.
+A feature is a copy of another one if it orders the samples that both have in the same way, or the
+other way round, so that a logarithm, another unit or a sign hides nothing.
 """
 
 from collections.abc import Mapping
@@ -104,7 +104,9 @@ def _orders(table: pd.DataFrame) -> dict[bytes, str]:
     """Order of the samples by each feature, as bytes -> its name; the few-valued are left out."""
     orders = {}
     for name, x in zip(table.columns, table.to_numpy().T, strict=True):
-        values, ranks = np.unique(x, return_inverse=True)  # unknown cells are one value more
-        if len(values) >= LEAST_VALUES:
-            orders[ranks.astype(np.uint16).tobytes()] = str(name)
+        values, ranks = np.unique(x, return_inverse=True)
+        last = np.isfinite(values).sum() - 1  # unknown cells rank behind, in either direction
+        if last + 1 >= LEAST_VALUES:
+            turned = np.where(ranks <= last, last - ranks, ranks)
+            orders[min(r.astype(np.uint16).tobytes() for r in (ranks, turned))] = str(name)
     return orders

@@ -103,12 +103,18 @@ def barcodes_told(ids: Collection[str]) -> list[str]:
     """Notes on barcodes in another spelling, and on ids among them that are none."""
     barcodes = {i: canonical_barcode(i) for i in ids}
     odd = [i for i, barcode in barcodes.items() if barcode not in (None, i)]
-    foreign = [i for i, barcode in barcodes.items() if barcode is None]
+    foreign = {i: None for i, barcode in barcodes.items() if barcode is None}
     notes = []
     if odd:
         notes.append(
             f"{len(odd)} sample ids are barcodes in another spelling ({_first(odd)}): samples are "
             f"grouped by patient as {barcode_patient(odd[0])}."
+        )
+    patients = {barcode_patient(i) for i in barcodes if i not in foreign}
+    if len(patients) < len(barcodes) - len(foreign):
+        notes.append(
+            f"{len(barcodes) - len(foreign)} samples belong to {len(patients)} patients by their "
+            "barcodes."
         )
     if foreign and len(foreign) <= len(barcodes) / 2:
         notes.append(

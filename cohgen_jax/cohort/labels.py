@@ -166,7 +166,8 @@ def _found_labels(
         for column in spellings.columns_called(label, columns):
             if column in found.values():
                 continue
-            why = "" if column.lower() == label else _unlike(label, columns[column], column)
+            usual = column if label in ("patient_id", "split") else column.lower()
+            why = "" if usual == label else _unlike(label, columns[column])
             if not why:
                 found[label] = column
                 break
@@ -177,7 +178,7 @@ def _found_labels(
     return found
 
 
-def _unlike(label: str, cells: pd.Series, column: str) -> str:
+def _unlike(label: str, cells: pd.Series) -> str:
     """Why a column cannot be a label, for all its name; empty if it can."""
     known = [c for c in cells if not spellings.is_missing(c)]
     if label in ("patient_id", "split", "stage", "os_days") and not known:
@@ -300,7 +301,7 @@ def _refuse(bad: np.ndarray, given: np.ndarray, ids: pd.Index, where: str, wante
 
 def _tell_codes(coded: np.ndarray, given: np.ndarray, where: str, notes: list[str]) -> None:
     if coded.any():
-        written = ", ".join(dict.fromkeys(str(c) for c in given[coded]))
+        written = ", ".join(dict.fromkeys(f"{float(c):g}" for c in given[coded]))
         notes.append(f"{where}: {int(coded.sum())} cells hold {written} and count as missing.")
 
 

@@ -32,7 +32,7 @@ def coded_missing(values: np.ndarray) -> np.ndarray:
     """bool, of the shape of values: numbers of CODES that lie far from all others, or are negative
     where no other is."""
     codes = np.isin(values, list(_codes(values.dtype)))
-    others = np.compress(~(codes | np.isnan(values)).ravel(), values)
+    others = np.extract(~np.asarray(codes | np.isnan(values)), values)
     if not codes.any() or not len(others):
         return np.zeros(values.shape, bool)
     low, high = others.min(), others.max()

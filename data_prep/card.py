@@ -121,6 +121,9 @@ def omics_notes(
             ):
                 if told and told[key]:
                     lines.append(f"- {modality}, {project}: {told[key]} {words}.")
+            if told and told["left_out"]:
+                names = ", ".join(told["left_out"])
+                lines.append(f"- {modality}, {project}: rows that are no features: {names}.")
     return lines
 
 

@@ -100,6 +100,8 @@ def run_omics(config: PrepConfig, stages: Stages) -> None:
                 told["repeated_features"],
                 ", ".join(told["repeated_examples"]),
             )
+        if told["left_out"]:
+            log.warning("%s: no features, left out: %s", path.name, shown(told["left_out"]))
 
 
 def load_blocks(config: PrepConfig, modality: str) -> list[Block]:

@@ -108,6 +108,11 @@ def without_foreign(
     return table.drop(columns=list(gone)) if gone and len(gone) < table.shape[1] else table
 
 
+def is_no_feature(name: str) -> bool:
+    """Whether a row of a table of genes is called as a counter of an aligner or a summary is."""
+    return _COUNTERS.fullmatch(name.strip()) is not None or joined(name) in _NO_PATIENT
+
+
 def are_coordinates(columns: Collection[str]) -> bool:
     """Whether the columns are called as the coordinates of an embedding are: 0, 1, 2 or dim_0."""
     numbered = numbered_columns(list(columns))

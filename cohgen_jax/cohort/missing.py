@@ -54,7 +54,7 @@ def without_codes(name: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFr
     if not coded.any():
         return table
     written = ", ".join(f"{v:g}" for v in np.unique(values[coded]))
-    columns = table.columns[coded.any(axis=0)]
+    columns = table.columns[np.flatnonzero(coded.any(axis=0))]
     notes.append(
         f"{name}: {int(coded.sum())} cells hold {written}, far from the other values, and count as "
         f"missing (features {shown(columns)})."

@@ -295,9 +295,10 @@ class _State:
 
 
 def _rank(name: str, tables: list[str], like: str, shorter: bool) -> tuple:
-    """How good a spelling is."""
+    """How good a spelling is: common, whole, of a fitting length, in capitals as barcodes are."""
     whole = re.search(r"\.0*$", name) is None
-    return (like in tables, len(tables), whole, -len(name) if shorter else len(name), name)
+    length = -len(name) if shorter else len(name)
+    return (like in tables, len(tables), whole, length, sum(map(str.isupper, name)), name)
 
 
 def _repeated(name: str, known: Collection[str]) -> str | None:

@@ -5,13 +5,16 @@
     |    sample    |vial
 
 The sample id of a cohort is the barcode up to the sample type; the vial letter is dropped, since
-assays of one sample are often made from different vials.
+assays of one sample are often made from different vials. Barcodes with dots or underscores, or in
+lower case, are read as the barcodes that they are.
 """
 
 import re
 from collections.abc import Iterable
 
 import pandas as pd
+
+from cohgen_jax.cohort.ids import canonical_barcode
 
 SAMPLE_PATTERN = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}-\d{2}[A-Z]?$")
 
@@ -32,14 +35,19 @@ def is_sample_barcode(text: str) -> bool:
     return SAMPLE_PATTERN.match(text) is not None
 
 
+def usual_spelling(ids: Iterable[str]) -> list[str]:
+    """Barcodes in capitals with dashes; other ids as they are."""
+    return [canonical_barcode(str(i)) or str(i) for i in ids]
+
+
 def first_fields(ids: Iterable[str], fields: int = 4) -> list[str]:
     """The first `fields` dash-separated parts of every id (a slide's sample is its first four)."""
-    return ["-".join(str(i).split("-")[:fields]) for i in ids]
+    return ["-".join(i.split("-")[:fields]) for i in usual_spelling(ids)]
 
 
 def without_vial(ids: Iterable[str]) -> list[str]:
     """`TCGA-XX-XXXX-01A` -> `TCGA-XX-XXXX-01`; an id without a vial letter stays."""
-    return [re.sub(r"^((?:[^-]+-){3}\d{2})[A-Z]$", r"\1", str(i)) for i in ids]
+    return [re.sub(r"^((?:[^-]+-){3}\d{2})[A-Z]$", r"\1", i) for i in usual_spelling(ids)]
 
 
 def patients(ids: Iterable[str]) -> list[str]:
@@ -50,5 +58,5 @@ def patients(ids: Iterable[str]) -> list[str]:
 def sample_types(ids: Iterable[str]) -> pd.Series:
     """The two-digit sample type of every id, index the id ("" where the id has none)."""
     ids = list(ids)
-    found = [re.match(r"^(?:[^-]+-){3}(\d{2})", str(i)) for i in ids]
+    found = [re.match(r"^(?:[^-]+-){3}(\d{2})", i) for i in usual_spelling(ids)]
     return pd.Series([m.group(1) if m else "" for m in found], index=ids, dtype=object)

@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cohgen_jax.cohort.read import mark_unfinished
+from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 from data_prep.barcodes import patients
 from data_prep.blocks import assemble, block_paths, merged_features
@@ -146,6 +147,12 @@ def notes(
         out.append(
             f"{info['incomplete_of_held_out_patients']} incomplete samples of held-out patients "
             "were left out."
+        )
+    slides = (stages.info("slides") or {}) if config.slides is not None else {}
+    if slides.get("left_out"):
+        out.append(
+            f"wsi: {len(slides['left_out'])} columns are no part of the vectors and were left out: "
+            f"{shown(slides['left_out'])}."
         )
     for modality, facts in told.items():
         if facts["features_sparse"]:

@@ -121,6 +121,9 @@ def omics_notes(
             ):
                 if told and told[key]:
                     lines.append(f"- {modality}, {project}: {told[key]} {words}.")
+            if told and told["left_out"]:
+                names = ", ".join(told["left_out"])
+                lines.append(f"- {modality}, {project}: rows that are no features: {names}.")
     return lines
 
 
@@ -188,6 +191,9 @@ def data_card(
         parts.append(f"Sample types kept: {', '.join(sorted(config.sample_types))}.")
     if slides is not None:
         parts += ["## Slides", f"{slides['slides']} slide vectors of width {slides['width']}."]
+        if slides["left_out"]:
+            columns = ", ".join(slides["left_out"])
+            parts.append(f"Columns that are no part of the vectors, left out: {columns}.")
         if slides["skipped"]:
             parts.append(_skipped(slides["skipped"]))
     parts += ["## Sources", f"From {config.offline.name if config.offline else config.mirror}"]

@@ -1,13 +1,20 @@
 """Clinical and survival tables: sparse and constant columns out, values to common codes.
 
 Source: the published preparation (doi 10.1371/journal.pcbi.1013455); the mapping of each column
-is stated at its function.
+is stated at its function. Words for nothing, for death and for a stage are those of
+`cohgen_jax.cohort.spellings`, as for every cohort.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from cohgen_jax.cohort import spellings
+from cohgen_jax.cohort.labels import stage_number
+from cohgen_jax.cohort.tables import parse_numbers
+from data_prep.barcodes import usual_spelling
 
 COLUMNS = {
     "gender": "gender.demographic",
@@ -45,20 +52,12 @@ def merge_clinical(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     parts, project_of = [], {}
     for project, table in tables.items():
-        index = pd.Index(table["sample"].astype(str), name="sample_id")
+        index = pd.Index(usual_spelling(table["sample"]), name="sample_id")
         parts.append(informative(table.drop(columns="sample").set_axis(index)))
         project_of.update(dict.fromkeys(index, project))
     merged = pd.concat(parts, join="outer") if parts else pd.DataFrame()
     merged = informative(merged.loc[~merged.index.duplicated()])
     return merged.assign(project=[project_of[s] for s in merged.index])
-
-
-def stage_number(stage: pd.Series) -> pd.Series:
-    """AJCC stage -> 1..4 (float): 0 and IS count as 1; sub-stages fold; X is missing."""
-    roman = stage.astype("object").str.extract(
-        r"^\s*(?:Stage\s+)?(0|IS|IV|III|II|I|X)", expand=False
-    )
-    return roman.map({"0": 1.0, "IS": 1.0, "I": 1.0, "II": 2.0, "III": 3.0, "IV": 4.0})
 
 
 def tumour_extent(t: pd.Series) -> pd.Series:
@@ -135,7 +134,12 @@ def _column(table: pd.DataFrame, source: str) -> pd.Series:
     if source not in table:
         return pd.Series(np.nan, index=table.index, dtype="object")
     column = pd.Series(table[source].to_numpy(dtype=object), index=table.index)
-    return column.mask(column.isin(["Not Reported", "not reported"]))
+    return column.mask(column.map(spellings.is_missing).astype(bool))
+
+
+def _numbers(cells: pd.Series, read: Callable[[Any], Any]) -> np.ndarray:
+    """float64 [N] of cells that `read` makes numbers of, NaN where they are none."""
+    return parse_numbers(np.array([read(cell) for cell in cells], dtype=object))[0]
 
 
 def merge_survival(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -143,10 +147,10 @@ def merge_survival(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     parts = [
         pd.DataFrame(
             {
-                "os_event": np.asarray(pd.to_numeric(t["OS"], errors="coerce"), np.float64),
-                "os_days": np.asarray(pd.to_numeric(t["OS.time"], errors="coerce"), np.float64),
+                "os_event": _numbers(t["OS"], spellings.event),
+                "os_days": _numbers(t["OS.time"], spellings.duration),
             },
-            index=pd.Index(t["sample"].astype(str), name="sample_id"),
+            index=pd.Index(usual_spelling(t["sample"]), name="sample_id"),
         )
         for t in tables.values()
     ]

@@ -114,6 +114,7 @@ def prepare_project(
         "features": len(block.features),
         "repeated_features": len(raw.repeated),
         "repeated_examples": raw.repeated[:5],
+        "left_out": list(raw.left_out),
         "samples_of_other_types": int((~keep).sum()),
         "samples_without_a_value": int((~measured).sum()),
     }

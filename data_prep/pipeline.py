@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 from data_prep.barcodes import patients, sample_types, without_vial
 from data_prep.blocks import Block, block_paths, load_block, merged_samples
@@ -99,6 +100,8 @@ def run_omics(config: PrepConfig, stages: Stages) -> None:
                 told["repeated_features"],
                 ", ".join(told["repeated_examples"]),
             )
+        if told["left_out"]:
+            log.warning("%s: no features, left out: %s", path.name, shown(told["left_out"]))
 
 
 def load_blocks(config: PrepConfig, modality: str) -> list[Block]:
@@ -178,6 +181,7 @@ def run_slides(config: PrepConfig, stages: Stages) -> None:
             "slides": len(read.table),
             "width": read.table.shape[1],
             "skipped": skipped,
+            "left_out": list(read.left_out),
         }
 
     params = {"pooling": pooling, "failed": failed}
@@ -186,6 +190,13 @@ def run_slides(config: PrepConfig, stages: Stages) -> None:
     told = stages.run("slides", inputs, params, [output], build)
     for name, reason in told["skipped"]:
         log.warning("slide %s skipped: %s", name, reason)
+    if told["left_out"]:
+        log.warning(
+            "%s: %d columns are no part of the vectors and were left out: %s",
+            source.name,
+            len(told["left_out"]),
+            shown(told["left_out"]),
+        )
 
 
 def slide_table(config: PrepConfig) -> pd.DataFrame | None:

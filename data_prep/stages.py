@@ -16,7 +16,7 @@ from data_prep.files import read_json, sha256, write_json
 
 log = logging.getLogger("data_prep")
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a stage's output changes meaning, so that older outputs are made again."""
 
 

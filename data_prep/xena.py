@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.foreign import is_no_feature
 from cohgen_jax.errors import InputError
-from data_prep.barcodes import is_sample_barcode
+from data_prep.barcodes import is_sample_barcode, usual_spelling
 
 MIRROR = "https://gdc-hub.s3.us-east-1.amazonaws.com/download/"
 
@@ -42,12 +43,14 @@ class Matrix(NamedTuple):
     values: float64 [samples, features], NaN = missing
     samples, features: their ids, in file order
     repeated: feature ids that occurred more than once (the first row was kept)
+    left_out: rows that are no features: counters of an aligner, summaries of the others
     """
 
     values: np.ndarray
     samples: list[str]
     features: list[str]
     repeated: list[str]
+    left_out: Sequence[str] = ()
 
 
 def file_name(project: str, kind: str) -> str:
@@ -107,6 +110,7 @@ def header(path: Path) -> list[str]:
 def check_header(path: Path, kind: str) -> list[str]:
     """Column names of a Xena file after checking that they are those of its kind."""
     names = header(path)
+    names[1:] = usual_spelling(names[1:])
     expected = FIRST_COLUMN[kind]
     if names[0] != expected:
         raise InputError(
@@ -130,7 +134,8 @@ def check_header(path: Path, kind: str) -> list[str]:
 def read_matrix(path: Path, kind: str) -> Matrix:
     """Reads a features-by-samples table into float64 [samples, features].
 
-    A repeated feature id keeps its first row, a repeated sample its first column.
+    A repeated feature id keeps its first row, a repeated sample its first column; counters of an
+    aligner (__no_feature) and rows called mean or total are left out.
     Raises `InputError` for a wrong header or a cell that is not a number.
     """
     import pyarrow as pa
@@ -160,7 +165,11 @@ def read_matrix(path: Path, kind: str) -> Matrix:
     values = np.empty((len(names) - 1, len(features)))
     for j in range(len(names) - 1):
         values[j] = table.column(1 + j).to_numpy()
-    return _first_of_each(values, names[1:], features)
+    left_out = [f for f in features if is_no_feature(f)]
+    if left_out:
+        kept = [j for j, f in enumerate(features) if not is_no_feature(f)]
+        values, features = values[:, kept], [features[j] for j in kept]
+    return _first_of_each(values, names[1:], features)._replace(left_out=left_out)
 
 
 def _first_of_each(values: np.ndarray, samples: list[str], features: list[str]) -> Matrix:

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.missing import coded_missing
+from cohgen_jax.cohort.spellings import UNKNOWN, is_missing
 from cohgen_jax.cohort.tables import parse_numbers, shown
 from cohgen_jax.errors import InputError
 
@@ -39,12 +41,6 @@ DEFAULTS = {
 """What is taken unless told otherwise -> its spellings, the preferred first (`_joined`)."""
 
 _FAMILIES = {what: names.split() for what, names in DEFAULTS.items()}
-_UNKNOWN = "unknown"
-_MISSING = {"", "na", "n/a", "nan", "<na>", "null", "-", "--", "'--", "?", _UNKNOWN} | {
-    f"{left}{word}{right}"
-    for word in ("not available", "not reported", "not applicable", "not evaluated", "unknown")
-    for left, right in (("", ""), ("[", "]"))
-}
 _DATE = re.compile(
     r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{2}|\d{4}))([T ]\d.*)?"
 )
@@ -67,7 +63,7 @@ class Categorical:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(f"{self.name}={level}" for level in (*self.levels, _UNKNOWN))
+        return tuple(f"{self.name}={level}" for level in (*self.levels, UNKNOWN))
 
     def encode(self, texts: Sequence[str], notes: list[str]) -> np.ndarray:
         """Cells as `_texts` gives them -> float32 [N, levels + 1]."""
@@ -86,7 +82,7 @@ class Categorical:
         rare = text.casefold() in (level.casefold() for level in self.rare)
         why = f"too few training patients (below {MIN_PATIENTS})" if rare else "no training patient"
         raise InputError(
-            f"{self.name}={text}: {why} had it; known are {', '.join(self.levels)} and {_UNKNOWN}"
+            f"{self.name}={text}: {why} had it; known are {', '.join(self.levels)} and {UNKNOWN}"
         )
 
 
@@ -104,7 +100,7 @@ class Numeric:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (self.name, f"{self.name}={_UNKNOWN}")
+        return (self.name, f"{self.name}={UNKNOWN}")
 
     def encode(self, texts: Sequence[str], notes: list[str]) -> np.ndarray:
         """Cells as `_texts` gives them -> float32 [N, 2]."""
@@ -128,7 +124,7 @@ class Numeric:
         if self.encode([text], notes)[0, 1]:
             raise InputError(
                 f"{self.name}={text}: a number like those of training is needed "
-                f"({self.low:g} to {self.high:g}), or {_UNKNOWN}"
+                f"({self.low:g} to {self.high:g}), or {UNKNOWN}"
             )
         return float(text)
 
@@ -282,7 +278,7 @@ def with_values(
             raise InputError(f"{setting}: {name} is no covariate of the models; they have {have}")
         if found in values:
             raise InputError(f"{setting}: {found} is set twice")
-        values[found] = None if text.casefold() == _UNKNOWN else known[found].value(text)
+        values[found] = None if text.casefold() == UNKNOWN else known[found].value(text)
     return samples.assign(**values)
 
 
@@ -349,6 +345,10 @@ def _fit(samples: pd.DataFrame, name: str, notes: list[str]) -> Categorical | Nu
     x, bad = _finite(texts[known])
     is_number = len(np.unique(x[~bad])) > 2 and bad.mean() <= 1 - NUMERIC_SHARE
     if is_number and not isinstance(samples[name].dtype, pd.CategoricalDtype):
+        bad |= (coded := coded_missing(x) & ~bad)
+        if coded.any():
+            codes = ", ".join(f"{v:g}" for v in np.unique(x[coded]))
+            notes.append(f"{name}: {int(coded.sum())} cells hold {codes} and count as unknown.")
         return _fit_numbers(name, x[~bad], patients[~bad], notes)
     if len(spelt) > MAX_LEVELS or len(spelt) > max(MIN_PATIENTS, len(set(patients)) / 2):
         raise InputError(
@@ -396,7 +396,7 @@ def _texts(cells: pd.Series) -> list[str]:
         spelt = str(cell).strip()
         if isinstance(cell, bool | np.bool_):
             spelt = spelt.lower()
-        return "" if spelt.casefold() in _MISSING else re.sub(r"^([+-]?\d+)\.0+$", r"\1", spelt)
+        return "" if is_missing(spelt) else re.sub(r"^([+-]?\d+)\.0+$", r"\1", spelt)
 
     return [text(cell) for cell in cells]
 

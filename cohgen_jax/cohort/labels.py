@@ -1,50 +1,60 @@
-"""Facts about samples under one set of names: patient, cancer type, stage, survival, split."""
+"""Facts about samples under one set of names: patient, cancer type, stage, survival, split.
 
-import re
+How columns and cells may be spelt is in `spellings`.
+"""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort import spellings
 from cohgen_jax.cohort.cohort import SPLITS
+from cohgen_jax.cohort.ids import (
+    barcode_patient,
+    barcodes_told,
+    one_spelling,
+    patients_of_ids,
+    repeats_told,
+    samples_within,
+    without_zeros,
+)
+from cohgen_jax.cohort.missing import coded_missing
 from cohgen_jax.cohort.tables import parse_numbers, shown
 from cohgen_jax.errors import InputError
 
-_ALIASES = {
-    "cancer_type": ("cancer_type", "cancertype", "project"),
-    "stage": ("stage",),
-    "os_event": ("os_event", "os"),
-    "os_days": ("os_days", "os.time"),
+LONGEST_IN_MONTHS = 366
+"""Days up to which a longest survival is rather one in months."""
+LEAST_SURVIVAL = 20
+"""Survival times that let one say so."""
+_SIDES = {s: s for s in SPLITS} | {
+    **dict.fromkeys(("validation", "valid", "dev", "development"), "val"),
+    "training": "train",
+    "testing": "test",
 }
-_EVENTS = {
-    **dict.fromkeys(("true", "yes", "dead", "died", "deceased"), 1.0),
-    **dict.fromkeys(("false", "no", "alive", "living"), 0.0),
-}
-_TCGA_BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(-|$)")
-_STAGE = re.compile(r"^(?:stage)?\s*(iv|iii|ii|i|[1-4])(?:[abc]\d?)?$")
-_ROMAN = {"i": 1.0, "ii": 2.0, "iii": 3.0, "iv": 4.0}
 
 
 def stage_number(stages: pd.Series) -> pd.Series:
-    """Stage as 1.0 to 4.0: "III", "Stage IIIA", 3 and "3" are 3.0; anything else is NaN."""
-
-    def number(stage) -> float:
-        text = "" if pd.isna(stage) else str(stage).strip().lower().removesuffix(".0")
-        match = _STAGE.match(text)
-        return np.nan if match is None else _ROMAN.get(match[1]) or float(match[1])
-
-    return pd.Series([number(s) for s in stages], index=stages.index, name="stage", dtype=float)
+    """Stage as 1.0 to 4.0, NaN where there is none; see `spellings.stage_of`."""
+    numbers = [spellings.stage_of(s) for s in stages]
+    return pd.Series(numbers, index=stages.index, name="stage", dtype=float)
 
 
-def derive_patients(sample_ids: pd.Index) -> pd.Series:
-    """Patient of each sample: the first 12 characters if all ids are TCGA barcodes, else the id."""
-    ids = pd.Series(sample_ids, index=sample_ids, dtype=object, name="patient_id")
-    if all(_TCGA_BARCODE.match(i) for i in ids):
-        return ids.str[:12]
-    return ids
+def derive_patients(sample_ids: pd.Index, kin: Mapping[str, str] | None = None) -> pd.Series:
+    """Patient of each sample: of a barcode its first fields, in whatever spelling, else the id.
+
+    kin: ids that may be others in another spelling (`ids.Joined`): they have one patient.
+    """
+    patients = patients_of_ids(sample_ids, kin)
+    return pd.Series(patients, index=sample_ids, dtype=object, name="patient_id")
 
 
 def sample_facts(
-    sample_ids: pd.Index, facts: pd.DataFrame | None, source: str, notes: list[str]
+    sample_ids: pd.Index,
+    facts: pd.DataFrame | None,
+    source: str,
+    notes: list[str],
+    kin: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """`facts` aligned with the samples, with patient_id and the labels under their usual names.
 
@@ -52,100 +62,270 @@ def sample_facts(
         sample_ids: the samples that have some assay [N].
         facts: table indexed by sample id, or by patient id; None if the cohort has none.
         source: name of the file of the facts, for messages.
-        notes: told what was left out.
+        notes: told what was left out, and what is spelt in another way.
+        kin: see `derive_patients`.
     """
-    patients = derive_patients(sample_ids)
+    patients = derive_patients(sample_ids, kin)
+    notes += barcodes_told(list(sample_ids))
     if facts is None:
+        notes += repeats_told(list(sample_ids), kin or {})
         return patients.to_frame()
-    if facts.index.isin(sample_ids).any():
-        aligned = facts.reindex(sample_ids)
-        known = sample_ids.isin(facts.index)
-        unused = int((~facts.index.isin(sample_ids)).sum())
-    elif facts.index.isin(patients).any():
-        aligned = facts.reindex(patients.to_numpy()).set_axis(sample_ids, axis=0)
-        known = patients.isin(facts.index).to_numpy()
-        unused = int((~facts.index.isin(patients)).sum())
-    else:
+    rows = _rows_of(sample_ids, patients, facts, source, notes)
+    own = pd.Series([rows.get(i) for i in sample_ids], index=sample_ids, dtype=object)
+    shared = own.notna() & own.duplicated(keep=False)  # a row of several samples is a patient's
+    named = [barcode_patient(str(row)) or row for row in own]
+    patients = patients.where(~shared, pd.Series(named, index=sample_ids, dtype=object))
+    aligned = facts.reindex(own.to_numpy()).set_axis(sample_ids, axis=0)
+    unused = int((~facts.index.isin(own)).sum())
+    if len(rows) < len(sample_ids):
+        notes.append(f"{len(sample_ids) - len(rows)} samples have no row in {source}.")
+    if unused:
+        notes.append(f"{unused} rows of {source} belong to no sample with data and were left out.")
+    # Whatever a file format returns for an empty cell becomes NaN.
+    aligned = aligned.where(aligned.notna(), np.nan)
+    labelled = _named_labels(aligned, patients, source, notes)
+    if labelled["patient_id"].equals(patients):
+        notes += repeats_told(list(sample_ids), kin or {})
+    return labelled
+
+
+def _rows_of(
+    sample_ids: pd.Index, patients: pd.Series, facts: pd.DataFrame, source: str, notes: list[str]
+) -> dict[str, str]:
+    """Sample -> the row of the facts that it has, if any: that of the sample, else that of its
+    patient, as it stands or in another spelling."""
+    known = set(facts.index)
+    rows: dict[str, str] = {i: i for i in sample_ids if i in known}
+    if len(rows) < min(len(facts), len(sample_ids)):
+        joined = one_spelling({source: facts.index, "the tables": sample_ids}, like="the tables")
+        given = {new: old for old, new in joined.renamed.get(source, {}).items()}
+        spelt = {i: given[i] for i in sample_ids if i not in rows and i in given}
+        rows |= spelt
+        notes += joined.notes if spelt else []
+    # Patients of several samples are written once, by themselves.
+    by_patient = {barcode_patient(i) or i: i for i in facts.index} | {i: i for i in facts.index}
+    rows |= {
+        i: by_patient[p]
+        for i, p in zip(sample_ids, patients, strict=True)
+        if i not in rows and p in by_patient
+    }
+    if not rows:
+        rows = samples_within(list(sample_ids), list(facts.index))
+        some = shown([f"{a!r} to {b!r}" for a, b in list(rows.items())[:3]])
+        notes += [
+            f"The rows of {source} are of patients, whose ids begin those of their samples: "
+            f"{len(rows)} samples belong to {len(set(rows.values()))} patients ({some})."
+        ] * bool(rows)
+    if not rows:
         raise InputError(
             f"{source} has none of the samples of the tables: its ids look like "
             f"{facts.index[0]!r}, theirs like {sample_ids[0]!r}; use the same ids in both"
         )
-    if not known.all():
-        notes.append(f"{int((~known).sum())} samples have no row in {source}.")
-    if unused:
-        notes.append(f"{unused} rows of {source} belong to no sample with data and were left out.")
-    # Whatever a file format returns for an empty cell becomes NaN.
-    return _named_labels(aligned.where(aligned.notna(), np.nan), patients, source, notes)
+    return rows
 
 
 def _named_labels(
     facts: pd.DataFrame, patients: pd.Series, source: str, notes: list[str]
 ) -> pd.DataFrame:
-    by_lower = {str(c).lower(): c for c in reversed(facts.columns)}
-    found = {
-        name: next((by_lower[a] for a in aliases if a in by_lower), None)
-        for name, aliases in _ALIASES.items()
+    columns = {str(c): facts[c] for c in facts.columns}
+    found = _found_labels(columns, source, notes)
+    named: dict[str, np.ndarray | pd.Series] = {
+        "patient_id": _patients(columns, found, patients, notes)
     }
-    event = found["os_event"]
-    if event is not None and str(event).lower() != "os_event":
-        # OS may as well be the time, or a code: only what is plainly yes or no is the event.
-        given = facts[event].to_numpy(dtype=object)
+    if (column := found.get("cancer_type")) is not None:
+        types = columns[column].to_numpy(dtype=object)
+        named["cancer_type"] = np.array(
+            [None if spellings.is_missing(t) else str(t).removeprefix("TCGA-") for t in types],
+            dtype=object,
+        )
+    if (column := found.get("os_event")) is not None:
+        cells = columns[column].to_numpy(dtype=object)
+        named["os_event"] = _events(cells, facts.index, source, notes)
+    days = _days(columns, found.get("os_days"), facts.index, source, notes)
+    if days is not None:
+        column, named["os_days"] = days
+        found["os_days"] = column
+    for label in ("split", "stage"):
+        if label in found:
+            named[label] = columns[found[label]]
+    _tell_spellings(found, source, notes)
+    rest = {c: columns[c] for c in columns if c not in found.values() and c not in named}
+    order = [label for label in ("patient_id", "split", *_LABELS) if label in named]
+    return pd.DataFrame({**{c: named[c] for c in order}, **rest}, index=facts.index)
+
+
+_LABELS = ("cancer_type", "stage", "os_event", "os_days")
+
+
+def _found_labels(
+    columns: Mapping[str, pd.Series], source: str, notes: list[str]
+) -> dict[str, str]:
+    """Label -> the column that is read as it. What is not called just so has to look like it."""
+    found: dict[str, str] = {}
+    for label in ("patient_id", "split", *_LABELS):
+        for column in spellings.columns_called(label, columns):
+            if column in found.values():
+                continue
+            usual = column if label in ("patient_id", "split") else column.lower()
+            why = "" if usual == label else _unlike(label, columns[column])
+            if not why:
+                found[label] = column
+                break
+            notes.append(
+                f"{source}: {column} was not read as {label}, for {why}; it stays the column "
+                f"{column}."
+            )
+    return found
+
+
+def _unlike(label: str, cells: pd.Series) -> str:
+    """Why a column cannot be a label, for all its name; empty if it can."""
+    known = [c for c in cells if not spellings.is_missing(c)]
+    if label in ("patient_id", "split", "stage", "os_days") and not known:
+        return "nothing is known in it"
+    if label == "os_event":
+        given = np.array(known, dtype=object)
         bad = _event_numbers(given)[1]
         if bad.any():
-            found["os_event"] = None
-            notes.append(
-                f"{source}: {event} was not read as os_event, for it is not 0 (alive) or 1 (died) "
-                f"everywhere (as {str(given[bad][0])!r}); it stays the column {event}."
-            )
-    facts = facts.rename(columns={old: new for new, old in found.items() if old is not None})
-    columns = {str(c): facts[c] for c in facts.columns}
-    own = columns.pop("patient_id", patients).to_numpy(dtype=object)
-    named = {"patient_id": np.where(pd.isna(own), patients, own).astype(str).astype(object)}
-    if "cancer_type" in columns:
-        types = columns["cancer_type"].to_numpy(dtype=object)
-        named["cancer_type"] = np.array(
-            [None if pd.isna(t) else str(t).removeprefix("TCGA-") for t in types], dtype=object
+            # OS may as well be the time, or a code: only what is plainly yes or no is the event.
+            return f"it is not 0 (alive) or 1 (died) everywhere (as {str(given[bad][0])!r})"
+    if label == "split":
+        odd = [c for c in known if str(c).strip().lower() not in _SIDES]
+        return f"{str(odd[0])!r} is none of {', '.join(SPLITS)}" if odd else ""
+    if label == "stage":
+        odd = [c for c in known if np.isnan(spellings.stage_of(c))]
+        return f"most of it is no stage (as {str(odd[0])!r})" if 2 * len(odd) > len(known) else ""
+    return ""
+
+
+def _patients(
+    columns: Mapping[str, pd.Series],
+    found: Mapping[str, str],
+    patients: pd.Series,
+    notes: list[str],
+) -> np.ndarray:
+    """Patient of each sample [N]: as given, else as its id says; one spelling for each."""
+    if "patient_id" not in found:
+        return patients.to_numpy(dtype=object)
+    given = columns[found["patient_id"]].to_numpy(dtype=object)
+    missing = np.array([spellings.is_missing(p) for p in given])
+    names = np.where(missing, patients, given).astype(str).astype(object)
+    names = np.array([name.strip() for name in names], dtype=object)
+    spelt: dict[str, dict[str, int]] = {}
+    for name in names:
+        counts = spelt.setdefault(barcode_patient(name) or without_zeros(name), {})
+        counts[name] = counts.get(name, 0) + 1
+    usual = {
+        other: barcode_patient(other) or max(counts, key=lambda n: (counts[n], len(n), n))
+        for counts in spelt.values()
+        if len(counts) > 1
+        for other in counts
+    }
+    changed = {a: b for a, b in usual.items() if a != b}
+    if changed:
+        some = [f"{a!r} is {b!r}" for a, b in list(changed.items())[:3]]
+        notes.append(
+            f"{len(changed)} patient ids are spelt in another way than for other samples and count "
+            f"as the same patient ({', '.join(some)})."
         )
-    for column in ("os_event", "os_days"):
-        if column in columns:
-            named[column] = _survival_numbers(
-                columns[column].to_numpy(dtype=object), facts.index, column, source
+    return np.array([changed.get(name, name) for name in names], dtype=object)
+
+
+def _days(
+    columns: Mapping[str, pd.Series],
+    column: str | None,
+    ids: pd.Index,
+    source: str,
+    notes: list[str],
+) -> tuple[str, np.ndarray] | None:
+    """The column of survival times, and days of each sample: from days, months or years, or from
+    the two columns of the GDC, days to death and to the last time seen."""
+    if column is not None:
+        days = _durations(columns[column].to_numpy(dtype=object), 1.0, ids, source, notes)
+        longest = np.nanmax(days, initial=0)
+        if (~np.isnan(days)).sum() >= LEAST_SURVIVAL and 0 < longest <= LONGEST_IN_MONTHS:
+            notes.append(
+                f"{source}: {column} is read as days, of which the longest are {longest:g}: if "
+                "these are months or years, call the column os_months or os_years."
             )
-    leading = ("patient_id", "split", *_ALIASES)
-    order = [c for c in leading if c in columns or c in named]
-    order += [c for c in columns if c not in leading]
-    return pd.DataFrame({c: named.get(c, columns.get(c)) for c in order}, index=facts.index)
+        return column, days
+    for unit, (factor, *_) in spellings.DAYS_OF.items():
+        for other in spellings.columns_of_unit(unit, columns):
+            cells = columns[other].to_numpy(dtype=object)
+            notes.append(f"{source}: os_days was made of {other}, in {unit} of {factor:g} days.")
+            return other, _durations(cells, float(factor), ids, source, notes)
+    ends = [spellings.columns_of(s, columns) for s in (spellings.TO_DEATH, spellings.TO_LAST_SEEN)]
+    if all(ends):
+        dead, seen = (
+            _durations(columns[end[0]].to_numpy(dtype=object), 1.0, ids, source, notes)
+            for end in ends
+        )
+        notes.append(
+            f"{source}: os_days was made of {ends[0][0]} and, where that is not known, "
+            f"{ends[1][0]}."
+        )
+        return "", np.where(np.isnan(dead), seen, dead)
+    return None
 
 
-def _survival_numbers(given: np.ndarray, ids: pd.Index, column: str, source: str) -> np.ndarray:
-    if column == "os_event":
-        numbers, bad = _event_numbers(given)
-    else:
-        numbers, bad = parse_numbers(given)
-        bad |= (numbers < 0) | np.isinf(numbers)
+def _durations(
+    given: np.ndarray, factor: float, ids: pd.Index, source: str, notes: list[str]
+) -> np.ndarray:
+    """Survival times [N] in days, NaN where missing; `factor` days are one of theirs."""
+    in_words = np.array([spellings.duration(c) for c in given], dtype=object)
+    numbers, bad = parse_numbers(in_words)
+    days_said = [isinstance(c, str) and any(map(str.isalpha, c)) for c in given]
+    coded = coded_missing(numbers) & (numbers < 0) & ~bad
+    bad |= ((numbers < 0) | np.isinf(numbers)) & ~coded
+    _refuse(bad, given, ids, f"{source}, os_days", "days, not negative")
+    _tell_codes(coded, given, f"{source}, os_days", notes)
+    return np.where(coded, np.nan, numbers * np.where(days_said, 1.0, factor)).astype(np.float32)
+
+
+def _events(given: np.ndarray, ids: pd.Index, source: str, notes: list[str]) -> np.ndarray:
+    numbers, bad = _event_numbers(given)
+    coded = coded_missing(numbers) & (numbers < 0)
+    bad &= ~coded
+    _refuse(bad, given, ids, f"{source}, os_event", "0 (alive) or 1 (died)")
+    _tell_codes(coded, given, f"{source}, os_event", notes)
+    return np.where(coded, np.nan, numbers).astype(np.float32)
+
+
+def _refuse(bad: np.ndarray, given: np.ndarray, ids: pd.Index, where: str, wanted: str) -> None:
     if bad.any():
-        wanted = "0 (alive) or 1 (died)" if column == "os_event" else "days, not negative"
         first = [f"{i!r} ({str(c)!r})" for i, c in zip(ids[bad], given[bad], strict=True)]
         raise InputError(
-            f"{source}, {column}: must be {wanted}; {int(bad.sum())} cells are not, first rows "
-            f"{shown(first)}"
+            f"{where}: must be {wanted}; {int(bad.sum())} cells are not, first rows {shown(first)}"
         )
-    return numbers.astype(np.float32)
+
+
+def _tell_codes(coded: np.ndarray, given: np.ndarray, where: str, notes: list[str]) -> None:
+    if coded.any():
+        written = ", ".join(dict.fromkeys(f"{float(c):g}" for c in given[coded]))
+        notes.append(f"{where}: {int(coded.sum())} cells hold {written} and count as missing.")
 
 
 def _event_numbers(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cells [N], words among them, as 0 or 1 [N], and which hold something else: bool [N]."""
-    words = [_EVENTS.get(c.strip().lower(), c) if isinstance(c, str) else c for c in given]
+    words = [spellings.event(c) for c in given]
     numbers, bad = parse_numbers(np.array(words, dtype=object))
     return numbers, bad | (~np.isnan(numbers) & (numbers != 0) & (numbers != 1))
+
+
+def _tell_spellings(found: Mapping[str, str], source: str, notes: list[str]) -> None:
+    """Which columns were taken for which labels, where they are called otherwise."""
+    told = [
+        f"{label} from {column}" for label, column in found.items() if column not in ("", label)
+    ]
+    if told:
+        notes.append(f"{source}: read {', '.join(told)}.")
 
 
 def given_split(samples: pd.DataFrame, source: str) -> np.ndarray:
     """The split column of the facts [N], checked: each sample has a side, each patient only one,
     and there is somebody to train on."""
-    names = {s: s for s in SPLITS} | {"validation": "val", "valid": "val", "training": "train"}
     given = samples["split"].to_numpy(dtype=object)
-    split = np.array([names.get(str(s).strip().lower(), "") for s in given], dtype=object)
+    split = np.array([_SIDES.get(str(s).strip().lower(), "") for s in given], dtype=object)
     if (split == "").any():
         first = int(np.argmax(split == ""))
         raise InputError(

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.clean import cleaned, measured
 from cohgen_jax.cohort.cohort import Cohort
+from cohgen_jax.cohort.copies import without_copies
 from cohgen_jax.cohort.kinds import (
     KINDS,
     Kind,
@@ -21,9 +23,10 @@ from cohgen_jax.cohort.kinds import (
     max_missing_of,
 )
 from cohgen_jax.cohort.labels import sample_facts
+from cohgen_jax.cohort.names import check_names
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.sides import choose_sides
-from cohgen_jax.cohort.tables import COMPANIONS, DRAW, shown
+from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 
 
@@ -60,17 +63,20 @@ def load_cohort(
         InputError: naming the file, column or value and the mend.
     """
     raw = read_tables(path, modalities=modalities, layers=parse_layers(layers))
-    notes = list(raw.notes)
+    raw, kin = cleaned(raw)
     told: dict[str, Kind] = {**raw.kinds, **asked_kinds(kinds, raw.tables)}
     kind: dict[str, Kind] = {
         m: told[m] if m in told else kind_of_table(t) for m, t in raw.tables.items()
     }
+    raw = measured(raw, kind)
+    notes = list(raw.notes)
     share = {m: max_missing_of(kind[m], max_missing) for m in raw.tables}
     tables = raw.tables if modalities is not None else _worth_using(raw.tables, share, notes)
-    _check_names(tables)
+    tables = without_copies(tables, modalities is not None, notes)
+    check_names(tables)
     _check_overlap(tables)
     ids = pd.Index(sorted(set().union(*(t.index for t in tables.values()))), name="sample_id")
-    samples = sample_facts(ids, raw.facts, raw.facts_source, notes)
+    samples = sample_facts(ids, raw.facts, raw.facts_source, notes, kin)
     present = pd.DataFrame({m: ids.isin(t.index) for m, t in tables.items()}, index=ids)
     split = choose_sides(
         samples,
@@ -89,7 +95,7 @@ def load_cohort(
         keep = usable_features(train, share[modality])
         filtered[modality] = _filtered(modality, table, keep, notes)
     kind = {m: kind[m] for m in filtered}
-    notes += [*_kinds_told(filtered, kind), *_zeros_told(filtered, kind)]
+    notes += _kinds_told(filtered, kind)
     return _cohort(raw, filtered, samples, split, kind, notes)
 
 
@@ -167,22 +173,6 @@ def _kinds_told(tables: dict[str, pd.DataFrame], kinds: dict[str, Kind]) -> list
     return notes
 
 
-def _zeros_told(tables: dict[str, pd.DataFrame], kinds: dict[str, Kind]) -> list[str]:
-    """Samples all of whose values are 0, as an assay that was not done is after an outer join."""
-    notes = []
-    for modality, table in tables.items():
-        if kinds[modality] in ("binary", "ordinal") or table.shape[1] < 2:
-            continue  # without a mutation nothing is wrong
-        values = table.to_numpy()
-        zero = table.index[~np.any(values, axis=1, where=~np.isnan(values))]
-        if len(zero):
-            notes.append(
-                f"{modality}: every value of {len(zero)} samples is exactly zero ({shown(zero)}): "
-                "if their assay was not done, leave these rows out."
-            )
-    return notes
-
-
 def _cohort(
     raw: RawTables,
     tables: dict[str, pd.DataFrame],
@@ -202,22 +192,6 @@ def _cohort(
         kinds=kinds,
         notes=tuple(dict.fromkeys(notes)),  # loading what was loaded repeats them
     )
-
-
-def _check_names(tables: dict[str, pd.DataFrame]) -> None:
-    """Refuse names that completed tables need for themselves."""
-    for name, table in tables.items():
-        for other in (f"{name}_{companion}" for companion in COMPANIONS):
-            if other in tables:
-                raise InputError(
-                    f"modalities {name!r} and {other!r}: the completed tables of the first have "
-                    "the name of the second; rename one of them"
-                )
-        if DRAW in table.columns:
-            raise InputError(
-                f"{name} has a feature called {DRAW!r}, which is the number of the draw in "
-                "generated tables: rename it"
-            )
 
 
 def _check_overlap(tables: dict[str, pd.DataFrame]) -> None:

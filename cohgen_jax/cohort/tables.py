@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.spellings import is_missing
 from cohgen_jax.errors import InputError
 
 COMPANIONS = ("mean", "sd", "low", "high")
@@ -97,11 +98,12 @@ def numeric(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def parse_numbers(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of any type [N] as (float64 [N], bool [N] those that hold something else)."""
+    """Cells of any type [N] as (float64 [N], bool [N] those that hold something else); "NA",
+    "[Not Available]" and their like are missing."""
     numbers = np.full(len(cells), np.nan)
     bad = np.zeros(len(cells), dtype=bool)
     for i, cell in enumerate(cells):
-        if pd.isna(cell) or (isinstance(cell, str) and not cell.strip()):
+        if is_missing(cell):
             continue
         try:
             numbers[i] = float(cell)

@@ -138,7 +138,8 @@ def impute_in_memory(
         return {**made, "disagreement": disagreement}
     from data_prep.mudata_io import generated_of, with_generated
 
-    whole, _ = with_generated(tables, raw, generated_of(made))
+    there = raw._replace(tables={m: t for m, t in patients.tables.items() if len(t)})
+    whole, _ = with_generated(tables, there, generated_of(made))
     whole.uns["disagreement"] = disagreement
     return whole
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort import read_tables
+from cohgen_jax.cohort.clean import cleaned, measured
 from cohgen_jax.cohort.covariates import with_values
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.load import parse_layers
@@ -95,6 +97,9 @@ def patients_of(
     chosen = [name for name in run.modalities if name in raw.tables]
     if not chosen:
         raise InputError(f"{source} has no table of {', '.join(run.modalities)}")
+    needed = {name: run.codecs[name].features for name in chosen}
+    raw, _ = cleaned(raw._replace(tables={name: raw.tables[name] for name in chosen}), needed)
+    raw = measured(raw, {name: statistics.mode(run.codecs[name].kinds) for name in chosen})
     for note in raw.notes:
         tell(note)
     if not any(len(raw.tables[name]) for name in chosen):

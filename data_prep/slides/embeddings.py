@@ -1,7 +1,9 @@
 """Slide vectors that someone computed already: TRIDENT `.h5` files or a table.
 
     folder of .h5   dataset `features`: [D] a slide vector, or [N, D] patch vectors to be pooled
-    table           one row a slide: an id column, then D numeric columns or one column of lists
+    table           one row a slide: an id column, then D numeric columns or one column of lists;
+                    of numbered columns (0, 1, ... or f_0, f_1, ...) these alone, else all that are
+                    not called as labels or row numbers are. What is left out is named
 
 A file that cannot be used is skipped, counted and reported with the reason; the run goes on.
 """
@@ -14,6 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.foreign import LABELS, is_row_number, numbered_stems
+from cohgen_jax.cohort.spellings import joined
+from cohgen_jax.cohort.tables import parse_numbers
 from cohgen_jax.errors import InputError
 from data_prep.barcodes import first_fields, without_vial
 
@@ -22,10 +27,12 @@ VECTOR_COLUMNS = ("embedding", "embeddings", "features", "vector")
 
 
 class SlideVectors(NamedTuple):
-    """table: float32 [slides, D], index slide_id; skipped: (file or slide, reason)."""
+    """table: float32 [slides, D], index slide_id; skipped: (file or slide, reason); left_out:
+    columns of a table that are no part of the vectors."""
 
     table: pd.DataFrame
     skipped: list[tuple[str, str]]
+    left_out: Sequence[str] = ()
 
 
 def mean_pool(patches: np.ndarray) -> np.ndarray:
@@ -150,12 +157,14 @@ def _from_table(path: Path) -> SlideVectors:
     ]
     column = next((known[c] for c in VECTOR_COLUMNS if c in known), None)
     if column is not None and not pd.api.types.is_numeric_dtype(frame[column]):
+        kept = [column]
         cells = [np.atleast_1d(np.asarray(v, dtype=np.float32)) for v in frame[column]]
     else:
-        numbers = frame.drop(columns=[id_column]).select_dtypes("number")
+        numbers = _coordinates(frame.drop(columns=[id_column]))
         if numbers.empty:
             raise InputError(f"{path}: no numeric columns beside the ids {id_column!r}")
-        cells = list(numbers.to_numpy(np.float32))
+        kept, cells = list(numbers.columns), list(numbers.to_numpy(np.float32))
+    left_out = [str(c) for c in frame.columns if c not in (id_column, *kept)]
     vectors: dict[str, np.ndarray] = {}
     skipped: list[tuple[str, str]] = []
     for name, cell in zip(names, cells, strict=True):
@@ -165,7 +174,29 @@ def _from_table(path: Path) -> SlideVectors:
             skipped.append((name, "empty or not finite"))
         else:
             vectors[name] = cell
-    return _same_width(vectors, skipped)
+    return _same_width(vectors, skipped)._replace(left_out=left_out)
+
+
+def _coordinates(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of numbers that are the coordinates of a vector."""
+    parsed = {}
+    for column in frame.columns:
+        if pd.api.types.is_bool_dtype(frame[column]):
+            continue
+        if pd.api.types.is_numeric_dtype(frame[column]):
+            parsed[column] = frame[column].to_numpy(np.float64, na_value=np.nan)
+            continue
+        numbers, bad = parse_numbers(frame[column].to_numpy(dtype=object))
+        if not bad.any() and not np.isnan(numbers).all():
+            parsed[column] = numbers
+    numbered = numbered_stems(list(parsed))
+    if not numbered:
+        numbered = [
+            column
+            for column, values in parsed.items()
+            if joined(column) not in LABELS and not is_row_number(values)
+        ]
+    return pd.DataFrame({column: parsed[column] for column in numbered}, index=frame.index)
 
 
 def _same_width(vectors: dict[str, np.ndarray], skipped: list[tuple[str, str]]) -> SlideVectors:

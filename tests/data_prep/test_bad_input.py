@@ -85,6 +85,51 @@ def test_wrong_header_names_what_was_expected(raw, tmp_path, capfd, kind, expect
     assert repr(expected) in error
 
 
+def test_rows_that_are_no_features_are_left_out_and_named(raw, tmp_path, caplog):
+    """They would count as reads of a sample, too."""
+    assert _run(raw, tmp_path / "plain") == 0
+    path = raw / "TCGA-BRCA.star_counts.tsv.gz"
+    rows = [
+        f"{name}\t" + "\t".join(["20.5"] * 40) for name in ("__ambiguous", "N_unmapped", "Mean")
+    ]
+    _rewrite(path, lambda lines: [lines[0], rows[0], *lines[1:], *rows[1:]])
+    assert _run(raw, tmp_path / "out") == 0
+    plain, out = (pd.read_parquet(tmp_path / d / "rnaseq.parquet") for d in ("plain", "out"))
+    pd.testing.assert_frame_equal(out, plain)
+    card = (tmp_path / "out" / "data_card.md").read_text()
+    assert "rnaseq, BRCA: rows that are no features: __ambiguous, N_unmapped, Mean." in card
+    assert "no features, left out: __ambiguous" in caplog.text
+
+
+def test_barcodes_and_survival_in_other_spellings_are_the_same(raw, tmp_path):
+    assert _run(raw, tmp_path / "plain") == 0
+    _rewrite(
+        raw / "TCGA-BRCA.protein.tsv.gz",
+        lambda lines: [lines[0].replace("-", ".").lower(), *lines[1:]],
+    )
+    survival = pd.DataFrame({"sample": [s.replace("-", "_") for s in SAMPLES], "_PATIENT": "p"})
+    survival["OS"], survival["OS.time"] = "1:DECEASED", "100 days"
+    survival.to_csv(raw / "TCGA-BRCA.survival.tsv.gz", sep="\t", index=False)
+    assert _run(raw, tmp_path / "out") == 0
+    for name in ("rppa", "samples"):
+        plain, out = (pd.read_parquet(tmp_path / d / f"{name}.parquet") for d in ("plain", "out"))
+        pd.testing.assert_frame_equal(out, plain)
+
+
+def test_columns_beside_slide_vectors_are_named(raw, tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    slides = pd.DataFrame(rng.normal(size=(40, 4))).add_prefix("z")
+    slides["grade"], slides["num_tiles"] = 2, rng.integers(50, 900, 40)
+    slides.insert(0, "slide", [s[:15].lower() + "z-00-dx1" for s in SAMPLES])
+    slides.to_csv(tmp_path / "slides.csv")
+    assert _run(raw, tmp_path / "out", "--slides", tmp_path / "slides.csv") == 0
+    assert pd.read_parquet(tmp_path / "out" / "wsi.parquet").shape == (40, 4)
+    names = "Unnamed: 0, grade, num_tiles"
+    assert f"left out: {names}" in (tmp_path / "out" / "data_card.md").read_text()
+    assert f"left out: {names}" in caplog.text
+    assert f"left out: {names}" in " ".join(load_cohort(tmp_path / "out", min_train=20).notes)
+
+
 def test_columns_that_are_no_samples(raw):
     path = raw / "TCGA-BRCA.protein.tsv.gz"
     _rewrite(path, lambda lines: [lines[0].replace(SAMPLES[0], "AVERAGE"), *lines[1:]])

@@ -135,6 +135,52 @@ def test_tables_that_are_not_vectors(tmp_path):
         read_slide_vectors(tmp_path / "vectors.xlsx")
 
 
+@pytest.mark.parametrize("stem", ["", "feat_", "emb"])
+def test_columns_beside_the_coordinates_are_left_out_and_named(tmp_path, stem):
+    vectors = RNG.normal(size=(30, 5)).astype(np.float32)
+    frame = pd.DataFrame(vectors, columns=[f"{stem}{i}" for i in range(5)])
+    frame[f"{stem}3"] = frame[f"{stem}3"].astype(object)
+    frame.loc[4, f"{stem}3"] = "[Not Available]"
+    beside = {
+        "case": [f"TCGA-AA-{i:04d}" for i in range(30)],
+        "Slide_ID": [_slide(i) for i in range(30)],
+        "response": np.tile([0, 1], 15),
+        "n_tiles": RNG.integers(90, 9000, 30),
+        "days_to_death": RNG.integers(1, 900, 30),
+        "good": np.tile([True, False], 15),
+    }
+    for k, (name, values) in enumerate(beside.items()):
+        frame.insert(k, name, values)
+    frame.to_csv(tmp_path / "vectors.csv")  # with a row number in front
+    read = read_slide_vectors(tmp_path / "vectors.csv")
+    assert read.table.shape == (29, 5)
+    assert [name for name, _ in read.skipped] == [_slide(4)], "one of its numbers is not known"
+    np.testing.assert_allclose(read.table, np.delete(vectors, 4, axis=0), rtol=1e-5)
+    assert list(read.left_out) == ["Unnamed: 0", *(c for c in beside if c != "Slide_ID")]
+
+
+def test_features_of_other_names_are_kept_but_for_labels(tmp_path):
+    frame = pd.DataFrame(RNG.normal(size=(20, 3)), columns=["area", "mean_size", "roundness"])
+    frame.insert(0, "slide", [_slide(i) for i in range(20)])
+    frame["label"], frame["num_cells"] = 1.0, RNG.integers(0, 99, 20)
+    frame["row"] = RNG.permutation(20)
+    frame.to_parquet(tmp_path / "vectors.parquet")
+    read = read_slide_vectors(tmp_path / "vectors.parquet")
+    np.testing.assert_allclose(read.table, frame.iloc[:, 1:4], rtol=1e-5)
+    assert list(read.left_out) == ["label", "num_cells", "row"]
+
+
+def test_several_vectors_side_by_side_are_one(tmp_path):
+    frame = pd.DataFrame(RNG.normal(size=(9, 8)))
+    frame.columns = [f"{what}_{i}" for what in ("mean", "sd") for i in range(4)]
+    frame.insert(0, "slide_id", [_slide(i).lower() for i in range(9)])
+    frame.to_csv(tmp_path / "vectors.csv", index=False)
+    read = read_slide_vectors(tmp_path / "vectors.csv")
+    assert read.table.shape == (9, 8)
+    assert read.left_out == []
+    assert sample_vectors(read.table).index.tolist() == [f"TCGA-AA-{i:04d}-01" for i in range(9)]
+
+
 def test_slides_of_a_sample_are_averaged_or_the_first_wins():
     ids = [_slide(1, 2), _slide(1, 1), _slide(2, 1)]
     slides = pd.DataFrame(np.array([[1.0], [3.0], [7.0]], np.float32), index=ids, columns=["0"])

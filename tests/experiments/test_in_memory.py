@@ -48,6 +48,33 @@ def test_patients_of_the_run_are_sampled_from_what_else_they_have(run, run_table
     pd.testing.assert_frame_equal(side.loc[ids], run.sample("rppa", ids, num_draws=4), atol=1e-4)
 
 
+def test_tables_of_new_patients_are_cleaned_as_those_of_training(run, run_tables):
+    """Ids in another case, a row of means, a code for nothing, an assay filled with zeros."""
+    name, other = MODALITIES[:2]
+    both = run_tables[name].index.intersection(run_tables[other].index)[:12]
+    plain = {m: run_tables[m].loc[both].copy() for m in (name, other)}
+    spoilt = {m: t.copy() for m, t in plain.items()}
+    plain[other] = plain[other].drop(index=both[:3])
+    plain[name].iloc[4, 2] = np.nan
+    spoilt[other].iloc[:3] = 0.0
+    spoilt[name].iloc[4, 2] = -9999.0
+    spoilt[name] = pd.concat([spoilt[name], plain[name].mean().to_frame("Average").T])
+    spoilt[other].index = spoilt[other].index.str.lower()
+    told: list[str] = []
+    found = run.impute(spoilt, num_draws=2, tell=told.append)
+    wanted = run.impute(plain, num_draws=2)
+    assert found.keys() == wanted.keys()
+    for key, table in wanted.items():
+        pd.testing.assert_frame_equal(found[key], table)
+    for words in (
+        "1 rows sum up",
+        "1 cells hold -9999",
+        "letter case",
+        "3 samples is exactly zero",
+    ):
+        assert sum(words in line for line in told) == 1, words
+
+
 def test_targets_and_seeds_share_no_noise(run):
     """Their noise was that of seed + position once: that of the next target under another seed."""
     first, second = MODALITIES[:2]

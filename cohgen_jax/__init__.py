@@ -1,6 +1,7 @@
 """Coherent cross-modal generation of missing biomedical assays, in JAX.
 
     from cohgen_jax import Bank, coherent_sample, ddim, linear_schedule     # the sampler alone
+    from cohgen_jax import CohortModel                                      # tables in, tables out
     from cohgen_jax import open_run, recipe, train_run                      # whole experiments
 
 The packages, from the bottom up: `schedule`, `networks`, `solvers`, `sampling`, `cohort`, `codec`,
@@ -22,6 +23,7 @@ _HOME = {
     "Bank": "sampling",
     "Cohort": "cohort",
     "CodecConfig": "codec",
+    "CohortModel": "estimator",
     "DiffusionConfig": "training",
     "ExperimentConfig": "runs.config",
     "InputError": "errors",

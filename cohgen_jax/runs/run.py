@@ -224,6 +224,8 @@ def open_run(run_dir: str | Path) -> Run:
         config = rundir.from_dict(ExperimentConfig, raw)
     except (ValueError, TypeError) as error:
         raise InputError(f"{run_dir / 'config.json'} is not of this version: {error}") from error
+    if (run_dir / rundir.COHORT).is_dir():  # wherever the run has been moved
+        config = dataclasses.replace(config, cohort=str(run_dir / rundir.COHORT))
     for family in FAMILIES:
         if not is_whole(run_dir / "models" / family):
             raise InputError(

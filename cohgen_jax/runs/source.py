@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pandas.util import hash_pandas_object
@@ -14,6 +15,7 @@ from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
 from cohgen_jax.cohort.kinds import asked_kinds
 from cohgen_jax.errors import InputError, need
 from cohgen_jax.runs.config import ExperimentConfig
+from cohgen_jax.storage import rundir
 
 
 def register_formats(source: str | Path) -> None:
@@ -35,22 +37,28 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
         cohort = _of_kinds(load_tfds_cohort(config.cohort), config.kinds)
     else:
         register_formats(config.cohort)
-        cohort = load_cohort(
-            config.cohort,
-            modalities=config.modalities or None,
-            seed=config.split_seed,
-            val_fraction=config.val_fraction,
-            test_fraction=config.test_fraction,
-            max_missing=config.max_missing,
-            kinds=config.kinds,
-            layers=config.layers,
-            min_train=max(config.single.least_patients, config.multi.least_patients),
-        )
+        path = Path(config.cohort)
+        carried = path.name == rundir.COHORT and (path.parent / "config.json").exists()
+        layers = () if carried else config.layers  # which a run's own tables were read from
+        cohort = load_cohort(path, layers=layers, **cohort_settings(config))
     if config.modalities and set(config.modalities) != set(cohort.modalities):
         raise InputError(
             f"{config.cohort} has the modalities {', '.join(cohort.modalities)}, all used"
         )
     return set_aside(cohort, config.exclude)
+
+
+def cohort_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """What a configuration says about making a cohort of tables (`cohort.cohort_from`)."""
+    return {
+        "modalities": config.modalities or None,
+        "seed": config.split_seed,
+        "val_fraction": config.val_fraction,
+        "test_fraction": config.test_fraction,
+        "max_missing": config.max_missing,
+        "kinds": config.kinds,
+        "min_train": max(config.single.least_patients, config.multi.least_patients),
+    }
 
 
 def _of_kinds(cohort: Cohort, settings: Sequence[str]) -> Cohort:

@@ -9,6 +9,7 @@ models/          single/ and multi/: the best weights by each metric
 consensus/       moments of the single-condition models' predictions on validation patients
 calibration/     how wide the draws are and what to expect of them, from validation patients
 metrics/  generated/  figures/  report.html  log.jsonl
+cohort/          of a run that was fitted on tables in memory, these (cohgen_jax.estimator)
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ CONTENTS = (
 )
 """In the order in which they come to be: a run is removed from its end, so that what is left of it
 when that is interrupted is a run that was interrupted."""
+COHORT = "cohort"
+"""The tables of a run that carries them: one that was fitted on tables in memory."""
 DATA = "data_checksum"
 """The entry of config.json that is not configuration."""
 _FREE = {"cohort": "", "compute": {}}
@@ -100,6 +103,11 @@ def check(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite: 
             "use another --out"
         )
     old, new = read_config(run_dir), json.loads(json.dumps(config))
+    if overwrite and COHORT in there:
+        raise InputError(
+            f"{run_dir} carries the tables that it was fitted on ({COHORT}/), which a new run in "
+            "its place would not: use another --out"
+        )
     if overwrite:
         return
     old_data, new_data = old.pop(DATA), new.pop(DATA, None)

@@ -67,7 +67,8 @@ class CohortModel(BaseEstimator):
           InputError: what `cohgen train` refuses, before anything is fitted. A model that was
             fitted before stays as it was.
         """
-        config = recipe(self.config) if isinstance(self.config, str) else self.config
+        own = self.config
+        config = own if isinstance(own, ExperimentConfig) else recipe(own)
         raw = _raw(tables, samples, config)
         if config.modalities:
             chosen = choose(raw.tables, config.modalities, Path("tables"))
@@ -118,7 +119,9 @@ class CohortModel(BaseEstimator):
             tables = _with_facts(tables, samples)
         return self._fitted().impute(tables, **self._settings(num_draws, settings))
 
-    def score(self, split: str = "test", num_draws: int | None = None, **settings: Any):
+    def score(
+        self, split: str = "test", num_draws: int | None = None, **settings: Any
+    ) -> pd.DataFrame:
         """How well held-out patients are generated from what else they have, in units of the
         tables, beside the baselines: see `evaluation.held_out.score_held_out`.
 
@@ -128,8 +131,9 @@ class CohortModel(BaseEstimator):
         """
         from cohgen_jax.evaluation.held_out import score_held_out
 
-        own = {"num_draws": num_draws or self.num_draws, "seed": self.seed}
-        return score_held_out(self._fitted(), split, **{**own, **settings})
+        settings = self._settings(num_draws, settings)
+        del settings["method"]  # it compares them
+        return score_held_out(self._fitted(), split, **settings)
 
     def save(self, path: str | Path) -> Path:
         """Keep it as a run directory, with the tables it was fitted on: as private as they are.
@@ -159,8 +163,9 @@ class CohortModel(BaseEstimator):
         return self.run_
 
     def _settings(self, num_draws: int | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-        own = {"method": self.method, "seed": self.seed}
-        return {**own, "num_draws": num_draws or self.num_draws, **settings}
+        """Those of a call, and of the constructor where it does not say."""
+        draws = self.num_draws if num_draws is None else num_draws
+        return {"method": self.method, "seed": self.seed, "num_draws": draws, **settings}
 
     def __getstate__(self):
         if hasattr(self, "run_"):

@@ -1,4 +1,4 @@
-"""How well a run generates its held-out patients, in one table: models beside what they have to beat.
+"""How well a run generates its held-out patients, beside what it has to beat, in one table.
 
 Each patient's modality is hidden and generated from whatever else the patient has. (`evaluate_run`
 asks the same from every subset of sources, and writes it.)
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from cohgen_jax.errors import InputError, check_seed
@@ -49,7 +48,7 @@ def score_held_out(
       of `by_kind.score_kinds`.
 
     Raises:
-      InputError: an unknown target, method or split, fewer than two draws, or tables of the run that
+      InputError: an unknown target, method or split, fewer than two draws, or a run whose tables
         are not to be had any more.
     """
     known = (*MODELS, *OTHER_RULES, *BASELINES, *EVENTS)
@@ -59,6 +58,9 @@ def score_held_out(
     if num_draws < 2:
         raise InputError(f"num_draws must be at least 2, got {num_draws}")
     check_seed(seed)
+    sides = sorted(set(run.samples["split"]))
+    if split not in sides:
+        raise InputError(f"no patient of this run is in {split!r}; it has {', '.join(sides)}")
     chosen = tuple(dict.fromkeys(targets)) or run.modalities
     columns = {target: run.index(target) for target in chosen}
     present = run.latents.present[run.rows(split)]

@@ -52,8 +52,8 @@ class CohortModel(BaseEstimator):
         seed: int = 0,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self.config, self.method, self.num_draws, self.seed = config, method, num_draws, seed
-        self.tell = tell
+        self.config: ExperimentConfig | RecipeName = config
+        self.method, self.num_draws, self.seed, self.tell = method, num_draws, seed, tell
 
     def fit(self, tables: Tables, samples: pd.DataFrame | None = None) -> Self:
         """Learn from a cohort; patients may lack tables, tables may lack cells.

@@ -200,8 +200,7 @@ def _told(training: dict[str, Any] | None) -> str:
     own = training["together"]
     return (
         f"training: differentially private at delta {training['delta']:g} with epsilon "
-        f"{own['epsilon']:.2f} ({own['epsilon_shuffled']:.1f} without gain from sampling). "
-        f"{training['meaning']}"
+        f"{own['epsilon']:.2f}. {training['meaning']}"
     )
 
 

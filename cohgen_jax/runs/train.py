@@ -27,7 +27,7 @@ from cohgen_jax.storage import rundir
 from cohgen_jax.storage.checkpoint import is_whole, write_json, write_text
 from cohgen_jax.storage.distributed import by_first, is_first, to_host
 from cohgen_jax.training import Farm, FarmData, make_farm, train_farm
-from cohgen_jax.training.accountant import spend, statement
+from cohgen_jax.training.accountant import check_accountant, spend, statement
 from cohgen_jax.training.farm import usable_rows, work
 from cohgen_jax.training.loop import Progress
 from cohgen_jax.training.mesh import make_mesh
@@ -94,11 +94,13 @@ def train_run(
 
 
 def _check_models(config: ExperimentConfig, cohort: Cohort) -> None:
-    """Refuse before the first fit models that have too few patients."""
+    """Refuse before the first fit what cannot be trained, or not be accounted for."""
     for family in FAMILIES.values():
         train, specs = family.config(config), family.specs(cohort.modalities, config)
+        if train.dp_noise_multiplier:
+            check_accountant()
         usable_rows(specs, cohort.present, cohort.rows("train"), cohort.rows("val"), train)
-        make_mesh(config.compute.mesh, len(specs), train.batch_size)
+        make_mesh(config.compute.mesh, len(specs), train.places)
 
 
 def _farm(

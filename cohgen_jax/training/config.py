@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 from cohgen_jax.errors import InputError, check_choices
@@ -87,7 +88,8 @@ class TrainConfig:
     least."""
     least_steps: int = 1
     batch_size: int = 128
-    """A model of fewer patients, though at least LEAST_PATIENTS, meets some twice in a batch."""
+    """A model of fewer patients, though at least LEAST_PATIENTS, meets some twice in a batch; with
+    differential privacy all of them once, and else as many as this on average."""
     learning_rate: float = 2e-3
     lr_schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: float = 2.0
@@ -128,6 +130,14 @@ class TrainConfig:
     def of_member(self, member: int) -> TrainConfig:
         """What a member of the ensemble is trained with."""
         return dataclasses.replace(self, cond_noise=self.cond_noise * self.member_noise**member)
+
+    @property
+    def places(self) -> int:
+        """Places in a batch. With differential privacy its size varies, by its square root."""
+        if not self.dp_noise_multiplier:
+            return self.batch_size
+        unit = min(64, self.batch_size)  # devices that share a batch divide it
+        return self.batch_size + unit * math.ceil(5 * math.sqrt(self.batch_size) / unit)
 
     @property
     def least_patients(self) -> int:

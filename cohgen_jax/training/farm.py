@@ -30,7 +30,7 @@ from cohgen_jax.training.config import DiffusionConfig, TrainConfig
 from cohgen_jax.training.hyper import Hyper, common_shape
 from cohgen_jax.training.mesh import place
 from cohgen_jax.training.objective import denoising_loss
-from cohgen_jax.training.private import private_gradients
+from cohgen_jax.training.private import poisson_batch, private_gradients
 from cohgen_jax.training.spec import ModelSpec
 from cohgen_jax.training.validation import METRICS, ValidationData, judged, validation_scores
 
@@ -51,7 +51,7 @@ class FarmData(NamedTuple):
     num_rows: jax.Array  # [K] int32
     worth: jax.Array  # [K, D] float32, of the target's components in the loss; 0 beyond its width
     stream: jax.Array  # [K] uint32, names the model to the random generator
-    slots: jax.Array  # [B] int32, 0 .. B - 1, on the devices that work on these examples of a batch
+    slots: jax.Array  # [B] int32, 0 .. B - 1, on the devices that work on these places in a batch
     hyper: Hyper
     val: ValidationData
 
@@ -155,7 +155,7 @@ def make_farm(
         num_rows=jnp.asarray(rows.sum(axis=1), jnp.int32),
         worth=jnp.asarray(np.stack([worth[spec.target] for spec in specs]), jnp.float32),
         stream=jnp.asarray([zlib.crc32(spec.name.encode()) for spec in specs], jnp.uint32),
-        slots=jnp.arange(config.batch_size, dtype=jnp.int32),
+        slots=jnp.arange(config.places, dtype=jnp.int32),
         hyper=Hyper.make(configs, schedule, diffusion.predicts),
         val=ValidationData.make(specs, z[val_rows], present[val_rows], seed),
     )
@@ -187,13 +187,6 @@ def usable_rows(
                 f"model {spec.name}: only {patients} training patients have its target "
                 f"and a source, fewer than {config.least_patients}; use a smaller "
                 "batch_size, or leave the modality out"
-            )
-        if config.dp_noise_multiplier and patients < config.batch_size:
-            raise InputError(
-                f"model {spec.name}: its {patients} training patients are fewer than a batch of "
-                f"{config.batch_size}, so that one of them would count several times in a noised "
-                "gradient and the stated epsilon would be too small: use a batch_size of at most "
-                f"{patients}, or train without dp_noise_multiplier"
             )
         if not usable(spec, val_rows).any():
             raise InputError(
@@ -325,8 +318,6 @@ def train_epochs(
     def step_one(view: _View, order, model, active, step, step_in_epoch):
         variables, opt_state, average = model
         key = jax.random.fold_in(jax.random.fold_in(view.key, 1), step)
-        place = step_in_epoch * config.batch_size + data.slots
-        row = order[place % view.num_rows]
 
         def loss_of(params, key, rows):
             z, present = data.z[rows], data.present[rows]
@@ -347,8 +338,14 @@ def train_epochs(
 
         params = variables["params"]
         if config.dp_noise_multiplier:
-            (loss, updates), grads = private_gradients(loss_of, params, key, row, config)
+            draw_key = jax.random.fold_in(jax.random.fold_in(view.key, 3), step)
+            batch = poisson_batch(
+                draw_key, view.rows, view.num_rows, data.slots, config.batch_size
+            )
+            (loss, updates), grads = private_gradients(loss_of, params, key, *batch, config)
         else:
+            place = step_in_epoch * config.batch_size + data.slots
+            row = order[place % view.num_rows]
             (loss, updates), grads = jax.value_and_grad(loss_of, has_aux=True)(params, key, row)
         norm = optax.tree.norm(grads)
         # A model whose loss or gradient is no longer finite keeps the weights it had and stops.

@@ -89,7 +89,7 @@ def train_farm(
       Interrupted: after SIGTERM or SIGINT, when the state is saved.
     """
     config, num_models = farm.config, len(farm.specs)
-    like, data = share_out(data, farm=farm, mesh=make_mesh(mesh, num_models, config.batch_size))
+    like, data = share_out(data, farm=farm, mesh=make_mesh(mesh, num_models, config.places))
     last = config.num_epochs if until is None else min(until, config.num_epochs)
     log = Log([], [], list(range(num_models)))
 

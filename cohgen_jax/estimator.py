@@ -17,14 +17,14 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from cohgen_jax import rundir
-from cohgen_jax.checkpoint import write_json
 from cohgen_jax.cohort import RawTables, cohort_from, save_cohort
 from cohgen_jax.cohort.load import parse_layers
 from cohgen_jax.cohort.read import FACTS, choose, raw_tables, without_empty_rows
-from cohgen_jax.config import ExperimentConfig, RecipeName, recipe
 from cohgen_jax.errors import InputError
-from cohgen_jax.run import Run, cohort_settings, open_run, train_run
+from cohgen_jax.runs.config import ExperimentConfig, RecipeName, recipe
+from cohgen_jax.runs.run import Run, cohort_settings, open_run, train_run
+from cohgen_jax.storage import rundir
+from cohgen_jax.storage.checkpoint import write_json
 
 Tables = Mapping[str, pd.DataFrame] | Any
 """Modality -> table (index sample id, columns features, in any unit), or a MuData."""

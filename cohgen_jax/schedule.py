@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cohgen_jax.errors import InputError
+
 Prediction = Literal["eps", "x_0", "v"]
 PREDICTIONS: tuple[str, ...] = get_args(Prediction)
 
@@ -58,7 +60,7 @@ def cosine_schedule(num_steps: int = 1000, offset: float = 0.008) -> Schedule:
 
 def _schedule(beta: np.ndarray) -> Schedule:
     if len(beta) < 1 or not np.all((beta > 0) & (beta < 1)):
-        raise ValueError("a noise schedule needs at least one step, with every beta inside (0, 1)")
+        raise InputError("a noise schedule needs at least one step, with every beta inside (0, 1)")
     return Schedule(beta, np.cumprod(1 - beta))
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, check_choices
 from data_prep.barcodes import SAMPLE_TYPES
 from data_prep.clinical import RARE_DIAGNOSIS
 from data_prep.xena import MIRROR, resolve_projects
@@ -69,6 +69,7 @@ class PrepConfig:
     """Seconds without a byte after which a download counts as stalled."""
 
     def __post_init__(self):
+        check_choices(self)
         unknown = [t for t in self.sample_types if t not in SAMPLE_TYPES]
         if unknown:
             known = ", ".join(f"{k} ({v})" for k, v in SAMPLE_TYPES.items())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from cohgen_jax.baselines import BASELINES, fit_baselines
-from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.errors import InputError, check_choices, check_seed
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.of_run import run_generators
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run
@@ -55,6 +55,7 @@ class AuditConfig:
     seed: int = 0
 
     def __post_init__(self):
+        check_choices(self)
         for analysis in self.analyses:
             if analysis not in get_args(Analysis):
                 raise InputError(

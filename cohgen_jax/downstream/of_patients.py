@@ -17,7 +17,7 @@ from cohgen_jax.downstream.options import Workers
 from cohgen_jax.downstream.outcome import Outcome
 from cohgen_jax.downstream.study import Study
 from cohgen_jax.downstream.survival import LONG, QUICK, SurvivalOutcome
-from cohgen_jax.errors import InputError, check_seed, need
+from cohgen_jax.errors import InputError, check_choices, check_seed, need
 from cohgen_jax.runs.calibration import FLAGGED
 from cohgen_jax.runs.families import Method
 from cohgen_jax.runs.patients import Patients, read_patients, shown_sources, to_generate
@@ -51,6 +51,7 @@ class PrioritizeConfig:
     seed: int = 0
 
     def __post_init__(self):
+        check_choices(self)
         for name, least in (("draws", 2), ("forests", 5), ("trees", 1), ("jobs", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name} must be at least {least}, got {getattr(self, name)}")

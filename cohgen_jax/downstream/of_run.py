@@ -26,7 +26,7 @@ from cohgen_jax.downstream.draws import Draws
 from cohgen_jax.downstream.options import Options, Result, Workers
 from cohgen_jax.downstream.statistics import CLAIM_COLUMNS
 from cohgen_jax.downstream.study import NotPossible, Study
-from cohgen_jax.errors import InputError, check_seed, need
+from cohgen_jax.errors import InputError, check_choices, check_seed, need
 from cohgen_jax.evaluation.fidelity import write_table
 from cohgen_jax.evaluation.of_run import KNOWN, run_generators
 from cohgen_jax.runs.run import Run
@@ -72,6 +72,7 @@ class DownstreamConfig:
     seed: int = 0
 
     def __post_init__(self):
+        check_choices(self)
         known = ("all", *(a.name for a in ANALYSES))
         for name in self.analyses:
             if name not in known:

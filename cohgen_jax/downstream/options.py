@@ -10,6 +10,7 @@ import pandas as pd
 
 from cohgen_jax.downstream.classification import Factory, random_forest
 from cohgen_jax.downstream.survival import LONG, QUICK, ForestSize
+from cohgen_jax.errors import check_choices
 
 Report = Callable[[int, int], None]
 
@@ -27,6 +28,9 @@ class Options:
     bootstrap: int = 2000
     """Bootstrap draws of patients behind every interval."""
     seed: int = 0
+
+    def __post_init__(self):
+        check_choices(self)
 
     @property
     def classifier(self) -> Factory:

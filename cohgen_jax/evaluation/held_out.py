@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from cohgen_jax.baselines import BASELINES, EVENTS, fit_baselines
 from cohgen_jax.errors import InputError, check_seed
-from cohgen_jax.evaluation.baselines import BASELINES, EVENTS, fit_baselines
 from cohgen_jax.evaluation.by_kind import score_kinds
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.of_run import MODELS, OTHER_RULES, run_generators
@@ -20,7 +20,7 @@ from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_ru
 from cohgen_jax.evaluation.units import score_units
 
 if TYPE_CHECKING:
-    from cohgen_jax.run import Run
+    from cohgen_jax.runs.run import Run
 
 METHODS = (*MODELS, "climatology", "nearest", "ridge", "kernel_ridge")
 LEAST_PATIENTS = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 from cohgen_jax.codec import PUBLISHED, CodecConfig
 from cohgen_jax.errors import InputError, check_seed
@@ -161,7 +161,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             patience=0,
             keep="mse",
         )
-    raise InputError(f"unknown recipe {name!r}")
+    raise InputError(f"unknown recipe {name!r}; known: {', '.join(get_args(RecipeName))}")
 
 
 def _resized(config: ExperimentConfig, **changes) -> ExperimentConfig:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from cohgen_jax.codec import Latents
 from cohgen_jax.cohort import Cohort
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, check_choices
 from cohgen_jax.figures.parallel import parallel_coordinates
 from cohgen_jax.figures.style import save
 from cohgen_jax.runs.config import ComputeConfig, ExperimentConfig
@@ -63,6 +63,7 @@ class SearchConfig:
     """Of the configurations drawn; that of training is the recipe's."""
 
     def __post_init__(self):
+        check_choices(self)
         for name in ("configs", "shapes", "eta"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")

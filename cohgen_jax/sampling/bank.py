@@ -51,7 +51,7 @@ class Bank:
 
     groups: tuple[Group, ...]
     losses: jax.Array
-    """Validation loss of each model [K], for the loss-weighted consensus; ones when unknown."""
+    """Validation loss of each model [K], for the loss-weighted consensus; NaN when unknown."""
     moments: Mapping[Pattern, Moments] | None = struct.field(pytree_node=False)
     """Of the models' predictions on validation patients, by the sources shown, for the stacked
     consensus."""
@@ -143,7 +143,7 @@ class Bank:
             )
             for module, ks in members.items()
         )
-        loss_array = jnp.asarray([1.0] * len(models) if losses is None else losses, jnp.float32)
+        loss_array = jnp.asarray([jnp.nan] * len(models) if losses is None else losses, jnp.float32)
         x_dim = models[0][0].x_dim
         return cls(
             groups,

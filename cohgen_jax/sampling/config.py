@@ -24,9 +24,9 @@ class Rejection:
 
     def __post_init__(self):
         if not 0 <= self.prop_threshold <= 1:
-            raise ValueError(f"prop_threshold must lie in [0, 1], got {self.prop_threshold}")
+            raise InputError(f"prop_threshold must lie in [0, 1], got {self.prop_threshold}")
         if self.max_retries < 0:
-            raise ValueError(f"max_retries must not be negative, got {self.max_retries}")
+            raise InputError(f"max_retries must not be negative, got {self.max_retries}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,8 @@ def weigh(rule: Consensus, bank: Bank, present: Any, log_snr: np.ndarray) -> Wei
     """
     if rule not in RULES:
         raise InputError(f"consensus must be one of {', '.join(RULES)}, not {rule!r}")
+    if rule == "loss" and not isinstance(bank.losses, Tracer):
+        _check_losses(bank)
     traced = isinstance(present, Tracer)
     present = present if traced else np.asarray(present, bool)
     seen = bank.available(present)
@@ -81,6 +83,16 @@ def weigh(rule: Consensus, bank: Bank, present: Any, log_snr: np.ndarray) -> Wei
         table = jnp.tile(table[None, :, :, None], (len(log_snr), 1, 1, 1))
     filled = jnp.take(table, np.arange(num_rows) % len(patterns), axis=1)
     return Weights(filled, index, pairs)
+
+
+def _check_losses(bank: Bank) -> None:
+    losses = np.asarray(bank.losses)
+    if not np.all(losses > 0):
+        raise InputError(
+            f"the loss-weighted consensus for {bank.target!r} needs the validation loss of every "
+            f"model, positive: got {', '.join(map(str, losses))} (nan: not given); give "
+            "Bank.from_models losses, or take consensus 'mean'"
+        )
 
 
 def consensus_weights(

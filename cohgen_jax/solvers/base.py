@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cohgen_jax.errors import InputError
 from cohgen_jax.schedule import Schedule
 
 Grid = Literal["uniform", "log_snr", "karras"]
@@ -66,7 +67,7 @@ def uniform_levels(num_train_steps: int, num_steps: int) -> np.ndarray:
     The next level after the last is -1, clean data: the grid is linspace(T-1, -1, S+1)[:-1].
     """
     if not 1 <= num_steps <= num_train_steps:
-        raise ValueError(
+        raise InputError(
             f"num_steps must be between 1 and the schedule's {num_train_steps}, got {num_steps}"
         )
     return np.round(np.linspace(num_train_steps - 1, -1, num_steps + 1))[:-1].astype(np.int32)
@@ -85,7 +86,7 @@ def levels(schedule: Schedule, num_steps: int, grid: Grid = "uniform") -> np.nda
     if grid == "uniform":
         return uniform
     if grid not in GRIDS:
-        raise ValueError(f"grid must be one of {', '.join(GRIDS)}, not {grid!r}")
+        raise InputError(f"unknown grid {grid!r}; known: {', '.join(GRIDS)}")
     log_sigma = -0.5 * schedule.log_snr  # increases with t
     first, last = float(log_sigma[-1]), float(log_sigma[0])
     if grid == "log_snr":
@@ -118,7 +119,7 @@ def clipped(solver: Solver, bound: float) -> Solver:
     clipped.
     """
     if not bound > 0:
-        raise ValueError(f"clip must be positive, got {bound}")
+        raise InputError(f"clip must be positive, got {bound}")
     alpha_bar = solver.schedule.alpha_bar_at(solver.timesteps)
     a, s, limit = on_device(
         np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar), np.where(alpha_bar < 0.5, bound, np.inf)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cohgen_jax.errors import InputError
 from cohgen_jax.schedule import Schedule
 from cohgen_jax.solvers.base import (
     Grid,
@@ -26,7 +27,7 @@ def ddim(
 ) -> Solver:
     """DDIM solver on `num_steps` levels."""
     if not 0 <= eta <= 1:
-        raise ValueError(f"eta must lie in [0, 1], got {eta}")
+        raise InputError(f"eta must lie in [0, 1], got {eta}")
     timesteps = levels(schedule, num_steps, grid)
     ab_t = schedule.alpha_bar_at(timesteps)
     ab_s = schedule.alpha_bar_at(next_levels(timesteps))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
+from cohgen_jax.errors import InputError
 from cohgen_jax.schedule import Schedule
 from cohgen_jax.solvers.base import Grid, Solver, SolverState, levels, next_levels, on_device
 
@@ -24,7 +25,7 @@ def dpmpp_2m(
 ) -> Solver:
     """DPM-Solver++(2M) on `num_steps` levels; deterministic given x_T unless eta > 0."""
     if not 0 <= eta <= 1:
-        raise ValueError(f"eta must lie in [0, 1], got {eta}")
+        raise InputError(f"eta must lie in [0, 1], got {eta}")
     timesteps = levels(schedule, num_steps, grid)
     ab_t = schedule.alpha_bar_at(timesteps)
     ab_s = schedule.alpha_bar_at(next_levels(timesteps))

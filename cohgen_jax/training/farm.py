@@ -339,9 +339,7 @@ def train_epochs(
         params = variables["params"]
         if config.dp_noise_multiplier:
             draw_key = jax.random.fold_in(jax.random.fold_in(view.key, 3), step)
-            batch = poisson_batch(
-                draw_key, view.rows, view.num_rows, data.slots, config.batch_size
-            )
+            batch = poisson_batch(draw_key, view.rows, view.num_rows, data.slots, config.batch_size)
             (loss, updates), grads = private_gradients(loss_of, params, key, *batch, config)
         else:
             place = step_in_epoch * config.batch_size + data.slots

@@ -3,8 +3,8 @@
 Every record is in a batch with the same chance, independently of the others (Poisson sampling) and
 at most once, so that adding or removing one changes the summed gradient by C at most, however few
 there are. Each example's gradient is clipped to an L2 norm of C, the sum over a batch gets Gaussian
-noise of standard deviation sigma C, and only that is used: by AdamW, by the averaged weights, and by
-whatever is done with the model later. `accountant` says what it is worth.
+noise of standard deviation sigma C, and only that is used: by AdamW, by the averaged weights, and
+by whatever is done with the model later. `accountant` says what it is worth.
 
 Costs a gradient for every place in a batch: models x places x parameters floats of memory.
 """
@@ -30,8 +30,8 @@ def poisson_batch(
 ) -> tuple[jax.Array, jax.Array]:
     """(rows [P], whether they are in the batch: bool [P]); consumes the key.
 
-    Each of the first `num_rows` of `rows` [N] is drawn with chance min(1, batch_size / num_rows); of
-    more than there are places, a random subset is kept. places: int [P], 0 .. P-1.
+    Each of the first `num_rows` of `rows` [N] is drawn with chance min(1, batch_size / num_rows);
+    of more than there are places, a random subset is kept. places: int [P], 0 .. P-1.
     """
     num_all = rows.shape[0]
     chance = jax.random.uniform(key, (num_all,), jnp.float32)

@@ -20,10 +20,10 @@ from tests.sampling.test_temperature import SCHEDULE, SOLVER, VARIANCE, Gaussian
 MODULE = GaussianV(3, (3,))
 
 
-def bank_of(gains, sources=("y",), slots=None) -> Bank:
+def bank_of(gains, sources=("y",), slots=None, losses=None) -> Bank:
     models = [(MODULE, {"params": {"gain": jnp.float32(gain)}}) for gain in gains]
     slots = [(0,)] * len(models) if slots is None else slots
-    return Bank.from_models("x", sources, models, predicts="v", slots=slots)
+    return Bank.from_models("x", sources, models, predicts="v", slots=slots, losses=losses)
 
 
 def sample(bank, y, num_draws, **more):
@@ -96,8 +96,8 @@ def test_chunks_and_turns_change_nothing(rejection):
 @pytest.mark.parametrize("rule", ["mean", "loss", "product"])
 def test_members_share_the_weight_of_one(rule, y):
     """Two equal models of one source and one of another weigh what one of each does."""
-    one = bank_of((0.2, 0.9), ("y", "w"), [(0,), (1,)])
-    two = bank_of((0.2, 0.2, 0.9), ("y", "w"), [(0,), (0,), (1,)])
+    one = bank_of((0.2, 0.9), ("y", "w"), [(0,), (1,)], [0.5, 1.2])
+    two = bank_of((0.2, 0.2, 0.9), ("y", "w"), [(0,), (0,), (1,)], [0.5, 0.5, 1.2])
     present = np.array([[1, 1], [1, 0], [0, 1], [0, 0], [1, 1], [1, 1]], bool)
     expected, together = (
         sample(bank, [y, -y], 2, present=present, consensus=rule, ensemble="average").draws

@@ -53,6 +53,18 @@ def test_sharing_out_inside_jit_is_refused(sampler):
     np.testing.assert_allclose(inside, sampler(jax.random.key(0), conds()).draws, atol=1e-5)
 
 
+@pytest.mark.parametrize("losses", [None, [0.5, -1.0], [0.5, float("nan")]])
+def test_a_weighted_consensus_needs_losses(sampler, losses):
+    """Without them it was the plain mean, unasked."""
+    bank = sampler.bank
+    models = [(g.module, jax.tree.map(lambda leaf: leaf[0], g.variables)) for g in bank.groups]
+    again = Bank.from_models("t", list(WIDTHS), models, losses=losses)
+    config = SamplerConfig(solver=sampler.config.solver, consensus="loss")
+    with pytest.raises(InputError, match=r"needs the validation loss of every model.*got .*nan: "):
+        Sampler(again, config)(jax.random.key(0), conds())
+    assert Sampler(again, sampler.config)(jax.random.key(0), conds()).draws.shape == (1, 5, 3)
+
+
 @pytest.mark.parametrize("setting", [{"temperature": 1.5}, {"consensus": "mode"}, {"precision": 8}])
 def test_settings_that_there_are_not_are_refused_at_birth(setting):
     with pytest.raises(InputError):

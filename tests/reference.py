@@ -1,8 +1,8 @@
 """The published sampler once more, in float64 NumPy: the network `mlp` and coherent sampling.
 
-Written from the paper (Marchesi, Lazzaro et al., PLOS Comput Biol, doi 10.1371/journal.pcbi.1013455)
-as one reads it, without any of the package's code. `python -m tests.reference` writes the vectors of
-tests/golden/ anew; `tests/test_golden_vectors.py` says what holds them to the publication.
+Written from the paper (Marchesi, Lazzaro et al., PLOS Comput Biol, 10.1371/journal.pcbi.1013455) as
+one reads it, without any of the package's code. `python -m tests.reference` writes the vectors of
+tests/golden/ anew; tests/test_golden_vectors.py says what holds them to the publication.
 """
 
 import json
@@ -72,7 +72,7 @@ def loss_weights(losses):
 def inputs():
     """(models, conditions, initial noise, noise of the steps) of the vectors, from a generator
     whose stream NumPy keeps for ever."""
-    rng = np.random.RandomState(2025)  # noqa: NPY002
+    rng = np.random.RandomState(2025)
     dims, hidden = CONFIG["x_dim"], CONFIG["initial_size"]
     time, cond = CONFIG["time_embedding_dimension"], CONFIG["cond_embedding_dim"]
 

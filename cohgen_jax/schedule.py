@@ -17,6 +17,8 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from cohgen_jax.errors import InputError
 
@@ -64,7 +66,9 @@ def _schedule(beta: np.ndarray) -> Schedule:
     return Schedule(beta, np.cumprod(1 - beta))
 
 
-def signal_and_noise(schedule: Schedule, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+def signal_and_noise(
+    schedule: Schedule, t: Int[Array, " *shape"]
+) -> tuple[Float[Array, "*shape 1"], Float[Array, "*shape 1"]]:
     """a = sqrt(alpha_bar_t) and s = sqrt(1 - alpha_bar_t) as float32, with a trailing axis.
 
     t: integer array [...]; the results are [..., 1], ready to scale latents [..., D].
@@ -74,18 +78,20 @@ def signal_and_noise(schedule: Schedule, t: jax.Array) -> tuple[jax.Array, jax.A
     return a[t][..., None], s[t][..., None]
 
 
-def q_sample(schedule: Schedule, x_0: jax.Array, t: jax.Array, eps: jax.Array) -> jax.Array:
-    """x_t of the forward process. x_0, eps: [N, D]; t: [N]."""
+def q_sample(
+    schedule: Schedule, x_0: Float[Array, "N D"], t: Int[Array, " N"], eps: Float[Array, "N D"]
+) -> Float[Array, "N D"]:
+    """x_t of the forward process."""
     a, s = signal_and_noise(schedule, t)
     return a * x_0 + s * eps
 
 
-def target_of(kind: Prediction, x_0: jax.Array, eps: jax.Array, a: jax.Array, s: jax.Array):
+def target_of(kind: Prediction, x_0: jax.Array, eps: jax.Array, a: ArrayLike, s: ArrayLike):
     """What a network that predicts `kind` is trained to output. All [..., D]; a, s: [..., 1]."""
     return {"eps": eps, "x_0": x_0, "v": a * eps - s * x_0}[kind]
 
 
-def eps_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: jax.Array, s: jax.Array):
+def eps_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: ArrayLike, s: ArrayLike):
     """The noise that an output of kind `kind` implies at x_t. s must not be 0."""
     if kind == "eps":
         return out
@@ -94,7 +100,7 @@ def eps_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: jax.Array, s: 
     return (x_t - a * out) / s
 
 
-def x_0_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: jax.Array, s: jax.Array):
+def x_0_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: ArrayLike, s: ArrayLike):
     """The clean latent that an output of kind `kind` implies at x_t. a must not be 0."""
     if kind == "x_0":
         return out

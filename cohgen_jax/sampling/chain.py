@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.config import SamplerConfig
@@ -24,10 +25,10 @@ from cohgen_jax.solvers import reverse_process
 
 
 class Chains(NamedTuple):
-    draws: jax.Array  # [R, N, D]
-    disagreement: jax.Array  # [R, N]
-    share: jax.Array  # [R, N]
-    trajectory: jax.Array | None  # [R, N, S]
+    draws: Float[Array, "R N D"]
+    disagreement: Float[Array, "R N"]
+    share: Float[Array, "R N"]
+    trajectory: Float[Array, "R N S"] | None
 
 
 class Ready(NamedTuple):
@@ -92,11 +93,11 @@ def run_chains(
     bank: Bank,
     ready: Ready,
     plan: Dispatch,
-    initial: jax.Array,
+    initial: Float[Array, "R N D"],
     noise: Noise,
     config: SamplerConfig,
 ) -> Chains:
-    """One chain for each draw and sample: initial [R, N, D]."""
+    """One chain for each draw and sample."""
     plan = jax.tree.map(lambda leaf: leaf[0], plan)  # this device's
     pairs = jnp.where(plan.taken, jnp.take_along_axis(ready.pairs, plan.models, axis=1), 0)
     patients = [  # by slot: leaves [K_g, J_g, ...]

@@ -26,6 +26,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank, Ensemble
@@ -43,13 +44,13 @@ from cohgen_jax.solvers import Solver, SolverState
 class Samples(NamedTuple):
     """What the sampler returns."""
 
-    draws: jax.Array  # [R, N, D]
-    disagreement: jax.Array  # [R, N], mean over the steps of the chain, in [0, 2], or NaN
-    share: jax.Array  # [R, N], share of steps above the rejection threshold (0 without one)
-    accepted: jax.Array  # [R, N] bool (True without rejection)
-    retries: jax.Array  # [R, N] int32, redraws used
-    trajectory: jax.Array | None  # [R, N, S], disagreement of each step, t = T-1 first
-    mean: jax.Array | None = None  # [1, N, D], of the posterior, where spread about it was scaled
+    draws: Float[Array, "R N D"]
+    disagreement: Float[Array, "R N"]  # mean over the steps of the chain, in [0, 2], or NaN
+    share: Float[Array, "R N"]  # share of steps above the rejection threshold (0 without one)
+    accepted: Bool[Array, "R N"]  # True without rejection
+    retries: Int[Array, "R N"]  # redraws used
+    trajectory: Float[Array, "R N S"] | None  # disagreement of each step, t = T-1 first
+    mean: Float[Array, "1 N D"] | None = None  # of the posterior, where spread was scaled about it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +252,7 @@ def coherent_sample(
 def _scale(bank: Bank, config: SamplerConfig) -> np.ndarray:
     """The factor on the spread about the posterior mean, of all components or of each [D]."""
     fitted = bank.spread if config.consensus == "stacked" else 1.0
-    scale = config.temperature * np.asarray(fitted, np.float32)
+    scale = np.asarray(config.temperature * np.asarray(fitted, np.float32))
     if np.any(scale != 1) and bank.predicts == "eps":
         raise InputError(
             "networks that predict eps do not give the posterior mean in one evaluation: "

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank
@@ -48,7 +49,7 @@ class Weights(NamedTuple):
     pairs: Any  # [N, K], in the disagreement; 0 for models that do not take part
 
 
-def weigh(rule: Consensus, bank: Bank, present: Any, log_snr: np.ndarray) -> Weights:
+def weigh(rule: str, bank: Bank, present: Any, log_snr: np.ndarray) -> Weights:
     """What a rule comes down to for these samples and steps.
 
     present: [N, S], NumPy or JAX; inside a caller's jit every sample is a pattern of its own, and
@@ -96,9 +97,9 @@ def _check_losses(bank: Bank) -> None:
 
 
 def consensus_weights(
-    rule: str, losses: jax.Array, available: Any, copies: ArrayLike = 1
-) -> jax.Array:
-    """Weights [N, K] of the rules that know no levels, for models available as [N, K] says.
+    rule: str, losses: Float[Array, " K"], available: Any, copies: ArrayLike = 1
+) -> Float[Array, "N K"]:
+    """Weights of the rules that know no levels, for models available as bool [N, K] says.
 
     copies: [K], the number of models that look at what the model looks at.
 
@@ -143,20 +144,20 @@ def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray)
     return jnp.asarray(weights)
 
 
-def combine(eps_k: jax.Array, weights: jax.Array, prior: jax.Array) -> jax.Array:
-    """sum_k w_k eps_k + (1 - sum_k w_k) eps_0.
-
-    eps_k: [K, R, N, D]; weights: [N, K, D] or [N, K, 1]; prior: eps_0 [R, N, D].
-    """
+def combine(
+    eps_k: Float[Array, "K R N D"], weights: Float[Array, "N K #D"], prior: Float[Array, "R N D"]
+) -> Float[Array, "R N D"]:
+    """sum_k w_k eps_k + (1 - sum_k w_k) eps_0, which is the prior's."""
     weights = jnp.moveaxis(weights, 1, 0)[:, None]  # [K, 1, N, D]
     return jnp.sum(weights * eps_k, axis=0) + (1 - jnp.sum(weights, axis=0)) * prior
 
 
-def disagreement(eps_k: jax.Array, weights: jax.Array) -> jax.Array:
-    """1 - weighted mean pairwise cosine, [R, N], in [0, 2]; NaN where fewer than two models
-    speak.
+def disagreement(
+    eps_k: Float[Array, "K R N D"], weights: Float[Array, "N K"]
+) -> Float[Array, "R N"]:
+    """1 - weighted mean pairwise cosine, in [0, 2]; NaN where fewer than two models speak.
 
-    eps_k: [K, R, N, D]; weights: [N, K], 0 for models that do not take part.
+    weights: 0 for models that do not take part.
     """
     norm = jnp.linalg.norm(eps_k, axis=-1, keepdims=True)
     unit = eps_k / jnp.maximum(norm, 1e-8)

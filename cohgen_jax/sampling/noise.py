@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, Key
 
 Noise = Callable[[jax.Array], jax.Array]
 """Step i -> standard normal noise [R, N, D]."""
@@ -23,22 +24,25 @@ class RecordedNoise(NamedTuple):
         return RecordedNoise(self.initial[draws], self.steps[:, draws])
 
 
-def chain_keys(key: jax.Array, draw_ids: jax.Array, sample_ids: jax.Array) -> jax.Array:
-    """[R, N], one key a chain."""
+def chain_keys(
+    key: Key[Array, ""], draw_ids: Int[Array, " R"], sample_ids: Int[Array, " N"]
+) -> Key[Array, "R N"]:
+    """One key a chain."""
     draw_keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(draw_ids)
     return jax.vmap(lambda k: jax.vmap(lambda n: jax.random.fold_in(k, n))(sample_ids))(draw_keys)
 
 
-def of_attempt(keys: jax.Array, attempt: jax.Array | int) -> jax.Array:
+def of_attempt(keys: Key[Array, " *shape"], attempt: jax.Array | int) -> Key[Array, " *shape"]:
     """fold_in for keys of any shape; attempt: scalar, or of the keys' shape."""
     flat = keys.reshape(-1)
     attempt = jnp.broadcast_to(jnp.asarray(attempt, jnp.int32), keys.shape).reshape(-1)
     return jax.vmap(jax.random.fold_in)(flat, attempt).reshape(keys.shape)
 
 
-def noise_of(keys: jax.Array, dims: jax.Array) -> tuple[jax.Array, Noise]:
-    """Initial noise and the noise of step i, [R, N, D], from the chains' keys [R, N]; none where
-    dims [D] are 0."""
+def noise_of(
+    keys: Key[Array, "R N"], dims: Float[Array, " D"]
+) -> tuple[Float[Array, "R N D"], Noise]:
+    """Initial noise and the noise of step i, from the chains' keys; none where dims are 0."""
     dim = len(dims)
 
     def normal(data):

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.schedule import Schedule
@@ -137,12 +138,12 @@ def clipped(solver: Solver, bound: float) -> Solver:
 def reverse_process(
     solver: Solver,
     predict: Callable[[jax.Array, Any], tuple[jax.Array, Any]],
-    x_T: jax.Array,
+    x_T: Float[Array, "*shape D"],
     noise: Callable[[jax.Array], jax.Array],
     *,
     levels: Any = None,
     summary: tuple[Any, Callable[[Any, Any], Any]] | None = None,
-) -> tuple[jax.Array, Any]:
+) -> tuple[Float[Array, "*shape D"], Any]:
     """Run a solver from pure noise to a sample: one `lax.scan`.
 
     Args:

@@ -349,7 +349,8 @@ def train_epochs(
         # A model whose loss or gradient is no longer finite keeps the weights it had and stops.
         go_on = active & jnp.isfinite(loss) & jnp.isfinite(norm)
         # The horizon grows with training, so that the first steps are forgotten (as in TF's EMA).
-        keep = jnp.minimum(view.hyper.ema_decay, (1.0 + step) / (10.0 + step)).astype(jnp.float32)
+        done = jnp.asarray(step, jnp.float32)
+        keep = jnp.minimum(view.hyper.ema_decay, (1.0 + done) / (10.0 + done)).astype(jnp.float32)
         weights = adamw(
             Trained(params, opt_state, average["params"]),
             grads,

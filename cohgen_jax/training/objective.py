@@ -31,13 +31,14 @@ def hide_conditions(
     last present one.
     """
     if masking == "independent":
-        return mask * jax.random.bernoulli(key, 1 - chance, mask.shape)
+        return jnp.where(jax.random.bernoulli(key, 1 - chance, mask.shape), mask, 0)
     num_conds = mask.shape[1]
     count_key, order_key = jax.random.split(key)
     count = jax.random.randint(count_key, (mask.shape[0], 1), 0, num_conds)
     rank = jnp.argsort(jnp.argsort(jax.random.uniform(order_key, mask.shape), axis=1), axis=1)
-    kept = mask * (rank >= count)
-    last = mask * (rank == jnp.max(jnp.where(mask > 0, rank, -1), axis=1, keepdims=True))
+    kept = jnp.where(rank >= count, mask, 0)
+    shown_last = jnp.max(jnp.where(mask > 0, rank, -1), axis=1, keepdims=True)
+    last = jnp.where(rank == shown_last, mask, 0)
     return jnp.where(kept.sum(axis=1, keepdims=True) > 0, kept, last)
 
 
@@ -63,7 +64,8 @@ def denoising_loss(
     """
     t_key, eps_key, hide_key, blur_key, dropout_key = jax.random.split(key, 5)
     t = draw_levels(t_key, x_0.shape[0], hyper.level_distribution, config.stratified)
-    eps = jax.random.normal(eps_key, x_0.shape, jnp.float32) * (worth > 0)[None]
+    eps = jax.random.normal(eps_key, x_0.shape, jnp.float32)
+    eps = jnp.where((worth > 0)[None], eps, 0)
     a, s = signal_and_noise(schedule, t)
     mask = hide_conditions(hide_key, mask, hyper.cond_dropout, config.masking)
     conds = conds + hyper.cond_noise * jax.random.normal(blur_key, conds.shape, jnp.float32)

@@ -8,6 +8,7 @@ import pytest
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling import combine, consensus_weights, disagreement
 from cohgen_jax.sampling.consensus import weigh
+from tests.sampling.test_ensemble import bank_of
 
 LOSSES = jnp.array([0.5, 0.8, 1.3], jnp.float32)
 EPS = jax.random.normal(jax.random.key(0), (3, 2, 4, 6), jnp.float32)  # [K, R, N, D]
@@ -74,4 +75,4 @@ def test_what_the_weights_lack_is_left_to_the_prior():
 
 def test_unknown_rule():
     with pytest.raises(InputError, match="median"):
-        weigh("median", None, None, np.zeros(3))  # pyright: ignore
+        weigh("median", bank_of((0.2,)), None, np.zeros(3))

@@ -8,6 +8,8 @@ import pytest
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.training.levels import draw_levels, level_distribution, level_weights
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 SCHEDULE = linear_schedule(1000)
 
 

@@ -15,6 +15,8 @@ from cohgen_jax.training.hyper import Hyper
 from cohgen_jax.training.objective import denoising_loss, hide_conditions
 from tests.sampling.test_specialize import disturbed
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 CONFIG = TrainConfig(network=NetworkConfig(width=16, dropout=0.0), cond_dropout=0.25)
 
 

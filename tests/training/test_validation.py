@@ -16,6 +16,8 @@ from cohgen_jax.training.validation import validation_scores
 from tests.sampling.test_specialize import disturbed
 from tests.training.test_farm import CONFIG, MODALITIES, toy_cohort
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 NUM_DRAWS, NUM_COVARIATES = 3, 2
 SCALE = np.array([[2.0, 1.0, 0.5, 0.2], [1.5, 1.0, 0.8, 0.6], [1.0, 0.7, 0.3, 0.0]])
 

@@ -49,7 +49,11 @@ class Schedule(NamedTuple):
 def linear_schedule(
     num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 2e-2
 ) -> Schedule:
-    """beta linear in t (Ho et al. 2020, section 4), the published choice."""
+    """beta linear in t (Ho et al. 2020, section 4), the published choice.
+
+    >>> linear_schedule(3).alpha_bar.round(4)
+    array([0.9999, 0.9899, 0.9701])
+    """
     return _schedule(np.linspace(beta_start, beta_end, num_steps))
 
 
@@ -81,7 +85,13 @@ def signal_and_noise(
 def q_sample(
     schedule: Schedule, x_0: Float[Array, "N D"], t: Int[Array, " N"], eps: Float[Array, "N D"]
 ) -> Float[Array, "N D"]:
-    """x_t of the forward process."""
+    """x_t of the forward process.
+
+    >>> schedule = linear_schedule()
+    >>> x_0, eps = jnp.ones((2, 3)), jnp.zeros((2, 3))
+    >>> q_sample(schedule, x_0, jnp.array([0, 999]), eps)[:, 0].round(4)  # signal left
+    Array([1.    , 0.0064], dtype=float32)
+    """
     a, s = signal_and_noise(schedule, t)
     return a * x_0 + s * eps
 

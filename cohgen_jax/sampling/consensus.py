@@ -106,6 +106,11 @@ def consensus_weights(
     'mean' and 'loss' sum to 1 over the models available to a sample.
     A sample that no model can see anything of gets equal weights that sum to 1: its models then
     all predict unconditionally.
+
+    >>> seen = np.array([[True, True], [True, False]])
+    >>> np.asarray(consensus_weights("loss", jnp.array([0.5, 1.0]), seen)).round(3)
+    array([[0.731, 0.269],
+           [1.   , 0.   ]], dtype=float32)
     """
     available = jnp.asarray(available, bool)
     nothing = ~available.any(axis=1, keepdims=True)
@@ -158,6 +163,10 @@ def disagreement(
     """1 - weighted mean pairwise cosine, in [0, 2]; NaN where fewer than two models speak.
 
     weights: 0 for models that do not take part.
+
+    >>> eps_k = jnp.array([[1.0, 0.0], [0.0, 2.0]])[:, None, None]  # two models at right angles
+    >>> disagreement(eps_k, jnp.array([[0.5, 0.5]]))
+    Array([[1.]], dtype=float32)
     """
     norm = jnp.linalg.norm(eps_k, axis=-1, keepdims=True)
     unit = eps_k / jnp.maximum(norm, 1e-8)

@@ -66,6 +66,9 @@ def uniform_levels(num_train_steps: int, num_steps: int) -> np.ndarray:
     """num_steps levels from T-1 downwards, evenly spaced in t, as int32 [S].
 
     The next level after the last is -1, clean data: the grid is linspace(T-1, -1, S+1)[:-1].
+
+    >>> uniform_levels(1000, 4)
+    array([999, 749, 499, 249], dtype=int32)
     """
     if not 1 <= num_steps <= num_train_steps:
         raise InputError(

@@ -22,7 +22,9 @@ from cohgen_jax.cohort.load import parse_layers
 from cohgen_jax.cohort.read import FACTS, choose, raw_tables, without_empty_rows
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.config import ExperimentConfig, RecipeName, recipe
-from cohgen_jax.runs.run import Run, cohort_settings, open_run, train_run
+from cohgen_jax.runs.run import Run, open_run
+from cohgen_jax.runs.source import cohort_settings
+from cohgen_jax.runs.train import train_run
 from cohgen_jax.storage import rundir
 from cohgen_jax.storage.checkpoint import write_json
 

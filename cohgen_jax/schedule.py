@@ -17,13 +17,14 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from cohgen_jax.errors import InputError
 
 Prediction = Literal["eps", "x_0", "v"]
 PREDICTIONS: tuple[str, ...] = get_args(Prediction)
+Factor = jax.Array | float
+"""a or s: [..., 1], or one for all."""
 
 
 class Schedule(NamedTuple):
@@ -96,12 +97,12 @@ def q_sample(
     return a * x_0 + s * eps
 
 
-def target_of(kind: Prediction, x_0: jax.Array, eps: jax.Array, a: ArrayLike, s: ArrayLike):
+def target_of(kind: Prediction, x_0: jax.Array, eps: jax.Array, a: Factor, s: Factor):
     """What a network that predicts `kind` is trained to output. All [..., D]; a, s: [..., 1]."""
     return {"eps": eps, "x_0": x_0, "v": a * eps - s * x_0}[kind]
 
 
-def eps_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: ArrayLike, s: ArrayLike):
+def eps_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: Factor, s: Factor):
     """The noise that an output of kind `kind` implies at x_t. s must not be 0."""
     if kind == "eps":
         return out
@@ -110,7 +111,7 @@ def eps_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: ArrayLike, s: 
     return (x_t - a * out) / s
 
 
-def x_0_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: ArrayLike, s: ArrayLike):
+def x_0_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: Factor, s: Factor):
     """The clean latent that an output of kind `kind` implies at x_t. a must not be 0."""
     if kind == "x_0":
         return out

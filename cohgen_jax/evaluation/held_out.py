@@ -15,14 +15,15 @@ from cohgen_jax.baselines import BASELINES, EVENTS, fit_baselines
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.by_kind import score_kinds
 from cohgen_jax.evaluation.masks import shown_latents
-from cohgen_jax.evaluation.of_run import MODELS, OTHER_RULES, run_generators
+from cohgen_jax.evaluation.of_run import OTHER_RULES, run_generators
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_run
 from cohgen_jax.evaluation.units import score_units
+from cohgen_jax.runs.families import METHODS
 
 if TYPE_CHECKING:
     from cohgen_jax.runs.run import Run
 
-METHODS = (*MODELS, "climatology", "nearest", "ridge", "kernel_ridge")
+COMPARED = (*METHODS, "climatology", "nearest", "ridge", "kernel_ridge")
 LEAST_PATIENTS = 2
 
 
@@ -31,7 +32,7 @@ def score_held_out(
     split: str = "test",
     *,
     targets: Sequence[str] = (),
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = COMPARED,
     num_draws: int = 10,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -51,7 +52,7 @@ def score_held_out(
       InputError: an unknown target, method or split, fewer than two draws, or a run whose tables
         are not to be had any more.
     """
-    known = (*MODELS, *OTHER_RULES, *BASELINES, *EVENTS)
+    known = (*METHODS, *OTHER_RULES, *BASELINES, *EVENTS)
     unknown = [method for method in methods if method not in known]
     if unknown or not methods:
         raise InputError(f"unknown method {unknown[:1]}; known: {', '.join(known)}")

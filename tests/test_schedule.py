@@ -69,5 +69,6 @@ def test_forward_process_agrees_with_the_published_code(path):
     arrays = golden.load(path)
     steps = golden.load(path.parent / "schedule.npz")["betas"]
     schedule = linear_schedule(len(steps))
-    x_t = q_sample(schedule, arrays["x_start"], jnp.asarray(arrays["t"]), arrays["noise"])
+    x_0, t, noise = (jnp.asarray(arrays[name]) for name in ("x_start", "t", "noise"))
+    x_t = q_sample(schedule, x_0, t, noise)
     assert np.allclose(x_t, arrays["x_noisy"], atol=1e-5)

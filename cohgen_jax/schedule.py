@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
+from cohgen_jax.axes import Array, Float, Int
 from cohgen_jax.errors import InputError
 
 Prediction = Literal["eps", "x_0", "v"]

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"errors", "seeds", "evenly"}
+LEAVES = {"axes", "errors", "seeds", "evenly"}
 """Modules that everything may use."""
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
+from cohgen_jax.axes import Array, Float
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.config import SamplerConfig
 from cohgen_jax.sampling.consensus import Weights, combine, disagreement

@@ -26,8 +26,8 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
 
+from cohgen_jax.axes import Array, Bool, Float, Int
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank, Ensemble
 from cohgen_jax.sampling.chain import make_ready, run_chains

@@ -30,8 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
 
+from cohgen_jax.axes import Array, Float
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.stacking import nearest_pattern, stacked_weights

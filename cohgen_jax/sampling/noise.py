@@ -8,7 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+
+from cohgen_jax.axes import Array, Float, Int, Key
 
 Noise = Callable[[jax.Array], jax.Array]
 """Step i -> standard normal noise [R, N, D]."""

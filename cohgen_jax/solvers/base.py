@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
+from cohgen_jax.axes import Array, Float
 from cohgen_jax.errors import InputError
 from cohgen_jax.schedule import Schedule
 

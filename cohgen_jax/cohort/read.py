@@ -11,9 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.kinds import Kind
+from cohgen_jax.cohort.sparse import row_blocks
 from cohgen_jax.cohort.tables import numeric, read_table, shown, table_name
 from cohgen_jax.errors import InputError
 
@@ -207,7 +209,9 @@ def _annotations(frames: dict[str, pd.DataFrame]) -> list[str]:
 
 
 def _without_empty_rows(modality: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    empty = table.isna().all(axis=1)
+    empty = np.zeros(len(table), bool)
+    for own, values in row_blocks(table):
+        empty[own] = np.isnan(values).all(axis=1)
     if not empty.any():
         return table
     notes.append(f"{modality}: {int(empty.sum())} rows without a value count as no assay.")

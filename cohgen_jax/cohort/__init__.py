@@ -3,7 +3,7 @@
 from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort
 from cohgen_jax.cohort.kinds import KINDS, Kind
 from cohgen_jax.cohort.labels import stage_number
-from cohgen_jax.cohort.load import load_cohort, save_cohort, usable_features
+from cohgen_jax.cohort.load import cohort_from, load_cohort, save_cohort, usable_features
 from cohgen_jax.cohort.read import SOURCES, RawTables, read_tables
 from cohgen_jax.cohort.simulate import DemoTruth, demo_cohort, demo_truth
 from cohgen_jax.cohort.split import patient_split, set_aside
@@ -18,6 +18,7 @@ __all__ = [
     "DemoTruth",
     "Kind",
     "RawTables",
+    "cohort_from",
     "demo_cohort",
     "demo_truth",
     "load_cohort",

@@ -1,6 +1,7 @@
 """From a folder of tables to a `Cohort`, and back to disk.
 
 load_cohort    aligned, split by patient, features filtered on train: to train and judge
+cohort_from    the same of tables that are in memory
 save_cohort    a cohort directory, which load_cohort reads back unchanged
 """
 
@@ -64,6 +65,33 @@ def load_cohort(
         InputError: naming the file, column or value and the mend.
     """
     raw = read_tables(path, modalities=modalities, layers=parse_layers(layers))
+    return cohort_from(
+        raw,
+        modalities=modalities,
+        seed=seed,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        max_missing=max_missing,
+        kinds=kinds,
+        min_train=min_train,
+    )
+
+
+def cohort_from(
+    raw: RawTables,
+    *,
+    modalities: Sequence[str] | None = None,
+    seed: int = 42,
+    val_fraction: float = 0.07,
+    test_fraction: float = 0.15,
+    max_missing: float | None = None,
+    kinds: Sequence[str] = (),
+    min_train: int = 32,
+) -> Cohort:
+    """The cohort of tables that were read; arguments as of `load_cohort`.
+
+    modalities: None lets tables go that keep less than half of their features, else all are used.
+    """
     raw, kin = cleaned(raw)
     told: dict[str, Kind] = {**raw.kinds, **asked_kinds(kinds, raw.tables)}
     kind: dict[str, Kind] = {

@@ -36,9 +36,9 @@ class RawTables(NamedTuple):
     kinds: Mapping[str, Kind] = MappingProxyType({})  # where the files say it
 
 
-SOURCES: dict[str, Callable[[Path, Mapping[str, str]], RawTables]] = {}
-"""Suffix of a file that holds a whole cohort -> its reader, of the file and the layers wanted by
-modality, which need not drop empty rows."""
+SOURCES: dict[str, Callable[..., RawTables]] = {}
+"""Suffix of a file that holds a whole cohort -> its reader, of the file, the layers wanted by
+modality, and whether these modalities may be absent (lenient); it need not drop empty rows."""
 
 
 def read_tables(
@@ -46,6 +46,7 @@ def read_tables(
     *,
     modalities: Sequence[str] | None = None,
     layers: Mapping[str, str] = MappingProxyType({}),
+    lenient: bool = False,
 ) -> RawTables:
     """The tables of a folder as numbers; a row without any value is left out (assay not done).
 
@@ -53,6 +54,7 @@ def read_tables(
         path: a folder of tables, a cohort directory, or a file of a suffix in `SOURCES`.
         modalities: the tables wanted, in this order; all of them by default, alphabetically.
         layers: modality -> layer, of a file that has layers.
+        lenient: whether modalities that `layers` names may be absent.
     """
     path = Path(path)
     if not path.exists():
@@ -63,7 +65,7 @@ def read_tables(
             raise InputError(f"{path} is a folder of tables: only .h5mu and .h5ad have layers")
         raw = _read_folder(path, modalities)
     elif reader is not None:
-        raw = reader(path, layers)
+        raw = reader(path, layers, lenient=lenient)
         chosen = choose(raw.tables, modalities, path)
         raw = raw._replace(tables={m: raw.tables[m] for m in chosen})
     else:

@@ -178,7 +178,8 @@ def _worth_using(
     kept = {}
     for modality, table in tables.items():
         share = max_missing[modality]
-        missing = int((table.isna().mean() >= share).sum()) if len(table) else table.shape[1]
+        shares = [np.isnan(values).mean(axis=0) for _, values in column_blocks(table)]
+        missing = int((np.concatenate(shares) >= share).sum()) if len(table) else table.shape[1]
         if missing <= table.shape[1] / 2:
             kept[modality] = table
             continue

@@ -7,6 +7,7 @@ plain tables from the beginning.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,8 +85,12 @@ def levels_of_columns(table: pd.DataFrame) -> list[np.ndarray]:
     """float32, of each column: one 0 stands for all that a sparse one does not hold."""
     if not is_sparse(table):
         return list(table.to_numpy(np.float32).T)
-    held = [table.iloc[:, f].array for f in range(table.shape[1])]
-    return [np.append(a.sp_values, np.zeros(len(a.sp_values) < len(a), np.float32)) for a in held]
+    found = []
+    for f in range(table.shape[1]):
+        held: Any = table.iloc[:, f].array
+        zeros = np.zeros(int(len(held.sp_values) < len(held)), np.float32)
+        found.append(np.append(held.sp_values, zeros))
+    return found
 
 
 def _by_rows(table: pd.DataFrame) -> scipy.sparse.csr_matrix:

@@ -28,7 +28,8 @@ from cohgen_jax.cohort import RawTables
 from cohgen_jax.cohort.kinds import KINDS, Kind, kind_of
 from cohgen_jax.cohort.sparse import is_sparse, row_blocks, table_of
 from cohgen_jax.cohort.tables import numeric, shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, unreadable
+from data_prep.hdf5 import flaw
 from data_prep.obs import joined_facts
 
 SUFFIXES = (".h5mu", ".h5ad")
@@ -86,12 +87,29 @@ def open_annotated(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     anndata, mudata = libraries()
+    damage = flaw(path)
+    if damage is not None:
+        raise unreadable(path, ValueError(damage))
     try:
         with quiet():
-            return mudata.read_h5mu(path) if path.suffix == ".h5mu" else anndata.read_h5ad(path)
+            several = path.suffix == ".h5mu"
+            data = mudata.read_h5mu(path) if several else anndata.read_h5ad(path)
+            for part in (data, *data.mod.values()) if several else (data,):
+                _check_sparse(part)
+            return data
     except Exception as error:  # both libraries let the errors of HDF5 and of each other through
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path}: not a readable {path.suffix[1:]} file ({reason[0]})") from error
+        raise unreadable(path, error) from error
+
+
+def _check_sparse(part: Any) -> None:
+    """Raises ValueError for a sparse matrix whose indices point beyond it: SciPy would follow."""
+    single = (getattr(part, "X", None), getattr(getattr(part, "raw", None), "X", None))
+    groups = [
+        getattr(part, name, None) or {} for name in ("layers", "obsm", "varm", "obsp", "varp")
+    ]
+    for values in (*single, *(own for group in groups for own in group.values())):
+        if scipy.sparse.issparse(values):
+            values.check_format(full_check=True)
 
 
 def read_raw_tables(

@@ -11,7 +11,7 @@ import scipy.sparse
 from cohgen_jax.cohort import RawTables
 from cohgen_jax.cohort.kinds import kind_of
 from cohgen_jax.cohort.tables import COMPANIONS, DRAW
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, unreadable
 from data_prep.annotated import libraries, open_annotated, quiet, raw_tables_of
 from data_prep.files import whole_file
 
@@ -54,9 +54,8 @@ def read_generated(folder: Path) -> dict[str, Completed]:
 def _read(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError, NotImplementedError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} cannot be read ({reason}): generate it again") from error
+    except Exception as error:  # of pandas and Arrow
+        raise unreadable(path, error) from error
 
 
 def generated_of(frames: Mapping[str, pd.DataFrame]) -> dict[str, Completed]:

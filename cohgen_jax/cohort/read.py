@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort.kinds import Kind
+from cohgen_jax.cohort.kinds import KINDS, Kind
 from cohgen_jax.cohort.sparse import row_blocks
 from cohgen_jax.cohort.tables import numeric, read_table, shown, table_name
 from cohgen_jax.errors import InputError
@@ -185,6 +185,8 @@ def _read_about(path: Path) -> dict | None:
         version = about["schema_version"]
         if not {"name", "modalities", "units", "notes"} <= about.keys():
             raise KeyError("modalities")
+        if not {*about.get("kinds", {}).values()} <= {*KINDS}:
+            raise KeyError("kinds")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{file} is not a cohort description, or {path.name} was not written to its end: save "

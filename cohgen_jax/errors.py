@@ -9,6 +9,14 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message names it and the mend."""
 
 
+def unreadable(path: object, error: Exception) -> InputError:
+    """What to raise for a file that a library could not read, whatever it raised."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return InputError(
+        f"{path} cannot be read ({reason}): truncated, or not the format of its suffix"
+    )
+
+
 def need(what: str, extra: str, *packages: str) -> None:
     """Raise InputError, before any work, if what is wanted needs a package that is not installed.
 

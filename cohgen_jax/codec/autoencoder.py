@@ -24,6 +24,7 @@ import numpy as np
 import optax
 
 from cohgen_jax.codec.config import CodecConfig, Place
+from cohgen_jax.codec.matrix import Matrix
 from cohgen_jax.networks.autoencoder import Autoencoder
 from cohgen_jax.storage.interrupt import deferred
 from cohgen_jax.storage.resumable import Checkpoints
@@ -164,7 +165,7 @@ def choose_place(num_rows: int, num_features: int, width: int, config: CodecConf
     return "host" if table + state <= MEMORY_SHARE * host else "disk"
 
 
-def autoencoder_encode(fit: AutoencoderFit, x: np.ndarray) -> np.ndarray:
+def autoencoder_encode(fit: AutoencoderFit, x: Matrix) -> np.ndarray:
     """[N, F] -> [N, L]."""
     return _in_parts(fit, "encode", x)
 
@@ -181,9 +182,9 @@ def autoencoder_restorer(fit: AutoencoderFit) -> Callable[[jax.Array], jax.Array
     return lambda z: _apply(fit.module, "decode", variables, z)
 
 
-def _in_parts(fit: AutoencoderFit, half: str, values: np.ndarray) -> np.ndarray:
+def _in_parts(fit: AutoencoderFit, half: str, values: Matrix) -> np.ndarray:
     variables = jax.device_put(fit.variables)
-    starts = range(0, max(len(values), 1), ENCODED_AT_ONCE)
+    starts = range(0, max(values.shape[0], 1), ENCODED_AT_ONCE)
     parts = [jnp.asarray(values[i : i + ENCODED_AT_ONCE], jnp.float32) for i in starts]
     return np.concatenate([np.asarray(_apply(fit.module, half, variables, p)) for p in parts])
 

@@ -23,8 +23,14 @@ from cohgen_jax.codec.autoencoder import (
 from cohgen_jax.codec.conditioning import condition
 from cohgen_jax.codec.config import CodecConfig
 from cohgen_jax.codec.marginal import columns_of, from_mean_scores
+from cohgen_jax.codec.matrix import Matrix, blocks
 from cohgen_jax.codec.pca import Pca, pca_decode, pca_encode
-from cohgen_jax.codec.preprocess import Preprocess, standardise, unstandardise
+from cohgen_jax.codec.preprocess import (
+    Preprocess,
+    standardise,
+    standardise_compactly,
+    unstandardise,
+)
 from cohgen_jax.codec.rest import Rest, add_rest
 from cohgen_jax.cohort.kinds import Kind
 from cohgen_jax.errors import InputError
@@ -79,13 +85,17 @@ class Codec:
 
     def encode(self, table: pd.DataFrame, *, allow_absent: float = 0.0) -> np.ndarray:
         """float32 [N, L]: latents of any patients; the table as in `standardised`."""
-        return self.project(self.standardised(table, allow_absent=allow_absent))
+        return self._latents_of(
+            standardise_compactly(self.preprocess, table, allow_absent=allow_absent)
+        )
 
     def project(self, x: np.ndarray) -> np.ndarray:
         """float32 [..., L]: latents of x [..., F]."""
-        rows = reduce(self.reducer, x.reshape(-1, x.shape[-1]))
-        z = ((rows - self.latent_mean) / self.latent_sd).astype(np.float32)
-        return z.reshape(*x.shape[:-1], self.width)
+        return self._latents_of(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.width)
+
+    def _latents_of(self, x: Matrix) -> np.ndarray:
+        rows = reduce(self.reducer, x)
+        return ((rows - self.latent_mean) / self.latent_sd).astype(np.float32)
 
     def units(self, x: np.ndarray) -> np.ndarray:
         """float32 [..., F]: x [..., F] in the units of the table."""
@@ -94,9 +104,11 @@ class Codec:
     def residual(self, table: pd.DataFrame) -> np.ndarray:
         """float32 [N]: root mean square, over features in units of x, of what encoding and
         decoding does not bring back: what is foreign to the codec, latents do not show."""
-        x = self.standardised(table)
-        back = restore(self.reducer, reduce(self.reducer, x))
-        return np.sqrt(np.mean(np.square(x - back), axis=1)).astype(np.float32)
+        parts = []
+        for x in blocks(standardise_compactly(self.preprocess, table, allow_absent=0.0)):
+            back = restore(self.reducer, reduce(self.reducer, x))
+            parts.append(np.sqrt(np.mean(np.square(x - back), axis=1)).astype(np.float32))
+        return np.concatenate(parts)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """float32 [..., F]: what latents [..., L] alone say, in the units of the table, columns as
@@ -214,7 +226,7 @@ class Codec:
         return z * self.latent_sd + self.latent_mean
 
 
-def reduce(reducer: Reducer, x: np.ndarray) -> np.ndarray:
+def reduce(reducer: Reducer, x: Matrix) -> np.ndarray:
     """x [N, F] -> latents [N, L], before standardisation."""
     return pca_encode(reducer, x) if isinstance(reducer, Pca) else autoencoder_encode(reducer, x)
 

@@ -11,8 +11,9 @@ import pandas as pd
 from cohgen_jax.codec.autoencoder import choose_place, fit_autoencoder
 from cohgen_jax.codec.codec import Codec, Reducer, reduce, restore
 from cohgen_jax.codec.config import CodecConfig
+from cohgen_jax.codec.matrix import variance_of
 from cohgen_jax.codec.pca import Pca, fit_pca, pca_decode, pca_encode
-from cohgen_jax.codec.preprocess import COLUMNS_AT_ONCE, fit_preprocess, standardise
+from cohgen_jax.codec.preprocess import fit_preprocess, standardise, standardise_compactly
 from cohgen_jax.codec.rest import PATIENTS_PER_COMPONENT, fit_rest
 from cohgen_jax.cohort.cohort import Cohort
 from cohgen_jax.cohort.kinds import Kind
@@ -68,7 +69,7 @@ def fit_codec(
         width = min(width, max(2, len(train) // PATIENTS_PER_COMPONENT))
     with contextlib.ExitStack() as files:
         if config.kind == "pca":
-            x = standardise(fitted, train, allow_absent=0.0)
+            x = standardise_compactly(fitted, train, allow_absent=0.0)
             reducer = fit_pca(x, width, seed)
         else:
             if val is None or len(val) == 0:
@@ -99,17 +100,18 @@ def fit_codec(
         scale, kept, rest = np.ones(len(sd)), np.ones(len(sd)), None
         if config.natural or config.rest > 0:
             most = max(MAX_ROWS, MAX_CELLS // x.shape[1])
-            rows = evenly(len(x), most)
+            rows = evenly(len(train), most)
+            some = x[rows]
             restored = restore(reducer, latents[rows].astype(np.float32))
             if config.natural:
                 scale = _scale(reducer, sd, latents[rows], restored)
             variance = _restored_variance(reducer, sd, restored)
             if isinstance(reducer, Pca) and len(rows) >= LEAST_FOR_FOLDS:
-                restored, kept, variance = _held_out(x[rows], len(sd), seed)
+                restored, kept, variance = _held_out(some, len(sd), seed)
             if config.rest > 0:
                 z = (latents[rows] - latents.mean(axis=0)) / sd * scale
-                error = x[rows] - restored
-                rest = fit_rest(error, z, variance, _variance(x), config.rest, seed)
+                error = some - restored
+                rest = fit_rest(error, z, variance, variance_of(x), config.rest, seed)
     return Codec(
         config=config,
         preprocess=fitted,
@@ -136,15 +138,7 @@ def _held_out(x: np.ndarray, width: int, seed: int) -> tuple[np.ndarray, np.ndar
         back[fold == k] = pca_decode(pca, latents)
         train = pca_encode(pca, x[fold != k]).std(axis=0)
         ratio[k, : len(train)] = latents.std(axis=0, ddof=1) / np.maximum(train, 1e-12)
-    return back, np.minimum(np.sqrt(np.mean(ratio**2, axis=0)), 1.0), _variance(back)
-
-
-def _variance(x: np.ndarray) -> np.ndarray:
-    """[F], of x [n, F], a block of features at a time."""
-    blocks = range(0, x.shape[1], COLUMNS_AT_ONCE)
-    return np.concatenate(
-        [x[:, i : i + COLUMNS_AT_ONCE].var(axis=0, dtype=np.float64) for i in blocks]
-    )
+    return back, np.minimum(np.sqrt(np.mean(ratio**2, axis=0)), 1.0), variance_of(back)
 
 
 def _restored_variance(reducer: Reducer, sd: np.ndarray, restored: np.ndarray) -> np.ndarray:

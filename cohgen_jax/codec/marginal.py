@@ -87,6 +87,22 @@ def fit_marginals(
     return Marginals(*(np.ascontiguousarray(table[:, i].T) for i in range(4)))
 
 
+def joined(parts: Sequence[Marginals]) -> Marginals:
+    """Marginals of features that were fitted apart, one after another."""
+    most = max(len(part.value) for part in parts)
+
+    def padded(part: Marginals) -> list[np.ndarray]:
+        ends = (part.value, part.score, part.high, part.high)
+        more = most - len(part.value)
+        return [
+            np.concatenate([own, end[-1:].repeat(more, axis=0)])
+            for own, end in zip(part, ends, strict=True)
+        ]
+
+    every = zip(*map(padded, parts), strict=True)
+    return Marginals(*(np.concatenate(own, axis=1) for own in every))
+
+
 def columns_of(marginals: Marginals, columns: slice | np.ndarray) -> Marginals:
     return Marginals(*(part[:, columns] for part in marginals))
 

@@ -2,12 +2,15 @@
 
 Exact, from the covariance of the shorter side, while that is small; otherwise by randomised range
 finding with power iterations (Halko, Martinsson & Tropp 2011, arXiv:0909.4061, algorithm 4.4), so
-that 10,000 samples of 60,000 features take seconds and no square matrix of either.
+that 10,000 samples of 60,000 features take seconds and no square matrix of either. The matrix is
+gone through by blocks of rows, and none of the size of the whole is made beside it.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+
+from cohgen_jax.codec.matrix import Matrix, blocks, mean_of, rows_of_block
 
 _EXACT_SIDE = 2000
 _OVERSAMPLING = 16
@@ -23,14 +26,13 @@ class Pca(NamedTuple):
     components: np.ndarray  # float32 [F, L], orthonormal columns, largest variance first
 
 
-def fit_pca(x: np.ndarray, num_components: int, seed: int) -> Pca:
+def fit_pca(x: Matrix, num_components: int, seed: int) -> Pca:
     """The first components of x [n, F]; fewer if its rank is lower. `seed` starts the range."""
-    centre = x.mean(axis=0, dtype=np.float64).astype(np.float32)
-    centred = x - centre
+    centre = mean_of(x).astype(np.float32)
     if min(x.shape) <= _EXACT_SIDE:
-        values, components = _exact(centred, num_components)
+        values, components = _exact(x, centre, num_components)
     else:
-        values, components = _randomised(centred, num_components, seed)
+        values, components = _randomised(x, centre, num_components, seed)
     components = components[:, values > _ROUNDING * values[0]]
     # The sign of a component is arbitrary: make its largest loading positive.
     largest = np.abs(components).argmax(axis=0)
@@ -38,9 +40,9 @@ def fit_pca(x: np.ndarray, num_components: int, seed: int) -> Pca:
     return Pca(centre, np.ascontiguousarray(components, dtype=np.float32))
 
 
-def pca_encode(pca: Pca, x: np.ndarray) -> np.ndarray:
+def pca_encode(pca: Pca, x: Matrix) -> np.ndarray:
     """[N, F] -> [N, L]."""
-    return (x - pca.centre[None, :]) @ pca.components
+    return np.concatenate([(part - pca.centre[None, :]) @ pca.components for part in blocks(x)])
 
 
 def pca_decode(pca: Pca, z: np.ndarray) -> np.ndarray:
@@ -48,11 +50,18 @@ def pca_decode(pca: Pca, z: np.ndarray) -> np.ndarray:
     return z @ pca.components.T + pca.centre
 
 
-def _exact(centred: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _exact(x: Matrix, centre: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Singular values [k] and right singular vectors [F, k] from the smaller Gram matrix."""
-    wide = centred.shape[0] < centred.shape[1]
-    a = centred.astype(np.float64)
-    variance, vectors = np.linalg.eigh(a @ a.T if wide else a.T @ a)
+    wide = x.shape[0] < x.shape[1]
+    if wide:
+        a = np.concatenate([part - centre for part in blocks(x)]).astype(np.float64)
+        gram = a @ a.T
+    else:
+        a, gram = np.zeros((0, 0)), np.zeros((x.shape[1], x.shape[1]))
+        for part in blocks(x):
+            centred = (part - centre).astype(np.float64)
+            gram += centred.T @ centred
+    variance, vectors = np.linalg.eigh(gram)
     variance, vectors = variance[::-1][:k], vectors[:, ::-1][:, :k]
     values = np.sqrt(np.maximum(variance, 0.0))
     if wide:
@@ -61,12 +70,20 @@ def _exact(centred: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return values, vectors
 
 
-def _randomised(centred: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _randomised(x: Matrix, centre: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    size = min(k + _OVERSAMPLING, *centred.shape)
-    basis = rng.standard_normal((centred.shape[1], size), dtype=np.float32)
+    size = min(k + _OVERSAMPLING, *x.shape)
+    basis = rng.standard_normal((x.shape[1], size), dtype=np.float32)
+    step = rows_of_block(x)
+
+    def projected() -> np.ndarray:
+        return np.concatenate([(part - centre) @ basis for part in blocks(x)])
+
     for _ in range(_POWER_ITERATIONS):
-        left, _ = np.linalg.qr(centred @ basis)
-        basis, _ = np.linalg.qr(centred.T @ left)
-    _, values, vectors_t = np.linalg.svd(centred @ basis, full_matrices=False)
+        left, _ = np.linalg.qr(projected())
+        basis = np.zeros_like(basis)
+        for i, part in enumerate(blocks(x)):
+            basis += (part - centre).T @ left[i * step : (i + 1) * step]
+        basis, _ = np.linalg.qr(basis)
+    _, values, vectors_t = np.linalg.svd(projected(), full_matrices=False)
     return values[:k], basis @ vectors_t.T[:, :k]

@@ -8,28 +8,32 @@ Impute    a missing cell becomes what principal components say of it from the ot
           samples (scikit-learn's KNNImputer), in units of x, so that every feature counts alike
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 
 from cohgen_jax.codec.completion import Completion, complete, fit_completion, rows_to_fit
 from cohgen_jax.codec.marginal import (
     Marginals,
-    columns_of,
     fit_marginals,
     from_scores,
+    joined,
     to_scores,
 )
+from cohgen_jax.codec.matrix import Matrix, Shifted
 from cohgen_jax.cohort.kinds import Kind, kinds_of_features, max_missing_of, nearest_allowed
 from cohgen_jax.cohort.load import usable_features
+from cohgen_jax.cohort.sparse import column_blocks, is_sparse, row_blocks
 from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 
 NUM_NEIGHBOURS = 5
-COLUMNS_AT_ONCE, ROWS_AT_ONCE = 2048, 1024
-"""Of a wide table, so that its intermediate forms do not take several times its memory."""
+ROWS_AT_ONCE = 1024
+"""Whose missing cells are filled together, so that what that takes is less than the table."""
 
 
 class Preprocess(NamedTuple):
@@ -59,7 +63,9 @@ def fit_preprocess(
     `imputer` is "pca", "median" or "knn", `marginals` "normal_scores" or "none"; `kind` is the
     table's; `seed` of the cells that choose the imputer's components.
     """
-    values, max_missing = _finite_values(train), max_missing_of(kind, max_missing)
+    max_missing = max_missing_of(kind, max_missing)
+    for own, part in row_blocks(train):
+        _check_finite(part, train.index[own], train.columns)
     keep = usable_features(train, max_missing)
     if not keep["keep"].any():
         raise InputError(
@@ -69,23 +75,22 @@ def fit_preprocess(
         )
     kept = np.flatnonzero(keep["keep"])
     kinds = kinds_of_features(train.iloc[:, kept], kind)
-    fitted = fit_marginals(values, kept, kinds) if marginals == "normal_scores" else None
+    parts: list[Marginals] = []
     mean, sd, median = np.empty((3, len(kept)), np.float64)
     rows = {
-        "pca": rows_to_fit(len(values), len(kept)),
-        "knn": np.arange(len(values)),
+        "pca": rows_to_fit(len(train), len(kept)),
+        "knn": np.arange(len(train)),
         "median": np.zeros(0, int),
     }[imputer]
     reference = np.empty((len(rows), len(kept)), np.float32)
-    for first in range(0, len(kept), COLUMNS_AT_ONCE):
-        own = slice(first, first + COLUMNS_AT_ONCE)
-        part = values[:, kept[own]]
+    for own, part in column_blocks(train, kept):
         mean[own] = np.nanmean(part, axis=0, dtype=np.float64)
         sd[own] = np.nanstd(part, axis=0, dtype=np.float64)
-        if fitted is None:
-            x = ((part - mean[own]) / sd[own]).astype(np.float32)
+        if marginals == "normal_scores":
+            parts.append(fit_marginals(part, kinds=kinds[own]))
+            x = to_scores(parts[-1], part)
         else:
-            x = to_scores(columns_of(fitted, own), part)
+            x = ((part - mean[own]) / sd[own]).astype(np.float32)
         median[own] = np.nanmedian(x, axis=0)
         reference[:, own] = x[rows]
     return Preprocess(
@@ -95,7 +100,7 @@ def fit_preprocess(
         median=median.astype(np.float32),
         reference=reference if imputer == "knn" else None,
         kinds=tuple(kinds),
-        marginals=fitted,
+        marginals=joined(parts) if parts else None,
         completion=fit_completion(reference, seed) if imputer == "pca" else None,
     )
 
@@ -114,6 +119,35 @@ def standardise(
     features that the table may lack altogether; these are imputed like missing cells. `file` is
     where to write the result as .npy, which is then memory-mapped.
     """
+    columns = _columns(fitted, table, allow_absent)
+    shape = (len(table), len(fitted.features))
+    x = (
+        np.empty(shape, np.float32)
+        if file is None
+        else np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+    )
+    for own, part in _blocks(fitted, table, columns, impute=impute):
+        x[own] = part
+    return x
+
+
+def standardise_compactly(
+    fitted: Preprocess, table: pd.DataFrame, *, allow_absent: float
+) -> Matrix:
+    """`standardise`, of a large sparse table without making it dense."""
+    if not is_sparse(table):
+        return standardise(fitted, table, allow_absent=allow_absent)
+    columns = _columns(fitted, table, allow_absent)
+    at_zero = _scaled(fitted, np.zeros((1, len(columns)), np.float32))[0]
+    parts = [
+        scipy.sparse.csr_matrix(part - at_zero[None, :])
+        for _, part in _blocks(fitted, table, columns, impute=True)
+    ]
+    return Shifted(scipy.sparse.csr_matrix(scipy.sparse.vstack(parts)), at_zero)
+
+
+def _columns(fitted: Preprocess, table: pd.DataFrame, allow_absent: float) -> np.ndarray:
+    """int [F]: where the features are in the table, -1 where they are not."""
     columns = table.columns.get_indexer(pd.Index(fitted.features))
     absent = [f for f, column in zip(fitted.features, columns, strict=True) if column < 0]
     if len(absent) > allow_absent * len(fitted.features):
@@ -123,24 +157,31 @@ def standardise(
             "rename the columns as they were in training, or raise allow_absent (they are then "
             "imputed)"
         )
-    shape = (len(table), len(fitted.features))
-    x = (
-        np.empty(shape, np.float32)
-        if file is None
-        else np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
-    )
-    as_fitted = np.array_equal(columns, np.arange(table.shape[1]))
-    for first in range(0, len(table), ROWS_AT_ONCE):
-        rows = table.iloc[first : first + ROWS_AT_ONCE]
-        values = _finite_values(rows if as_fitted else rows.reindex(columns=[*fitted.features]))
-        part = x[first : first + ROWS_AT_ONCE]
-        if fitted.marginals is None:
-            part[:] = (values - fitted.mean[None, :]) / fitted.sd[None, :]
-        else:
-            part[:] = to_scores(fitted.marginals, values)
-    if impute:
-        _impute(fitted, x)
-    return x
+    return columns
+
+
+def _blocks(
+    fitted: Preprocess, table: pd.DataFrame, columns: np.ndarray, *, impute: bool
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """(which rows, their x: float32 [n, F]), one block after another."""
+    there = columns >= 0
+    for own, known in row_blocks(table, columns[there]):
+        values = known
+        if not there.all():
+            values = np.full((len(known), len(columns)), np.nan, np.float32)
+            values[:, there] = known
+        _check_finite(values, table.index[own], fitted.features)
+        part = _scaled(fitted, values)
+        if impute:
+            _impute(fitted, part)
+        yield own, part
+
+
+def _scaled(fitted: Preprocess, values: np.ndarray) -> np.ndarray:
+    """float32 [N, F]: values of the features in units of x."""
+    if fitted.marginals is not None:
+        return to_scores(fitted.marginals, values)
+    return ((values - fitted.mean[None, :]) / fitted.sd[None, :]).astype(np.float32)
 
 
 def unstandardise(fitted: Preprocess, x: np.ndarray) -> np.ndarray:
@@ -153,16 +194,14 @@ def unstandardise(fitted: Preprocess, x: np.ndarray) -> np.ndarray:
     return nearest_allowed(values, fitted.kinds)
 
 
-def _finite_values(table: pd.DataFrame) -> np.ndarray:
-    """float32 [N, F], or the error that names the first infinite cell."""
-    values = table.to_numpy(dtype=np.float32)
+def _check_finite(values: np.ndarray, index: pd.Index, columns: Sequence | pd.Index) -> None:
+    """Raises the error that names the first infinite cell of values [N, F]."""
     if np.isinf(values).any():
         row, column = np.argwhere(np.isinf(values))[0]
         raise InputError(
-            f"column {table.columns[column]!r}, row {table.index[row]!r}: infinite value; leave "
-            "the cell empty if it is not known"
+            f"column {columns[column]!r}, row {index[row]!r}: infinite value; leave the cell "
+            "empty if it is not known"
         )
-    return values
 
 
 def _impute(fitted: Preprocess, x: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.kinds import Kind, kind_of_table
+from cohgen_jax.cohort.sparse import take_rows
 from cohgen_jax.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -68,7 +69,7 @@ class Cohort:
             raise InputError(f"unknown modality {modality!r}; known: {', '.join(self.modalities)}")
         table = self.tables[modality]
         ids = self.samples.index if split is None else self.samples.index[self.rows(split)]
-        return table.loc[ids[ids.isin(table.index)]]
+        return take_rows(table, table.index.get_indexer(ids[ids.isin(table.index)]))
 
     def values(self, modality: str) -> np.ndarray:
         """float32 [N, F]: one modality aligned with `samples`, NaN where absent or missing."""

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.sparse import column_blocks, levels, levels_of_columns
 from cohgen_jax.errors import InputError
 
 Kind = Literal["continuous", "counts", "binary", "fraction", "ordinal"]
@@ -65,25 +66,25 @@ def kind_of(values: np.ndarray) -> Kind:
 def kind_of_table(table: pd.DataFrame) -> Kind:
     """The kind that holds all of its values or, where that is none but continuous, the kind of
     those MOST features that share one."""
-    values = table.to_numpy(np.float32)
-    kind = kind_of(values)
-    if kind != "continuous" or values.shape[1] == 1:
+    kind = kind_of(levels(table))
+    if kind != "continuous" or table.shape[1] == 1:
         return kind
-    own = np.array([kind_of(column) for column in values.T])
+    values = levels_of_columns(table)
+    own = np.array([kind_of(column) for column in values])
     whole, fraction = np.isin(own, WHOLE), own == "fraction"
     if whole.mean() >= MOST:
-        return kind_of(values[:, whole])
+        return kind_of(np.concatenate([values[f] for f in np.flatnonzero(whole)]))
     return "fraction" if fraction.mean() >= MOST else "continuous"
 
 
 def kinds_of_features(table: pd.DataFrame, kind: Kind) -> list[Kind]:
     """Each feature's: the table's, but for whole numbers in a table of others, and for what that
     kind does not hold."""
-    values = table.to_numpy(np.float32)
-    if kind not in ("continuous", "fraction") and allowed(values, kind).all():
-        return [kind] * values.shape[1]
+    values = levels_of_columns(table)
+    if kind not in ("continuous", "fraction") and all(allowed(v, kind).all() for v in values):
+        return [kind] * len(values)
     found = []
-    for column in values.T:
+    for column in values:
         own = kind_of(column)
         follows = own not in WHOLE if kind in ("continuous", "fraction") else True
         found.append(kind if follows and allowed(column, kind).all() else own)
@@ -119,14 +120,20 @@ def parse_kinds(settings: Sequence[str], modalities: Collection[str]) -> dict[st
 
 def check_kind(modality: str, table: pd.DataFrame, kind: Kind) -> None:
     """Raises InputError for the first value that a table of this kind cannot hold."""
-    values = table.to_numpy(np.float32)
-    wrong = ~allowed(values, kind)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
+    number, first = 0, ""
+    for own, values in column_blocks(table):
+        wrong = ~allowed(values, kind)
+        if wrong.any() and not number:
+            row, column = np.argwhere(wrong)[0]
+            first = (
+                f"column {table.columns[own][column]!r}, row {table.index[row]!r} is "
+                f"{values[row, column]:g}"
+            )
+        number += int(wrong.sum())
+    if number:
         raise InputError(
-            f"{modality} cannot be of kind {kind}: column {table.columns[column]!r}, row "
-            f"{table.index[row]!r} is {values[row, column]:g} ({int(wrong.sum())} such cells); "
-            f"its values are {kind_of(values)}"
+            f"{modality} cannot be of kind {kind}: {first} ({number} such cells); its values are "
+            f"{kind_of(levels(table))}"
         )
 
 

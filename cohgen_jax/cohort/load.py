@@ -27,6 +27,7 @@ from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.names import check_names
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.sides import choose_sides
+from cohgen_jax.cohort.sparse import column_blocks
 from cohgen_jax.cohort.tables import shown
 from cohgen_jax.errors import InputError
 
@@ -160,12 +161,13 @@ def save_cohort(cohort: Cohort, path: str | Path) -> None:
 
 def usable_features(train: pd.DataFrame, max_missing: float) -> dict[str, np.ndarray]:
     """bool [F] each: features to "keep", and those "missing" too often or "constant" on train."""
-    values = train.to_numpy(dtype=np.float32)
-    observed = ~np.isnan(values)
-    missing = ((~observed).mean(axis=0) >= max_missing) | ~observed.any(axis=0)
-    low = np.min(values, axis=0, where=observed, initial=np.inf)
-    high = np.max(values, axis=0, where=observed, initial=-np.inf)
-    constant = ~missing & (low == high)
+    missing, constant = np.zeros((2, train.shape[1]), bool)
+    for own, values in column_blocks(train):
+        observed = ~np.isnan(values)
+        missing[own] = ((~observed).mean(axis=0) >= max_missing) | ~observed.any(axis=0)
+        low = np.min(values, axis=0, where=observed, initial=np.inf)
+        high = np.max(values, axis=0, where=observed, initial=-np.inf)
+        constant[own] = ~missing[own] & (low == high)
     return {"keep": ~missing & ~constant, "missing": missing, "constant": constant}
 
 
@@ -176,7 +178,8 @@ def _worth_using(
     kept = {}
     for modality, table in tables.items():
         share = max_missing[modality]
-        missing = int((table.isna().mean() >= share).sum()) if len(table) else table.shape[1]
+        shares = [np.isnan(values).mean(axis=0) for _, values in column_blocks(table)]
+        missing = int((np.concatenate(shares) >= share).sum()) if len(table) else table.shape[1]
         if missing <= table.shape[1] / 2:
             kept[modality] = table
             continue

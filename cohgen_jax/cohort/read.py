@@ -11,9 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort.kinds import Kind
+from cohgen_jax.cohort.kinds import KINDS, Kind
+from cohgen_jax.cohort.sparse import row_blocks
 from cohgen_jax.cohort.tables import numeric, read_table, shown, table_name
 from cohgen_jax.errors import InputError
 
@@ -34,9 +36,9 @@ class RawTables(NamedTuple):
     kinds: Mapping[str, Kind] = MappingProxyType({})  # where the files say it
 
 
-SOURCES: dict[str, Callable[[Path, Mapping[str, str]], RawTables]] = {}
-"""Suffix of a file that holds a whole cohort -> its reader, of the file and the layers wanted by
-modality, which need not drop empty rows."""
+SOURCES: dict[str, Callable[..., RawTables]] = {}
+"""Suffix of a file that holds a whole cohort -> its reader, of the file, the layers wanted by
+modality, and whether these modalities may be absent (lenient); it need not drop empty rows."""
 
 
 def read_tables(
@@ -44,6 +46,7 @@ def read_tables(
     *,
     modalities: Sequence[str] | None = None,
     layers: Mapping[str, str] = MappingProxyType({}),
+    lenient: bool = False,
 ) -> RawTables:
     """The tables of a folder as numbers; a row without any value is left out (assay not done).
 
@@ -51,6 +54,7 @@ def read_tables(
         path: a folder of tables, a cohort directory, or a file of a suffix in `SOURCES`.
         modalities: the tables wanted, in this order; all of them by default, alphabetically.
         layers: modality -> layer, of a file that has layers.
+        lenient: whether modalities that `layers` names may be absent.
     """
     path = Path(path)
     if not path.exists():
@@ -61,7 +65,7 @@ def read_tables(
             raise InputError(f"{path} is a folder of tables: only .h5mu and .h5ad have layers")
         raw = _read_folder(path, modalities)
     elif reader is not None:
-        raw = reader(path, layers)
+        raw = reader(path, layers, lenient=lenient)
         chosen = choose(raw.tables, modalities, path)
         raw = raw._replace(tables={m: raw.tables[m] for m in chosen})
     else:
@@ -181,6 +185,8 @@ def _read_about(path: Path) -> dict | None:
         version = about["schema_version"]
         if not {"name", "modalities", "units", "notes"} <= about.keys():
             raise KeyError("modalities")
+        if not {*about.get("kinds", {}).values()} <= {*KINDS}:
+            raise KeyError("kinds")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{file} is not a cohort description, or {path.name} was not written to its end: save "
@@ -207,7 +213,9 @@ def _annotations(frames: dict[str, pd.DataFrame]) -> list[str]:
 
 
 def _without_empty_rows(modality: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    empty = table.isna().all(axis=1)
+    empty = np.zeros(len(table), bool)
+    for own, values in row_blocks(table):
+        empty[own] = np.isnan(values).all(axis=1)
     if not empty.any():
         return table
     notes.append(f"{modality}: {int(empty.sum())} rows without a value count as no assay.")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.spellings import is_missing
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, unreadable
 
 COMPANIONS = ("mean", "sd", "low", "high")
 """What is written beside a generated table: <modality>_mean and the others, as far as there are."""
@@ -60,11 +60,8 @@ def read_table(path: Path) -> pd.DataFrame:
         frame = reader(path)
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, csv.Error) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{path.name} cannot be read ({reason}): truncated, or not the format of its suffix"
-        ) from error
+    except Exception as error:  # of pandas, Arrow, zlib and others
+        raise unreadable(path.name, error) from error
     return _with_clean_ids(frame, path.name)
 
 

@@ -46,7 +46,8 @@ class ExperimentConfig:
     """COLUMN=VALUE, as cancer_type=KIRC: patients kept out of train, val and test, set aside to see
     what the models do with a kind of patient that they have never met."""
     layers: tuple[str, ...] = ()
-    """MODALITY=LAYER, as rna=counts: what to read of a .h5mu or .h5ad file instead of X."""
+    """MODALITY=LAYER, as rna=counts: what to read of a .h5mu or .h5ad file instead of X. `raw` is a
+    layer too, and wsi=obsm:X_wsi makes a modality of a table in obsm."""
     kinds: tuple[str, ...] = ()
     """MODALITY=KIND, as mut=binary: continuous, counts, binary, fraction or ordinal, where that is
     not what the values of a table look like."""

@@ -136,7 +136,7 @@ def impute_in_memory(
     disagreement = complete_patients(run, patients, how, lambda name: _Frame(name, made), tell)
     if frames:
         return {**made, "disagreement": disagreement}
-    from data_prep.mudata_io import generated_of, with_generated
+    from data_prep.generated import generated_of, with_generated
 
     there = raw._replace(tables={m: t for m, t in patients.tables.items() if len(t)})
     whole, _ = with_generated(tables, there, generated_of(made))
@@ -151,10 +151,11 @@ def _annotated(run: Run, data: Any) -> RawTables:
             f"expected DataFrames by modality or a MuData, got {type(data).__name__}: name its "
             f"modality, as in {{{run.modalities[0]!r}: ...}}"
         )
-    from data_prep.mudata_io import raw_tables_of
+    from data_prep.annotated import raw_tables_of
 
     layers = parse_layers(run.config.layers)
-    return without_empty_rows(raw_tables_of(data, "", "the MuData", layers))
+    raw = raw_tables_of(data, "", "the MuData", layers, lenient=True)
+    return without_empty_rows(raw)
 
 
 def sample_patients(

@@ -73,7 +73,7 @@ def read_patients(
         others = sorted(names.keys() - {*chosen, *FACTS})
         raw = read_tables(source, modalities=chosen) if chosen else None
     else:
-        raw = read_tables(source, layers=parse_layers(run.config.layers))
+        raw = read_tables(source, layers=parse_layers(run.config.layers), lenient=True)
         chosen = [name for name in run.modalities if name in raw.tables]
         others = sorted(raw.tables.keys() - set(chosen))
     if raw is None or not chosen:

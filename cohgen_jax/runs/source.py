@@ -28,6 +28,8 @@ def register_formats(source: str | Path) -> None:
 
 def load_any_cohort(config: ExperimentConfig) -> Cohort:
     """The cohort a configuration names (a path, `tfds:...`, or `demo`), less whom it excludes."""
+    if config.layers and (config.cohort == "demo" or config.cohort.startswith("tfds:")):
+        raise InputError(f"layers: {config.cohort} has none; .h5mu and .h5ad files have")
     if config.cohort == "demo":
         cohort = _of_kinds(demo_cohort(), config.kinds)
     elif config.cohort.startswith("tfds:"):

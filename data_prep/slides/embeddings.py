@@ -19,7 +19,7 @@ import pandas as pd
 from cohgen_jax.cohort.foreign import LABELS, is_row_number, numbered_stems
 from cohgen_jax.cohort.spellings import joined
 from cohgen_jax.cohort.tables import parse_numbers
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, unreadable
 from data_prep.barcodes import first_fields, without_vial
 
 ID_COLUMNS = ("slide_id", "slide", "filename", "file_name", "name", "sample_id", "sample")
@@ -106,7 +106,9 @@ def read_h5(file: Path, pooling: str = "mean") -> np.ndarray:
             if "features" not in f or not isinstance(f["features"], h5py.Dataset):
                 raise ValueError(f"no dataset 'features' (found: {', '.join(f) or 'nothing'})")
             features = np.asarray(f["features"])
-    except OSError as error:
+    except ValueError:
+        raise
+    except Exception as error:  # HDF5 tells of damage by errors of many types
         raise ValueError(f"not a readable HDF5 file ({error})") from error
     if not np.issubdtype(features.dtype, np.number):
         raise ValueError(f"'features' are {features.dtype}, not numbers")
@@ -129,17 +131,21 @@ def _checked(vector: np.ndarray) -> np.ndarray:
     return vector
 
 
+def _frame(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        if path.name.endswith((".csv", ".csv.gz")):
+            return pd.read_csv(path)
+        if path.name.endswith((".tsv", ".tsv.gz")):
+            return pd.read_csv(path, sep="\t")
+    except Exception as error:  # of several libraries
+        raise unreadable(path, error) from error
+    raise InputError(f"{path}: expected a folder of .h5 files or a .parquet, .csv or .tsv table")
+
+
 def _from_table(path: Path) -> SlideVectors:
-    if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    elif path.name.endswith((".csv", ".csv.gz")):
-        frame = pd.read_csv(path)
-    elif path.name.endswith((".tsv", ".tsv.gz")):
-        frame = pd.read_csv(path, sep="\t")
-    else:
-        raise InputError(
-            f"{path}: expected a folder of .h5 files or a .parquet, .csv or .tsv table"
-        )
+    frame = _frame(path)
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     known = {str(c).lower(): c for c in reversed(frame.columns)}

@@ -40,6 +40,8 @@ def load_cohort(
     max_missing: float | None = None,
     kinds: Sequence[str] = (),
     layers: Sequence[str] = (),
+    id_column: str | None = None,
+    transpose: Sequence[str] = (),
     min_train: int = 32,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
@@ -56,13 +58,22 @@ def load_cohort(
         max_missing: features missing in this share of the train samples, or more, are dropped;
             what is missing in fewer is imputed by the codec. By default by kind (`MAX_MISSING`).
         layers: MODALITY=LAYER, what to read of a .h5mu or .h5ad file instead of X.
+        id_column: column of the sample ids, in the tables that have it.
+        transpose: modalities whose tables are features x samples; "all", or "none" to take every
+            table as it stands.
         kinds: MODALITY=KIND for those whose kind is not to be read off their values.
         min_train: fewest train patients that a modality may have.
 
     Raises:
         InputError: naming the file, column or value and the mend.
     """
-    raw = read_tables(path, modalities=modalities, layers=parse_layers(layers))
+    raw = read_tables(
+        path,
+        modalities=modalities,
+        layers=parse_layers(layers),
+        id_column=id_column,
+        transpose=transpose,
+    )
     raw, kin = cleaned(raw)
     told: dict[str, Kind] = {**raw.kinds, **asked_kinds(kinds, raw.tables)}
     kind: dict[str, Kind] = {

@@ -44,6 +44,8 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
             max_missing=config.max_missing,
             kinds=config.kinds,
             layers=config.layers,
+            id_column=config.id_column,
+            transpose=config.transpose,
             min_train=max(config.single.least_patients, config.multi.least_patients),
         )
     if config.modalities and set(config.modalities) != set(cohort.modalities):

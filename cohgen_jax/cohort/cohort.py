@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.kinds import Kind, kind_of_table
+from cohgen_jax.cohort.understood import Understood
 from cohgen_jax.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -36,6 +37,8 @@ class Cohort:
     """Modality -> kind of its values; those not given are read off the values."""
     notes: tuple[str, ...] = ()
     """What was done to arrive at these tables, in plain sentences."""
+    understood: Understood | None = None
+    """How the files were read, where they were files."""
 
     def __post_init__(self):
         if set(self.modalities) != set(self.tables):

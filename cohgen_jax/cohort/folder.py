@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cohgen_jax.cohort.tables import LOOSE, table_name, table_suffix
 from cohgen_jax.cohort.text import looks_like_a_table
+from cohgen_jax.cohort.understood import Doubt
 from cohgen_jax.errors import InputError, shown
 
 FACTS = ("samples", "clinical")
@@ -64,11 +65,13 @@ def table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
             files[name] = file
     notes = [f"Not tables, left alone: {shown(others)}."] if others else []
     if why:
-        notes.append(f"May hold data, and cannot be read here: {shown(why)}.")
+        notes.append(Doubt(f"May hold data, and cannot be read here: {shown(why)}."))
     if dead:
         notes.append(
-            f"Links to files that are not there, not read: {shown(dead)}; fetch them (git-annex, "
-            "DVC) or remove the links."
+            Doubt(
+                f"Links to files that are not there, not read: {shown(dead)}; fetch them "
+                "(git-annex, DVC) or remove the links."
+            )
         )
     return _without_copies(files, notes), notes
 

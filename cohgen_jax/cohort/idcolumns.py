@@ -65,7 +65,7 @@ def candidates(sheet: Sheet) -> list[Candidate]:
     frame = sheet.frame
     columns = [] if frame.shape[1] == 0 else [str(c) for c in frame.columns]
     by_name = [c for c in ID_COLUMNS if c in columns]
-    texts = [str(c) for c, t in frame.dtypes.items() if t == object or str(t).startswith("str")]
+    texts = [str(c) for c, t in frame.dtypes.items() if pd.api.types.is_string_dtype(t)]
     texts += [c for c in columns if joined(c) in ID_NAMES and c not in texts]
     ordered: list[str | None] = []
     if sheet.carries_ids:
@@ -156,7 +156,8 @@ def _candidate(sheet: Sheet, column: str | None) -> Candidate:
     unique = bool(not cells.isna().any() and (texts != "").all() and not texts.duplicated().any())
     whole = bool(texts.str.fullmatch(r"\d+(\.0)?").all()) and len(texts) > 0
     called = joined(str(sheet.frame.index.name or "") if column is None else column)
-    counts = whole and (is_row_count(texts) or called in _ROW_NUMBERS) and column not in ID_COLUMNS
+    rows = called in _ROW_NUMBERS or (is_row_count(texts) and called not in ID_NAMES)
+    counts = whole and rows
     found = keys(texts) if unique else frozenset()
     return Candidate(column, found, unique, whole, counts)
 

@@ -27,6 +27,7 @@ from cohgen_jax.cohort.names import check_names
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.sides import choose_sides
 from cohgen_jax.cohort.tables import shown
+from cohgen_jax.cohort.understood import understand
 from cohgen_jax.errors import InputError
 
 
@@ -202,6 +203,7 @@ def _cohort(
         units={m: raw.units[m] for m in tables if m in raw.units},
         kinds=kinds,
         notes=tuple(dict.fromkeys(notes)),  # loading what was loaded repeats them
+        understood=understand(raw, tables, kinds, samples),
     )
 
 

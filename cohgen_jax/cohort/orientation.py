@@ -36,6 +36,7 @@ from cohgen_jax.cohort.idlike import Look, header_says, look
 from cohgen_jax.cohort.sheets import Sheet
 from cohgen_jax.cohort.spellings import joined
 from cohgen_jax.cohort.tables import indexed, numeric
+from cohgen_jax.cohort.understood import Doubt
 from cohgen_jax.errors import InputError, shown
 
 Axis = Literal["down", "across"]
@@ -111,13 +112,15 @@ def read_readings(
     _check_asked(sheets, facts, id_column, transpose)
     axes = {name: _axes(sheet) for name, sheet in sheets.items()}
     known = candidates(facts) if facts is not None else []
-    samples = {
+    samples: dict[str, Axis | None] = {
         name: _asked(name, sheet, axes[name], transpose, features.get(name))
         for name, sheet in sheets.items()
     }
     if not transpose:
         samples = _decided(samples, axes, known, files)
-    down: dict[str, Axis] = {name: where or "down" for name, where in samples.items()}
+    down: dict[str, Axis] = {
+        name: "across" if where == "across" else "down" for name, where in samples.items()
+    }
     readings = {}
     for name, sheet in sheets.items():
         others = [*known, *_samples_of(axes, down, name)]
@@ -263,10 +266,9 @@ def _among_themselves(
                         f"of the other. If samples go down in {other}, use --transpose {name}; if "
                         f"they do in {name}, --transpose {other}"
                     )
-                return {**samples, hints[0]: "across"}
-        if crossing[name] and not beside[name]:
-            samples[name] = "across"
-        elif not beside[name] and parallel[name]:
+                samples[hints[0]] = "across"
+                return samples
+        if not beside[name] and (crossing[name] or parallel[name]):
             samples[name] = "across"
         elif beside[name] and parallel[name]:
             hint = _hinted(axes[name])
@@ -335,8 +337,10 @@ def _down(
         notes.append(f"{file}: {note_on(chosen, plain)}.")
     elif chosen.counts and len(sheet.frame) > 1:
         notes.append(
-            f"{file}: its ids are row numbers, and it has no others: tables are joined row by row. "
-            "If their rows are not of the same samples, give all of them a column of ids."
+            Doubt(
+                f"{file}: its ids are row numbers, and it has no others: tables are joined row by "
+                "row. If their rows are not of the same samples, give all of them a column of ids."
+            )
         )
     return Reading(file, "down", chosen.column, notes=tuple(notes))
 

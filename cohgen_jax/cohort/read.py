@@ -18,6 +18,7 @@ from cohgen_jax.cohort.kinds import Kind
 from cohgen_jax.cohort.orientation import Reading, read_readings, table_of
 from cohgen_jax.cohort.sheets import Sheet
 from cohgen_jax.cohort.tables import numeric, read_sheet, shown
+from cohgen_jax.cohort.understood import Doubt
 from cohgen_jax.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -140,7 +141,7 @@ def _read_folder(path: Path, modalities: Sequence[str] | None, **asked: Any) -> 
         except InputError as error:
             if named or not is_loose(files[name]):
                 raise
-            notes.append(f"{files[name].name} was not read: {error}.")
+            notes.append(Doubt(f"{files[name].name} was not read: {error}."))
     facts = read_sheet(facts_files[0]) if facts_files else None
     names = {name: files[name].name for name in sheets}
     if facts_files:

@@ -1,7 +1,7 @@
 """Reading one table of numbers: samples down, features across.
 
-A table is Parquet, Feather, Excel or text (`text.py`; also compressed), or a folder of Parquet parts
-whose name ends so, as Spark and dask write them. Its row ids are the index that the file carries,
+A table is Parquet, Feather, Excel or text (`text.py`; also compressed), or a folder of parts whose
+name ends so, as Spark and dask write them. Its row ids are the index that the file carries,
 else the column `sample_id` or `patient_id`, else the first column, unless that counts the rows and
 another one has the ids (`idcolumns.py`). Everything that would later surface as a puzzling number
 is an `InputError` here, naming file, column and row.
@@ -61,23 +61,25 @@ def read_sheet(path: Path) -> Sheet:
         raise FileNotFoundError(f"no such table: {path}")
     suffix = table_suffix(path)
     if suffix is None and not path.is_dir():
-        raise InputError(f"{path.name}: not a table; known suffixes are {', '.join(READERS)}")
+        raise InputError(f"{path.name}: not a table; known suffixes are {KNOWN}")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path.name} is an empty file: write it again or remove it")
+    reader = READERS.get(suffix or "", _read_parts)
     try:
-        return _read_parts(path) if path.is_dir() else READERS[suffix](path)
+        return _read_parts(path) if path.is_dir() else reader(path)
     except InputError:
         raise
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path.name} cannot be read: it is not in UTF-8 (byte {error.object[error.start]:#x}); "
+            f"{path.name} cannot be read: it is not in UTF-8 (byte "
+            f"{error.object[error.start]:#x}); "
             'save it in that encoding (in Excel "CSV UTF-8")'
         ) from error
     except _UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{path.name} cannot be read ({reason}): truncated, or not the format of its suffix "
-            f"(known suffixes are {', '.join(READERS)})"
+            f"(known suffixes are {KNOWN})"
         ) from error
 
 
@@ -259,6 +261,7 @@ READERS: dict[str, Callable[[Path], Sheet]] = {
     ".xlsx": _read_excel,
 }
 """Suffix of a file that holds one table -> its reader."""
+KNOWN = ".parquet, .feather, .xlsx, .csv, .tsv, .txt, .gct; those of text also with .gz or .zip"
 LOOSE = (*(f".txt{packed}" for packed in OPENERS), ".xlsx")
 """Suffixes of tables and of much else: what is no table there is no error."""
 _UNREADABLE = (

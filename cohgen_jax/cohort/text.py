@@ -19,7 +19,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple, TextIO
+from typing import IO, Any, NamedTuple, TextIO
 
 import pandas as pd
 
@@ -78,11 +78,11 @@ def _zip(path: Path) -> IO[bytes]:
         return archive.open(inside[0])
 
 
-OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
-    "": lambda path: open(path, "rb"),
-    ".gz": lambda path: gzip.open(path, "rb"),
-    ".bz2": lambda path: bz2.open(path, "rb"),
-    ".xz": lambda path: lzma.open(path, "rb"),
+OPENERS: dict[str, Callable[[Path], Any]] = {
+    "": lambda path: path.open("rb"),
+    ".gz": gzip.GzipFile,
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
     ".zst": _zstandard,
     ".zip": _zip,
 }
@@ -283,7 +283,7 @@ def _is_number(cell: str) -> bool:
 # ---- lines to columns -------------------------------------------------------------------------
 
 
-def _columns(lines: Iterable[str], layout: _Layout, name: str) -> tuple[list[str], int, list[str]]:
+def _columns(lines: TextIO, layout: _Layout, name: str) -> tuple[list[str], int, list[str]]:
     """Names of the columns, the most fields of a line, and notes, after a look at every line."""
     header = list(layout.names)
     named = len(header) - next((i for i, n in enumerate(reversed(header)) if n.strip()), 0)
@@ -322,8 +322,8 @@ def _refuse(
     if odd:
         raise InputError(
             f"{name} cannot be read: {sum(widths[w] for w in odd)} lines do not have the {width} "
-            f"fields of the header, first line {first_of[odd[0]]} with {odd[0]}; is the file whole, "
-            "is a separator within a cell without quotes?"
+            f"fields of the header, first line {first_of[odd[0]]} with {odd[0]}; is the file "
+            "whole, is a separator within a cell without quotes?"
         )
 
 

@@ -14,9 +14,9 @@ import pandas as pd
 from cohgen_jax.cohort import read_tables
 from cohgen_jax.cohort.clean import cleaned, measured
 from cohgen_jax.cohort.covariates import with_values
+from cohgen_jax.cohort.folder import FACTS, table_files
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.load import parse_layers
-from cohgen_jax.cohort.folder import FACTS, table_files
 from cohgen_jax.cohort.read import RawTables
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.run import Run

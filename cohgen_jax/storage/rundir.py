@@ -2,6 +2,7 @@
 
 config.json      the resolved configuration and a checksum of the data
 samples.parquet  the patients: split, labels, survival
+understood.json  how the tables were read, and what was left out
 latents/         <modality>.parquet, standardised latents of the patients that have it
 codec/           raw <-> latent (cohgen_jax.codec)
 checkpoints/     state of training, removed when a farm is finished
@@ -28,6 +29,7 @@ from cohgen_jax.storage.checkpoint import write_json, writing
 CONTENTS = (
     "config.json",
     "samples.parquet",
+    "understood.json",
     "covariates.parquet",
     "covariates.json",
     "latents",

@@ -56,6 +56,7 @@ def blocks(run: RunFiles) -> list[Block]:
         Text(facts),
         Plot(traces, axes, picture),
         Table(counts(run), "Samples by side of the split", open=True),
+        *([Table(tables, "How the files were read")] if len(tables := _read(run)) else []),
         *(
             [Table(_by_type(run), "Samples by cancer type and modality")]
             if "cancer_type" in samples
@@ -78,6 +79,11 @@ def counts(run: RunFiles) -> pd.DataFrame:
         row |= {"samples": len(chosen), "with all": int(has.all(axis=1).sum())}
         rows.append(row | dict(zip(run.modalities, has.sum(axis=0).tolist(), strict=True)))
     return pd.DataFrame(rows)
+
+
+def _read(run: RunFiles) -> pd.DataFrame:
+    """What was understood of each table; empty for a run of before."""
+    return pd.DataFrame((run.json("understood.json") or {}).get("tables", []))
 
 
 def _events(samples: pd.DataFrame) -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort import SOURCES, Cohort, RawTables, load_cohort, save_cohort
+from cohgen_jax.cohort import SOURCES, Cohort, Origin, RawTables, load_cohort, save_cohort
 from cohgen_jax.cohort.kinds import KINDS, kind_of
 from cohgen_jax.cohort.tables import COMPANIONS, DRAW, numeric
 from cohgen_jax.errors import InputError
@@ -203,6 +203,7 @@ def raw_tables_of(
         units={m: u for m, u in units.items() if m in tables},
         notes=(*notes, f"Read from {source}.", *told),
         kinds={m: k for m, k in kinds.items() if m in tables and k in KINDS},
+        origins=dict.fromkeys(tables, Origin(file=source, orientation="down", id_column="obs_names")),
     )
 
 

@@ -9,7 +9,7 @@ import importlib
 import sys
 
 COMMANDS = {
-    "check": "say what would be understood of a folder of tables",
+    "check": "say what is understood of a cohort, and what training would refuse",
     "train": "train every model of a cohort",
     "evaluate": "generate held-out patients from every subset of their modalities, and score that",
     "impute": "complete the tables of new patients",

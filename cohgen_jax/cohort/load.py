@@ -4,6 +4,7 @@ load_cohort    aligned, split by patient, features filtered on train: to train a
 save_cohort    a cohort directory, which load_cohort reads back unchanged
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.clean import cleaned, measured
-from cohgen_jax.cohort.cohort import Cohort
+from cohgen_jax.cohort.cohort import Cohort, Origin
 from cohgen_jax.cohort.copies import without_copies
 from cohgen_jax.cohort.kinds import (
     KINDS,
@@ -27,7 +28,6 @@ from cohgen_jax.cohort.names import check_names
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.sides import choose_sides
 from cohgen_jax.cohort.tables import shown
-from cohgen_jax.cohort.understood import understand
 from cohgen_jax.errors import InputError
 
 
@@ -75,6 +75,7 @@ def load_cohort(
         id_column=id_column,
         transpose=transpose,
     )
+    widths = {m: table.shape[1] for m, table in raw.tables.items()}
     raw, kin = cleaned(raw)
     told: dict[str, Kind] = {**raw.kinds, **asked_kinds(kinds, raw.tables)}
     kind: dict[str, Kind] = {
@@ -88,7 +89,8 @@ def load_cohort(
     check_names(tables)
     _check_overlap(tables)
     ids = pd.Index(sorted(set().union(*(t.index for t in tables.values()))), name="sample_id")
-    samples = sample_facts(ids, raw.facts, raw.facts_source, notes, kin)
+    columns: dict[str, str] = {}
+    samples = sample_facts(ids, raw.facts, raw.facts_source, notes, kin, columns)
     present = pd.DataFrame({m: ids.isin(t.index) for m, t in tables.items()}, index=ids)
     split = choose_sides(
         samples,
@@ -108,7 +110,13 @@ def load_cohort(
         filtered[modality] = _filtered(modality, table, keep, notes)
     kind = {m: kind[m] for m in filtered}
     notes += _kinds_told(filtered, kind)
-    return _cohort(raw, filtered, samples, split, kind, notes)
+    origins = {
+        m: dataclasses.replace(raw.origins.get(m, Origin()), features=widths[m]) for m in filtered
+    }
+    if raw.facts is not None:
+        origins["samples"] = raw.origins.get("samples", Origin(file=raw.facts_source))
+    cohort = _cohort(raw, filtered, samples, split, kind, notes)
+    return dataclasses.replace(cohort, origins=origins, label_columns=columns)
 
 
 def parse_layers(settings: Sequence[str]) -> dict[str, str]:
@@ -203,7 +211,6 @@ def _cohort(
         units={m: raw.units[m] for m in tables if m in raw.units},
         kinds=kinds,
         notes=tuple(dict.fromkeys(notes)),  # loading what was loaded repeats them
-        understood=understand(raw, tables, kinds, samples),
     )
 
 

@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.cohort import Origin
 from cohgen_jax.cohort.idcolumns import (
     ENOUGH,
     Candidate,
@@ -68,6 +69,10 @@ class Reading(NamedTuple):
         if self.samples == "across":
             return "header"
         return "index" if self.column is None else self.column or "first column (no name)"
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(file=self.file, orientation=self.samples, id_column=self.id_column)
 
 
 class _Axes(NamedTuple):

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from cohgen_jax.cohort.cohort import Origin
 from cohgen_jax.cohort.folder import FACTS, is_loose, table_files
 from cohgen_jax.cohort.kinds import Kind
-from cohgen_jax.cohort.orientation import Reading, read_readings, table_of
+from cohgen_jax.cohort.orientation import read_readings, table_of
 from cohgen_jax.cohort.sheets import Sheet
 from cohgen_jax.cohort.tables import numeric, read_sheet, shown
 from cohgen_jax.cohort.understood import Doubt
@@ -34,8 +35,8 @@ class RawTables(NamedTuple):
     units: dict[str, str]
     notes: tuple[str, ...]
     kinds: Mapping[str, Kind] = MappingProxyType({})  # where the files say it
-    readings: Mapping[str, Reading] = MappingProxyType({})
-    """Modality (and "", the facts) -> how its file was read, of a folder of tables."""
+    origins: Mapping[str, Origin] = MappingProxyType({})
+    """Modality, and "samples" for the facts -> where its table came from."""
 
 
 SOURCES: dict[str, Callable[[Path, Mapping[str, str]], RawTables]] = {}
@@ -166,7 +167,7 @@ def _read_folder(path: Path, modalities: Sequence[str] | None, **asked: Any) -> 
         units=dict(about["units"]) if about is not None else {},
         notes=(*(about["notes"] if about is not None else ()), *notes),
         kinds={m: k for m, k in about.get("kinds", {}).items() if m in chosen} if about else {},
-        readings=readings,
+        origins={name or "samples": reading.origin for name, reading in readings.items()},
     )
 
 

@@ -1,168 +1,233 @@
-"""What was understood of the files of a cohort: a line a table, the labels, and who is where.
+"""What was understood of a cohort, in tables that a person can check before anything is trained.
 
-`cohgen check` prints it, training begins with it, and a run keeps it as understood.json.
+A line a table (file, which way round, id column, patients, features, kind, missing cells, overlap,
+sides of the split), a line a label (the column that it was read from, its values), and the notes:
+what was changed or left out, and why. A note that is a `Doubt` would spoil results if not meant.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort.kinds import Kind, kind_of_table
-from cohgen_jax.cohort.spellings import COLUMNS, DAYS_OF, columns_called, columns_of_unit
-
-if TYPE_CHECKING:
-    from cohgen_jax.cohort.cohort import Cohort
-    from cohgen_jax.cohort.read import RawTables
+from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort, Origin
+from cohgen_jax.errors import InputError
 
 
 class Doubt(str):
     """A note on what would spoil results if it is not meant."""
 
 
+_SPELT_OUT = 6
+"""Values of a label that are named one by one."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TableRead:
-    """One table as it was understood."""
+class TableUnderstood:
+    """One modality."""
 
     modality: str
     file: str
-    samples: str
-    """Where they go: "down", or "across" (the table was transposed)."""
+    orientation: str
+    """Where the samples go: "down" or "across"; empty where no file says."""
     id_column: str
     patients: int
     features: int
-    kind: Kind
+    features_read: int
+    """Of the file, before what is no feature, too often missing or constant was left out."""
+    kind: str
     missing: float
-    """Share of its cells without a value."""
-    shared: int
-    """Its patients that another table has, too."""
+    """Share of the cells of those who have the assay."""
+    shared: dict[str, int]
+    """Other modality -> patients who have both in one sample."""
+    sides: dict[str, int]
+    """Side of the split -> patients who have the modality."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FactsRead:
-    """The table of facts about samples as it was understood."""
+class LabelUnderstood:
+    """One column of what is known of the patients."""
 
-    file: str
-    id_column: str
-    labels: Mapping[str, str]
-    """Label -> how its column is called in the file."""
+    label: str
+    column: str
+    """As the file spells it; empty where it was made of something else."""
+    known: int
+    """Samples."""
+    values: str
+    """The values and how many samples have each, or lowest, median and highest."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Understood:
-    tables: tuple[TableRead, ...]
-    facts: FactsRead | None = None
+    """Everything that `cohgen check` says, and that a run keeps as understood.json."""
+
+    cohort: str
+    samples: int
+    patients: int
+    complete: int
+    """Patients with every modality in one sample."""
+    sides: dict[str, int]
+    """Side of the split -> patients."""
+    tables: tuple[TableUnderstood, ...]
+    labels: tuple[LabelUnderstood, ...]
+    labels_file: str
+    labels_id_column: str
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any]) -> Self:
+        try:
+            return cls(
+                **{
+                    **about,
+                    "tables": tuple(TableUnderstood(**table) for table in about["tables"]),
+                    "labels": tuple(LabelUnderstood(**label) for label in about["labels"]),
+                    "notes": tuple(about["notes"]),
+                    "doubts": tuple(about["doubts"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"understood.json is not of this version ({error}): --resume writes it again"
+            ) from error
+
+    def of_tables(self) -> pd.DataFrame:
+        """A row a table, in words."""
+        rows = []
+        for table in self.tables:
+            dropped = table.features_read > table.features
+            features = f"{table.features} of {table.features_read}" if dropped else table.features
+            row = {
+                "table": table.modality,
+                "file": table.file,
+                "samples go": table.orientation,
+                "id column": table.id_column,
+                "patients": table.patients,
+                "features": features,
+                "kind": table.kind,
+                "missing": f"{table.missing:.1%}",
+                "patients shared with": ", ".join(f"{m} {n}" for m, n in table.shared.items()),
+            }
+            rows.append(row | {f"in {side}": n for side, n in table.sides.items()})
+        frame = pd.DataFrame(rows)
+        return frame.loc[:, (frame != "").any()]
+
+    def of_labels(self) -> pd.DataFrame:
+        """A row a label, in words."""
+        rows = [
+            {"label": x.label, "read from": x.column, "samples": x.known, "values": x.values}
+            for x in self.labels
+        ]
+        return pd.DataFrame(rows, columns=["label", "read from", "samples", "values"])
+
+    def text(self) -> str:
+        """Both tables and what stands above them, for a terminal."""
+        sides = ", ".join(f"{n} {side}" for side, n in self.sides.items())
+        told = [
+            f"{self.cohort}: {self.samples} samples of {self.patients} patients, {self.complete} "
+            f"of them with every modality; split: {sides} patients",
+            "",
+            shown_frame(self.of_tables()),
+        ]
+        if self.labels:
+            ids = f", ids in {self.labels_id_column}" if self.labels_id_column else ""
+            where = [f"labels of {self.labels_file}{ids}"] if self.labels_file else []
+            told += ["", *where, shown_frame(self.of_labels())]
+        return "\n".join(told)
 
 
-def understand(
-    raw: RawTables,
-    tables: Mapping[str, pd.DataFrame],
-    kinds: Mapping[str, Kind],
-    samples: pd.DataFrame | None = None,
-) -> Understood:
-    """Of what was read, and the tables that were made of it.
+def understood(cohort: Cohort) -> Understood:
+    """What there is to say of a cohort, wherever it came from."""
+    patients = cohort.samples["patient_id"].to_numpy()
+    split = cohort.samples["split"].to_numpy()
+    sides = [side for side in (*SPLITS, SET_ASIDE) if side in SPLITS or (split == side).any()]
 
-    samples: facts under their usual names, by which patients are counted and labels are known.
-    """
+    def count(rows: np.ndarray) -> int:
+        return len(set(patients[rows]))
 
-    def patients(table: pd.DataFrame) -> set:
-        return set(table.index if samples is None else samples["patient_id"].loc[table.index])
+    def by_side(rows: np.ndarray) -> dict[str, int]:
+        return {side: count(rows & (split == side)) for side in sides}
 
-    who = {m: patients(table) for m, table in tables.items()}
-    read = []
-    for modality, table in tables.items():
-        reading = raw.readings.get(modality)
-        others = set().union(*(w for m, w in who.items() if m != modality))
-        read.append(
-            TableRead(
+    has = dict(zip(cohort.modalities, cohort.present.T, strict=True))
+    tables = []
+    for modality in cohort.modalities:
+        table, origin = cohort.tables[modality], cohort.origins.get(modality, Origin())
+        tables.append(
+            TableUnderstood(
                 modality=modality,
-                file=reading.file if reading else raw.name,
-                samples=reading.samples if reading else "down",
-                id_column=reading.id_column if reading else "index",
-                patients=len(who[modality]),
+                file=origin.file,
+                orientation=origin.orientation,
+                id_column=origin.id_column,
+                patients=count(has[modality]),
                 features=table.shape[1],
-                kind=kinds.get(modality) or kind_of_table(table),
-                missing=round(float(np.mean([table[c].isna().mean() for c in table])), 4),
-                shared=len(who[modality] & others),
+                features_read=origin.features or table.shape[1],
+                kind=cohort.kinds[modality],
+                missing=float(table.isna().to_numpy().mean()) if table.size else 0.0,
+                shared={m: count(has[modality] & has[m]) for m in has if m != modality},
+                sides=by_side(has[modality]),
             )
         )
-    return Understood(tables=tuple(read), facts=_facts(raw, samples))
-
-
-def as_table(understood: Understood) -> pd.DataFrame:
-    """A row a table, in words for people."""
-    rows = [
-        {
-            "table": t.modality,
-            "file": t.file,
-            "samples": "down" if t.samples == "down" else "across (transposed)",
-            "ids": t.id_column,
-            "patients": t.patients,
-            "features": t.features,
-            "kind": t.kind,
-            "missing": f"{t.missing:.1%}",
-            "in others too": t.shared,
-        }
-        for t in understood.tables
-    ]
-    return pd.DataFrame(rows)
-
-
-def lines(understood: Understood | None, samples: pd.DataFrame | None = None) -> list[str]:
-    """The table, the labels and the split as text; `samples` is that of a cohort."""
-    if understood is None:
-        return []
-    told = as_table(understood).to_string(index=False).splitlines()
-    if understood.facts is not None:
-        labels = [
-            label if label == column else f"{label} ({column})"
-            for label, column in understood.facts.labels.items()
-        ]
-        told.append(
-            f"facts: {understood.facts.file}, ids {understood.facts.id_column}, labels "
-            f"{', '.join(labels) or 'none'}"
+    labels = [
+        LabelUnderstood(
+            label=str(label),
+            column=cohort.label_columns.get(str(label), str(label)),
+            known=int(cohort.samples[label].notna().sum()),
+            values=_values(cohort.samples[label]),
         )
-    if samples is not None:
-        sides = samples.groupby("split", sort=False)["patient_id"].nunique()
-        told.append(f"patients: {', '.join(f'{side} {n}' for side, n in sides.items())}")
-    return told
-
-
-def as_json(cohort: Cohort) -> dict[str, Any]:
-    """What understood.json holds."""
-    told = dataclasses.asdict(cohort.understood) if cohort.understood else {"tables": []}
-    sides = cohort.samples.groupby("split", sort=False)["patient_id"].nunique()
-    doubts = doubts_of(cohort.notes)
-    return {
-        **told,
-        "split": {str(side): int(n) for side, n in sides.items()},
-        "doubts": doubts,
-        "notes": [note for note in cohort.notes if note not in doubts],
-    }
-
-
-def doubts_of(notes: Sequence[str]) -> list[str]:
-    return [note for note in notes if isinstance(note, Doubt)]
-
-
-def _facts(raw: RawTables, samples: pd.DataFrame | None) -> FactsRead | None:
-    if raw.facts is None:
-        return None
-    reading, labels = raw.readings.get(""), {}
-    for label in COLUMNS:
-        if samples is not None and label not in samples:
-            continue  # as an OS that is no event
-        called = columns_called(label, raw.facts.columns)
-        if label == "os_days" and not called:
-            called = [c for unit in DAYS_OF for c in columns_of_unit(unit, raw.facts.columns)]
-        if called:
-            labels[label] = str(called[0])
-    return FactsRead(
-        file=raw.facts_source,
-        id_column=reading.id_column if reading else "index",
-        labels=labels,
+        for label in cohort.samples.columns
+        if label not in ("patient_id", "split") or label in cohort.label_columns
+    ]
+    everybody = np.full(len(patients), True)
+    facts = cohort.origins.get("samples", Origin())
+    return Understood(
+        cohort=cohort.name,
+        samples=len(patients),
+        patients=count(everybody),
+        complete=count(cohort.present.all(axis=1)),
+        sides=by_side(everybody),
+        tables=tuple(tables),
+        labels=tuple(labels),
+        labels_file=facts.file,
+        labels_id_column=facts.id_column,
+        notes=tuple(note for note in cohort.notes if not isinstance(note, Doubt)),
+        doubts=tuple(str(note) for note in cohort.notes if isinstance(note, Doubt)),
     )
+
+
+def _values(column: pd.Series) -> str:
+    known = column.dropna()
+    if not len(known):
+        return ""
+    counts = known.astype(str).value_counts()
+    numbers = pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_bool_dtype(known)
+    if numbers and len(counts) > _SPELT_OUT:
+        return f"{known.min():g} to {known.max():g}, median {known.median():g}"
+    if not numbers and len(counts) > max(_SPELT_OUT, len(known) / 4):
+        return f"{len(counts)} different ones, {known.iloc[0]} the first"
+    if numbers:
+        counts = known.value_counts().sort_index()
+        named = [f"{value:g} ({n})" for value, n in counts.items()]
+    else:
+        named = [f"{value} ({n})" for value, n in counts.head(_SPELT_OUT).items()]
+    rest = len(counts) - len(named)
+    return ", ".join(named) + (f" and {rest} more" if rest else "")
+
+
+def shown_frame(frame: pd.DataFrame) -> str:
+    """The frame with its words to the left and its numbers to the right."""
+    cells = frame.astype(str)
+    columns = []
+    for name in frame:
+        lines = [str(name), *cells[name]]
+        width = max(map(len, lines))
+        right = pd.api.types.is_numeric_dtype(frame[name]) or name in ("features", "missing")
+        columns.append([line.rjust(width) if right else line.ljust(width) for line in lines])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))

@@ -1,8 +1,8 @@
 """The run directory: what commands hand to each other.
 
 config.json      the resolved configuration and a checksum of the data
+understood.json  what was understood of the cohort: files, labels, split, what was left out
 samples.parquet  the patients: split, labels, survival
-understood.json  how the tables were read, and what was left out
 latents/         <modality>.parquet, standardised latents of the patients that have it
 codec/           raw <-> latent (cohgen_jax.codec)
 checkpoints/     state of training, removed when a farm is finished
@@ -28,8 +28,8 @@ from cohgen_jax.storage.checkpoint import write_json, writing
 
 CONTENTS = (
     "config.json",
-    "samples.parquet",
     "understood.json",
+    "samples.parquet",
     "covariates.parquet",
     "covariates.json",
     "latents",

@@ -54,6 +54,7 @@ def test_a_cohort_survives_the_round_trip(cohort, h5mu):
     back = load_cohort(h5mu)
     _same_values(back, cohort)
     assert back.units == cohort.units
+    assert {origin.file for origin in back.origins.values()} == {h5mu.name}
     assert set(cohort.notes) <= set(back.notes)
     for column in ("split", "patient_id", "cancer_type", "stage", "os_event", "os_days"):
         ours, wanted = back.samples[column].sort_index(), cohort.samples[column].sort_index()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from cohgen_jax.cohort.understood import Understood
 from cohgen_jax.figures.missing import MAX_PATTERNS, presence_patterns, upset
 from cohgen_jax.figures.style import BLUE, save
 from cohgen_jax.report.files import RunFiles
@@ -56,7 +57,7 @@ def blocks(run: RunFiles) -> list[Block]:
         Text(facts),
         Plot(traces, axes, picture),
         Table(counts(run), "Samples by side of the split", open=True),
-        *([Table(tables, "How the files were read")] if len(tables := _read(run)) else []),
+        *_understood(run),
         *(
             [Table(_by_type(run), "Samples by cancer type and modality")]
             if "cancer_type" in samples
@@ -81,9 +82,17 @@ def counts(run: RunFiles) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _read(run: RunFiles) -> pd.DataFrame:
-    """What was understood of each table; empty for a run of before."""
-    return pd.DataFrame((run.json("understood.json") or {}).get("tables", []))
+def _understood(run: RunFiles) -> list[Block]:
+    """What was read from which file, as far as the run says so."""
+    about = run.json("understood.json")
+    if about is None:
+        return []
+    what = Understood.from_json(about)
+    labels = what.of_labels()
+    return [
+        Table(what.of_tables(), "Tables as they were read"),
+        *([Table(labels, "Labels as they were read")] if len(labels) else []),
+    ]
 
 
 def _events(samples: pd.DataFrame) -> list[str]:

@@ -203,7 +203,9 @@ def raw_tables_of(
         units={m: u for m, u in units.items() if m in tables},
         notes=(*notes, f"Read from {source}.", *told),
         kinds={m: k for m, k in kinds.items() if m in tables and k in KINDS},
-        origins=dict.fromkeys(tables, Origin(file=source, orientation="down", id_column="obs_names")),
+        origins=dict.fromkeys(
+            tables, Origin(file=source, orientation="down", id_column="obs_names")
+        ),
     )
 
 

@@ -3,12 +3,12 @@
     python experiments/check.py my_tables/
     python experiments/check.py my_tables/ --modalities rna rppa --kinds mut=binary
 
-Prints a line a table (its file, where the samples go, the id column, patients, features, kind, missing
-cells, patients shared with the other tables, patients of each side of the split), a line a label (the
-column that it was read from, its values), and what was changed or left out, and why. Options are those
-of train.py, and a run keeps the same as understood.json. The exit status is 2 where train.py would
-refuse, and where something would spoil results if it is not meant ("doubt": tables that are there and
-cannot be read, ids that only count rows).
+Prints a line a table (its file, where the samples go, the id column, patients, features, kind,
+missing cells, patients shared with the other tables, patients of each side of the split), a line a
+label (the column that it was read from, its values), and what was changed or left out, and why.
+Options are those of train.py, and a run keeps the same as understood.json. The exit status is 2
+where train.py would refuse, and where something would spoil results if it is not meant ("doubt":
+tables that are there and cannot be read, ids that only count rows).
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def main() -> None:
     check_models(config, cohort)
     if what.doubts:
         raise InputError(
-            f"{len(what.doubts)} of these would spoil results if not meant (doubt): mend the files, "
-            "or train as they are"
+            f"{len(what.doubts)} of these would spoil results if not meant (doubt): mend the "
+            "files, or train as they are"
         )
 
 
@@ -90,7 +90,14 @@ def _show_what_was_read(config: ExperimentConfig) -> None:
     ids = sorted(set().union(*(table.index for table in raw.tables.values())))
     samples = pd.DataFrame({"patient_id": ids, "split": ""}, index=ids)
     what = understood(
-        Cohort(raw.name, tuple(raw.tables), raw.tables, samples, notes=raw.notes, origins={**raw.origins})
+        Cohort(
+            raw.name,
+            tuple(raw.tables),
+            raw.tables,
+            samples,
+            notes=raw.notes,
+            origins={**raw.origins},
+        )
     )
     tables = what.of_tables()
     print(shown_frame(tables[[c for c in tables if not c.startswith("in ")]]))

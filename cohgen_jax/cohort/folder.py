@@ -46,6 +46,9 @@ def table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
     """
     files: dict[str, Path] = {}
     others, dead, why = [], [], []
+    # What macOS writes beside a file (._rna.csv) holds nothing of it.
+    hidden = [f.name for f in path.iterdir() if f.name[0] == "." and f.name[:2] != "._"]
+    hidden = sorted(name for name in hidden if table_name(Path(name)) is not None)
     for file in sorted(f for f in path.iterdir() if not f.name.startswith(".")):
         name = _table(file)
         if file.name == "cohort.json":
@@ -73,6 +76,8 @@ def table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
                 "(git-annex, DVC) or remove the links."
             )
         )
+    if hidden:
+        notes.append(f"Hidden files, not read: {shown(hidden)}; rename them if they are meant.")
     return _without_copies(files, notes), notes
 
 

@@ -105,6 +105,8 @@ def read_text(path: Path, usual: str | None = None) -> Sheet:
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise InputError(f"{path.name}: columns occur more than once: {shown(repeated)}")
+    if _is_cut(path):
+        notes.append("it does not end with a line break: get it again if its end was lost")
     if not encoding.startswith("utf-8"):
         notes.append(f"its encoding is {encoding.upper()}")
     layout = layout._replace(text=_kept_as_text(names, head[layout.above :], layout.sep))
@@ -145,6 +147,15 @@ def looks_like_a_table(path: Path) -> bool:
 def _opened(path: Path) -> TextIO:
     suffix = path.suffix.lower() if path.suffix.lower() in OPENERS else ""
     return io.TextIOWrapper(OPENERS[suffix](path), encoding=_encoding(path), newline="")
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether the last line has no end; compressed files that were cut cannot be unpacked."""
+    if path.suffix.lower() in OPENERS:
+        return False
+    with path.open("rb") as raw:
+        raw.seek(-1, 2)
+        return raw.read(1) not in (b"\n", b"\r", b"\0")
 
 
 def _encoding(path: Path) -> str:

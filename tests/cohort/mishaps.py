@@ -1,7 +1,8 @@
 """A small valid cohort, and ways in which such folders are damaged before anybody reads them.
 
-A mishap is a function of a `Draft` (the files before they are written) and a random generator; it is
-registered by `mishap` under what it does. `differences` and `silent` say what has become of the cohort.
+A mishap is a function of a `Draft` (the files before they are written) and a random generator; it
+is registered by `mishap` under what it does. `differences` and `silent` say what has become of the
+cohort.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from cohgen_jax.cohort import Cohort, load_cohort, stage_number
 
 NUM_PATIENTS = 40
 GENES = (
-    "TP53 EGFR KRAS BRAF PTEN RB1 MYC CDKN2A PIK3CA BRCA1 BRCA2 ATM VHL APC SMAD4 NF1 KIT ALK ERBB2 "
-    "IDH1 JAK2 NRAS MET FGFR1 FGFR2 STK11 KEAP1 ARID1A CTNNB1 GATA3"
-).split()
+    *("TP53", "EGFR", "KRAS", "BRAF", "PTEN", "RB1", "MYC", "CDKN2A", "PIK3CA", "BRCA1", "BRCA2"),
+    *("ATM", "VHL", "APC", "SMAD4", "NF1", "KIT", "ALK", "ERBB2", "IDH1", "JAK2", "NRAS", "MET"),
+    *("FGFR1", "FGFR2", "STK11", "KEAP1", "ARID1A", "CTNNB1", "GATA3"),
+)
 SIDES = ["train"] * 6 + ["val"] * 2 + ["test"] * 2
 LABELS = ("cancer_type", "stage", "os_event", "os_days", "age")
 
@@ -134,7 +136,7 @@ def mishap(what: str) -> Callable[[Mishap], Mishap]:
 # ---- a valid cohort ---------------------------------------------------------------------------
 
 IDS: dict[str, Callable[[int], str]] = {
-    "barcodes": lambda i: f"TCGA-{'A2 BH 05'.split()[i % 3]}-A{i:02d}Q-01",
+    "barcodes": lambda i: f"TCGA-{('A2', 'BH', '05')[i % 3]}-A{i:02d}Q-01",
     "letters": lambda i: f"Pat{i:03d}",
     "zeros": lambda i: f"{i + 3:05d}",
     "dashes": lambda i: f"SITE-{i % 4 + 1}-{i:03d}",
@@ -461,7 +463,7 @@ def _(d: Draft, rng: np.random.Generator) -> None:
 
 @mishap("patients twice, numbered")
 def _(d: Draft, rng: np.random.Generator) -> None:
-    d.instead.append("sample ids repeat another one")
+    d.instead += ["sample ids repeat another one", "samples belong to"]
     for file in d.files.values():
         again = file.table.iloc[3:5]
         file.table = pd.concat([file.table, again.rename(index=lambda i: f"{i}.1")])
@@ -625,12 +627,10 @@ def _(d: Draft, rng: np.random.Generator) -> None:
 
 @mishap("zeros for an absent assay")
 def _(d: Draft, rng: np.random.Generator) -> None:
-    file = d.files[d.any(rng)]
-    everybody = d.facts.table.index
-    if set(file.table.index) < set(everybody):
-        whole = file.table.reindex(everybody)
-        whole.loc[~everybody.isin(file.table.index)] = 0.0
-        file.table = whole
+    file = d.files[str(rng.choice(["rna", "cna", "rppa"]))]  # nobody wonders at no mutation
+    whole = file.table.reindex(d.facts.table.index)
+    whole.loc[~whole.index.isin(file.table.index)] = 0.0
+    file.table = whole if len(whole) == NUM_PATIENTS else file.table
 
 
 @mishap("empty rows for an absent assay")
@@ -699,7 +699,7 @@ def relabel(d: Draft, old: str, new: str, change: Callable = lambda cells: cells
 @mishap("infinite survival")
 def _(d: Draft, rng: np.random.Generator) -> None:
     at = int(rng.integers(NUM_PATIENTS))
-    relabel(d, "os_days", "os_days", lambda x: x.astype(float).where(np.arange(len(x)) != at, np.inf))
+    relabel(d, "os_days", "os_days", lambda x: [*x[:at], np.inf, *x[at + 1 :]])
 
 
 @mishap("negative survival")

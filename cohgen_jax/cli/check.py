@@ -100,5 +100,5 @@ def _show_what_was_read(config: ExperimentConfig) -> None:
         )
     )
     tables = what.of_tables()
-    print(shown_frame(tables[[c for c in tables if not c.startswith("in ")]]))
+    print(shown_frame(tables[[c for c in tables if not str(c).startswith("in ")]]))
     _show(what.doubts, what.notes)

@@ -19,6 +19,7 @@ from cohgen_jax.cohort.kinds import Kind
 from cohgen_jax.cohort.orientation import read_readings, table_of
 from cohgen_jax.cohort.sheets import Sheet
 from cohgen_jax.cohort.tables import numeric, read_sheet, shown
+from cohgen_jax.cohort.unchanged import unchanged
 from cohgen_jax.cohort.understood import Doubt
 from cohgen_jax.errors import InputError
 
@@ -72,7 +73,8 @@ def read_tables(
             path, modalities, id_column=id_column, transpose=transpose, features=features
         )
     elif reader is not None:
-        raw = reader(path, layers)
+        with unchanged([path]):
+            raw = reader(path, layers)
         chosen = choose(raw.tables, modalities, path)
         raw = raw._replace(tables={m: raw.tables[m] for m in chosen})
     else:
@@ -134,16 +136,17 @@ def _read_folder(path: Path, modalities: Sequence[str] | None, **asked: Any) -> 
         modalities = about["modalities"]
     chosen = choose(files, modalities, path)
     sheets: dict[str, Sheet] = {}
-    for name in chosen:
-        try:
-            sheets[name] = read_sheet(files[name])
-            if sheets[name].doubt:
-                raise InputError(sheets[name].doubt)
-        except InputError as error:
-            if named or not is_loose(files[name]):
-                raise
-            notes.append(Doubt(f"{files[name].name} was not read: {error}."))
-    facts = read_sheet(facts_files[0]) if facts_files else None
+    with unchanged([*(files[name] for name in chosen), *facts_files[:1]]):
+        for name in chosen:
+            try:
+                sheets[name] = read_sheet(files[name])
+                if sheets[name].doubt:
+                    raise InputError(sheets[name].doubt)
+            except InputError as error:
+                if named or not is_loose(files[name]):
+                    raise
+                notes.append(Doubt(f"{files[name].name} was not read: {error}."))
+        facts = read_sheet(facts_files[0]) if facts_files else None
     names = {name: files[name].name for name in sheets}
     if facts_files:
         names[""] = facts_files[0].name

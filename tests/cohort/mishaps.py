@@ -101,8 +101,8 @@ class Draft:
     facts: File
     after: list[Callable[[Path], None]] = dataclasses.field(default_factory=list)
     """What is done to the folder when its files are written."""
-    instead: list[str] = dataclasses.field(default_factory=list)
-    """Names that a note may say in place of the modality."""
+    instead: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    """Modality, or "" for all -> what a note may say in place of it."""
 
     def any(self, rng: np.random.Generator, text: bool = False) -> str:
         """A modality; `text`: one that is not Parquet."""
@@ -226,14 +226,19 @@ def torn_patients(cohort: Cohort) -> list[str]:
     return sides.index[sides > 1].tolist()
 
 
-def silent(cohort: Cohort, whole: Cohort, instead: list[str]) -> list[str]:
+def silent(cohort: Cohort, whole: Cohort, instead: dict[str, list[str]]) -> list[str]:
     """Those of the differences that no note tells of which the whole cohort lacks: by the modality,
-    the label, the file of the labels, or one of the names `instead`."""
+    the label, the file of the labels, or what may be said instead (`Draft.instead`)."""
     notes = [n for n in cohort.notes if n not in whole.notes]
     notes = [n for n in notes if not n.startswith(("Kinds of values", "The split was drawn"))]
     left = []
     for part, why in differences(cohort, whole).items():
-        names = [*instead, part, *([] if part in whole.tables else ["clinical"])]
+        names = [
+            part,
+            *instead.get("", []),
+            *instead.get(part, []),
+            *([] if part in whole.tables else ["clinical"]),
+        ]
         said = (re.search(rf"\b{re.escape(name)}\b", note) for note in notes for name in names)
         if not any(said):
             left.append(f"{part} {why}")
@@ -463,7 +468,7 @@ def _(d: Draft, rng: np.random.Generator) -> None:
 
 @mishap("patients twice, numbered")
 def _(d: Draft, rng: np.random.Generator) -> None:
-    d.instead += ["sample ids repeat another one", "samples belong to"]
+    d.instead[""] = [*d.instead.get("", []), "sample ids repeat another one", "samples belong to"]
     for file in d.files.values():
         again = file.table.iloc[3:5]
         file.table = pd.concat([file.table, again.rename(index=lambda i: f"{i}.1")])
@@ -524,6 +529,7 @@ def _(d: Draft, rng: np.random.Generator) -> None:
 
 def another(d: Draft, name: str, new: str, change: Callable[[File], File] = lambda f: f) -> None:
     file = dataclasses.replace(d.files[name])
+    d.instead[new] = [name]  # it is no copy where the other one cannot be read
     d.after.append(lambda folder: change(file).write(folder, new))
 
 
@@ -595,7 +601,7 @@ def _(d: Draft, rng: np.random.Generator) -> None:
 
 @mishap("a table in a folder of its own")
 def _(d: Draft, rng: np.random.Generator) -> None:
-    d.instead.append("more")
+    d.instead[""] = [*d.instead.get("", []), "more"]
 
     def down(path: Path) -> None:
         (path.parent / "more").mkdir(exist_ok=True)

@@ -104,7 +104,7 @@ def test_what_nobody_tells_is_found():
     truth = whole(seeded(0))
 
     def judged(**changes) -> list[str]:
-        return silent(dataclasses.replace(truth, **changes), truth, [])
+        return silent(dataclasses.replace(truth, **changes), truth, {})
 
     def table(name: str, change) -> dict[str, pd.DataFrame]:
         return {**truth.tables, name: change(truth.tables[name].copy())}

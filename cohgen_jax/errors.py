@@ -1,6 +1,7 @@
 """The error that a user's input can cause."""
 
 import importlib.util
+from collections.abc import Collection
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +16,16 @@ def unreadable(path: object, error: Exception) -> InputError:
     return InputError(
         f"{path} cannot be read ({reason}): truncated, or not the format of its suffix"
     )
+
+
+_SHOWN = 5
+"""How many offending ids or columns a message spells out."""
+
+
+def shown(items: Collection) -> str:
+    """The first few items as text, with a count of the rest."""
+    head = ", ".join(str(item) for item in list(items)[:_SHOWN])
+    return head if len(items) <= _SHOWN else f"{head} and {len(items) - _SHOWN} more"
 
 
 def need(what: str, extra: str, *packages: str) -> None:

@@ -79,7 +79,8 @@ class CohortModel(BaseEstimator):
         folder = tempfile.TemporaryDirectory(prefix="cohgen-")
         path, of_tables = Path(folder.name) / "run", Path(folder.name) / rundir.COHORT
         save_cohort(cohort, of_tables)
-        fitted = dataclasses.replace(config, cohort=str(of_tables), layers=())  # which were read
+        as_read: Any = {"layers": (), "id_column": None, "transpose": ()}
+        fitted = dataclasses.replace(config, cohort=str(of_tables), **as_read)
         train_run(fitted, path, tell=self.tell or (lambda line: None))
         of_tables.rename(path / rundir.COHORT)
         about = {"cohort": rundir.COHORT, "layers": config.layers}
@@ -185,7 +186,7 @@ def _raw(tables: Tables, samples: pd.DataFrame | None, config: ExperimentConfig)
         raise InputError(
             f"expected DataFrames by modality or a MuData, got {type(tables).__name__}"
         )
-    from data_prep.mudata_io import raw_tables_of
+    from data_prep.annotated import raw_tables_of
 
     layers = parse_layers(config.layers)
     return without_empty_rows(raw_tables_of(tables, "tables", "the MuData", layers))

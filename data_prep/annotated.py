@@ -25,10 +25,11 @@ import pandas as pd
 import scipy.sparse
 
 from cohgen_jax.cohort import RawTables
+from cohgen_jax.cohort.cohort import Origin
 from cohgen_jax.cohort.kinds import KINDS, Kind, kind_of
 from cohgen_jax.cohort.sparse import is_sparse, row_blocks, table_of
-from cohgen_jax.cohort.tables import numeric, shown
-from cohgen_jax.errors import InputError, unreadable
+from cohgen_jax.cohort.tables import numeric
+from cohgen_jax.errors import InputError, shown, unreadable
 from data_prep.hdf5 import flaw
 from data_prep.obs import joined_facts
 
@@ -109,7 +110,7 @@ def _check_sparse(part: Any) -> None:
     ]
     for values in (*single, *(own for group in groups for own in group.values())):
         if scipy.sparse.issparse(values):
-            values.check_format(full_check=True)
+            values.check_format(full_check=True)  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def read_raw_tables(
@@ -192,6 +193,9 @@ def raw_tables_of_several(
         units={m: u for m, u in units.items() if m in tables},
         notes=(*told, *notes),
         kinds={m: k for m, k in kinds.items() if m in tables},
+        origins=dict.fromkeys(
+            tables, Origin(file=source, orientation="down", id_column="obs_names")
+        ),
     )
 
 

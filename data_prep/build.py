@@ -15,8 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cohgen_jax.cohort.read import mark_unfinished
-from cohgen_jax.cohort.tables import shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, shown
 from data_prep.barcodes import patients
 from data_prep.blocks import assemble, block_paths, merged_features
 from data_prep.card import data_card

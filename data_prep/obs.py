@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort.tables import shown
+from cohgen_jax.errors import shown
 
 EXAMPLES = 3
 """Samples that a difference is told of."""

@@ -18,8 +18,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from cohgen_jax.cohort.tables import shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, shown
 from data_prep.barcodes import patients, sample_types, without_vial
 from data_prep.blocks import Block, block_paths, load_block, merged_samples
 from data_prep.clinical import merge_clinical, merge_survival, reduce_clinical

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort import SPLITS, Cohort
+from cohgen_jax.cohort import SPLITS, Cohort, Origin
 from cohgen_jax.errors import InputError
 from data_prep.tcga_multimodal import NUMBER_FACTS, TEXT_FACTS
 
@@ -91,6 +91,7 @@ def load_tfds_cohort(spec: str) -> Cohort:
         samples=samples.sort_index(),
         units=dict(about["units"]),
         notes=(*about["notes"], f"Read from the dataset {builder.info.full_name}."),
+        origins=dict.fromkeys(modalities, Origin(file=builder.info.full_name)),
     )
 
 

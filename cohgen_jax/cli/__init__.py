@@ -9,6 +9,7 @@ import importlib
 import sys
 
 COMMANDS = {
+    "check": "say what is understood of a cohort, and what training would refuse",
     "train": "train every model of a cohort",
     "evaluate": "generate held-out patients from every subset of their modalities, and score that",
     "impute": "complete the tables of new patients",

@@ -50,13 +50,13 @@ def parse(arguments: type[T], args: list[str], doc: str | None) -> T:
 
     So does a configuration in JSON, named by --config where the command has that option.
     """
-    start = _value_of("--config", args)
+    start = value_of("--config", args)
     if start is not None:
-        if _value_of("--recipe", args) is not None:
+        if value_of("--recipe", args) is not None:
             raise InputError("--config is a whole configuration: leave out --recipe")
         defaults = _config_from(Path(start))
     else:
-        chosen = _value_of("--recipe", args) or "default"
+        chosen = value_of("--recipe", args) or "default"
         known = chosen in get_args(RecipeName)  # otherwise tyro names the choices
         defaults = recipe(chosen if known else "default")  # pyright: ignore[reportArgumentType]
     spec = dataclasses.make_dataclass(
@@ -69,7 +69,8 @@ def parse(arguments: type[T], args: list[str], doc: str | None) -> T:
     return tyro.cli(spec, args=args, description=doc)
 
 
-def _value_of(option: str, args: list[str]) -> str | None:
+def value_of(option: str, args: list[str]) -> str | None:
+    """What a command line says behind an option, None where it lacks the option."""
     for i, arg in enumerate(args):
         if arg.startswith(f"{option}="):
             return arg.removeprefix(f"{option}=")

@@ -17,6 +17,7 @@ import tyro
 from cohgen_jax.cli.common import CountBar, say
 from cohgen_jax.report import RunFiles, compute_umap, write_run_report
 from cohgen_jax.storage import rundir
+from cohgen_jax.storage.staged import is_pending, settle
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class Arguments:
 def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     run = RunFiles(arguments.run)
+    if is_pending(run.path):
+        with rundir.locked(run.path):
+            settle(run.path)
     if arguments.umap:
         try:
             import umap  # noqa: F401

@@ -28,8 +28,7 @@ from cohgen_jax.codec.matrix import Matrix, Shifted
 from cohgen_jax.cohort.kinds import Kind, kinds_of_features, max_missing_of, nearest_allowed
 from cohgen_jax.cohort.load import usable_features
 from cohgen_jax.cohort.sparse import column_blocks, is_sparse, row_blocks
-from cohgen_jax.cohort.tables import shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, shown
 
 NUM_NEIGHBOURS = 5
 ROWS_AT_ONCE = 1024

@@ -1,6 +1,6 @@
 """Cohorts: aligned tables with holes, patient-level splits, labels, a simulated example."""
 
-from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort
+from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort, Origin
 from cohgen_jax.cohort.kinds import KINDS, Kind
 from cohgen_jax.cohort.labels import stage_number
 from cohgen_jax.cohort.load import cohort_from, load_cohort, save_cohort, usable_features
@@ -8,6 +8,7 @@ from cohgen_jax.cohort.read import SOURCES, RawTables, read_tables
 from cohgen_jax.cohort.simulate import DemoTruth, demo_cohort, demo_truth
 from cohgen_jax.cohort.split import patient_split, set_aside
 from cohgen_jax.cohort.tables import read_table
+from cohgen_jax.cohort.understood import Understood, understood
 
 __all__ = [
     "KINDS",
@@ -17,7 +18,9 @@ __all__ = [
     "Cohort",
     "DemoTruth",
     "Kind",
+    "Origin",
     "RawTables",
+    "Understood",
     "cohort_from",
     "demo_cohort",
     "demo_truth",
@@ -28,5 +31,6 @@ __all__ = [
     "save_cohort",
     "set_aside",
     "stage_number",
+    "understood",
     "usable_features",
 ]

@@ -19,6 +19,19 @@ SET_ASIDE = "ood"
 """The split of samples that are like no sample of the others: see `set_aside`."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a table came from, as far as its reader tells."""
+
+    file: str = ""
+    orientation: str = ""
+    """Where the samples go in it: "down" or "across"."""
+    id_column: str = ""
+    """In words, where their ids are."""
+    features: int | None = None
+    """How many it has, before any was left out."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Cohort:
     """Aligned tables, who has what, and which side of the split each sample is on."""
@@ -37,6 +50,10 @@ class Cohort:
     """Modality -> kind of its values; those not given are read off the values."""
     notes: tuple[str, ...] = ()
     """What was done to arrive at these tables, in plain sentences."""
+    origins: dict[str, Origin] = dataclasses.field(default_factory=dict)
+    """Modality, and "samples" for what else is known -> where its table came from."""
+    label_columns: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Label -> the column that it was read from, as it is spelt there."""
 
     def __post_init__(self):
         if set(self.modalities) != set(self.tables):

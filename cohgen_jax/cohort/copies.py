@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.kinds import Kind
-from cohgen_jax.cohort.tables import shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, shown
 
 LOOKED_AT = 256
 """Samples by which features are compared."""
@@ -36,7 +35,10 @@ def without_copies(
         for first in names[:k]:
             if first not in kept or copy not in kept:
                 continue
+            same = _same_values(tables[first], tables[copy])
             features = _shared_features(tables[first], tables[copy])
+            if same:  # those of few values, too, which order nothing
+                features = [(str(column), str(column)) for column in tables[copy].columns]
             if not features:
                 continue
             fewer = min(tables[first].shape[1], tables[copy].shape[1])
@@ -46,7 +48,7 @@ def without_copies(
                     f"do ({shown([f'{b} as {a}' for a, b in features])}): they are generated with "
                     "what they are generated from; remove them from one of the two."
                 )
-            elif not asked and _same_values(tables[first], tables[copy]):
+            elif not asked and same:
                 notes.append(f"{copy} was left out: it holds the same values as {first}.")
                 del kept[copy]
             else:

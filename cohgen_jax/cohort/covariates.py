@@ -22,8 +22,8 @@ import pandas as pd
 
 from cohgen_jax.cohort.missing import coded_missing
 from cohgen_jax.cohort.spellings import UNKNOWN, is_missing
-from cohgen_jax.cohort.tables import parse_numbers, shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.cohort.tables import parse_numbers
+from cohgen_jax.errors import InputError, shown
 
 MIN_PATIENTS = 5
 """Training patients that a level, or the numbers of a column, must have to be learnt from."""

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.spellings import COLUMNS, DAYS_OF, TO_DEATH, TO_LAST_SEEN, joined
-from cohgen_jax.cohort.tables import shown
+from cohgen_jax.errors import shown
 
 MANY = 20
 """Features among which a label is not taken for one more."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cohgen_jax.cohort.tables import shown
+from cohgen_jax.errors import shown
 
 EXAMPLES = 3
 """Spelt out of a kind of near miss."""

@@ -20,8 +20,8 @@ from cohgen_jax.cohort.ids import (
     without_zeros,
 )
 from cohgen_jax.cohort.missing import coded_missing
-from cohgen_jax.cohort.tables import parse_numbers, shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.cohort.tables import parse_numbers
+from cohgen_jax.errors import InputError, shown
 
 LONGEST_IN_MONTHS = 366
 """Days up to which a longest survival is rather one in months."""
@@ -55,6 +55,7 @@ def sample_facts(
     source: str,
     notes: list[str],
     kin: Mapping[str, str] | None = None,
+    columns: dict[str, str] | None = None,
 ) -> pd.DataFrame:
     """`facts` aligned with the samples, with patient_id and the labels under their usual names.
 
@@ -64,6 +65,7 @@ def sample_facts(
         source: name of the file of the facts, for messages.
         notes: told what was left out, and what is spelt in another way.
         kin: see `derive_patients`.
+        columns: told label -> the column that it was read from.
     """
     patients = derive_patients(sample_ids, kin)
     notes += barcodes_told(list(sample_ids))
@@ -83,7 +85,7 @@ def sample_facts(
         notes.append(f"{unused} rows of {source} belong to no sample with data and were left out.")
     # Whatever a file format returns for an empty cell becomes NaN.
     aligned = aligned.where(aligned.notna(), np.nan)
-    labelled = _named_labels(aligned, patients, source, notes)
+    labelled = _named_labels(aligned, patients, source, notes, {} if columns is None else columns)
     if labelled["patient_id"].equals(patients):
         notes += repeats_told(list(sample_ids), kin or {})
     return labelled
@@ -125,7 +127,11 @@ def _rows_of(
 
 
 def _named_labels(
-    facts: pd.DataFrame, patients: pd.Series, source: str, notes: list[str]
+    facts: pd.DataFrame,
+    patients: pd.Series,
+    source: str,
+    notes: list[str],
+    spelt: dict[str, str],
 ) -> pd.DataFrame:
     columns = {str(c): facts[c] for c in facts.columns}
     found = _found_labels(columns, source, notes)
@@ -149,6 +155,7 @@ def _named_labels(
         if label in found:
             named[label] = columns[found[label]]
     _tell_spellings(found, source, notes)
+    spelt.update(found)
     rest = {c: columns[c] for c in columns if c not in found.values() and c not in named}
     order = [label for label in ("patient_id", "split", *_LABELS) if label in named]
     return pd.DataFrame({**{c: named[c] for c in order}, **rest}, index=facts.index)

@@ -5,6 +5,7 @@ cohort_from    the same of tables that are in memory
 save_cohort    a cohort directory, which load_cohort reads back unchanged
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.clean import cleaned, measured
-from cohgen_jax.cohort.cohort import Cohort
+from cohgen_jax.cohort.cohort import Cohort, Origin
 from cohgen_jax.cohort.copies import without_copies
 from cohgen_jax.cohort.kinds import (
     KINDS,
@@ -28,8 +29,7 @@ from cohgen_jax.cohort.names import check_names
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.sides import choose_sides
 from cohgen_jax.cohort.sparse import column_blocks
-from cohgen_jax.cohort.tables import shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, shown
 
 
 def load_cohort(
@@ -42,6 +42,8 @@ def load_cohort(
     max_missing: float | None = None,
     kinds: Sequence[str] = (),
     layers: Sequence[str] = (),
+    id_column: str | None = None,
+    transpose: Sequence[str] = (),
     min_train: int = 32,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
@@ -58,13 +60,22 @@ def load_cohort(
         max_missing: features missing in this share of the train samples, or more, are dropped;
             what is missing in fewer is imputed by the codec. By default by kind (`MAX_MISSING`).
         layers: MODALITY=LAYER, what to read of a .h5mu or .h5ad file instead of X.
+        id_column: column of the sample ids, in the tables that have it.
+        transpose: modalities whose tables are features x samples; "all", or "none" to take every
+            table as it stands.
         kinds: MODALITY=KIND for those whose kind is not to be read off their values.
         min_train: fewest train patients that a modality may have.
 
     Raises:
         InputError: naming the file, column or value and the mend.
     """
-    raw = read_tables(path, modalities=modalities, layers=parse_layers(layers))
+    raw = read_tables(
+        path,
+        modalities=modalities,
+        layers=parse_layers(layers),
+        id_column=id_column,
+        transpose=transpose,
+    )
     return cohort_from(
         raw,
         modalities=modalities,
@@ -92,6 +103,7 @@ def cohort_from(
 
     modalities: None lets tables go that keep less than half of their features, else all are used.
     """
+    widths = {m: table.shape[1] for m, table in raw.tables.items()}
     raw, kin = cleaned(raw)
     told: dict[str, Kind] = {**raw.kinds, **asked_kinds(kinds, raw.tables)}
     kind: dict[str, Kind] = {
@@ -105,7 +117,8 @@ def cohort_from(
     check_names(tables)
     _check_overlap(tables)
     ids = pd.Index(sorted(set().union(*(t.index for t in tables.values()))), name="sample_id")
-    samples = sample_facts(ids, raw.facts, raw.facts_source, notes, kin)
+    columns: dict[str, str] = {}
+    samples = sample_facts(ids, raw.facts, raw.facts_source, notes, kin, columns)
     present = pd.DataFrame({m: ids.isin(t.index) for m, t in tables.items()}, index=ids)
     split = choose_sides(
         samples,
@@ -125,7 +138,13 @@ def cohort_from(
         filtered[modality] = _filtered(modality, table, keep, notes)
     kind = {m: kind[m] for m in filtered}
     notes += _kinds_told(filtered, kind)
-    return _cohort(raw, filtered, samples, split, kind, notes)
+    origins = {
+        m: dataclasses.replace(raw.origins.get(m, Origin()), features=widths[m]) for m in filtered
+    }
+    if raw.facts is not None:
+        origins["samples"] = raw.origins.get("samples", Origin(file=raw.facts_source))
+    cohort = _cohort(raw, filtered, samples, split, kind, notes)
+    return dataclasses.replace(cohort, origins=origins, label_columns=columns)
 
 
 def parse_layers(settings: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from cohgen_jax.cohort.kinds import Kind
 from cohgen_jax.cohort.spellings import CODES
-from cohgen_jax.cohort.tables import shown
+from cohgen_jax.errors import shown
 
 APART = 5
 """Times the span of the other values that a code lies away from them."""

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 
 import pandas as pd
 
-from cohgen_jax.cohort.tables import COMPANIONS, DRAW, ID_COLUMNS
+from cohgen_jax.cohort.idcolumns import ID_COLUMNS
+from cohgen_jax.cohort.tables import COMPANIONS, DRAW
 from cohgen_jax.errors import InputError
 
 RESERVED = ("disagreement", "samples", "clinical", "cohort", "covariates")

@@ -9,19 +9,23 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.cohort import Origin
+from cohgen_jax.cohort.folder import FACTS, is_loose, table_files
 from cohgen_jax.cohort.kinds import KINDS, Kind
+from cohgen_jax.cohort.orientation import read_readings, table_of
+from cohgen_jax.cohort.sheets import Sheet
 from cohgen_jax.cohort.sparse import row_blocks
-from cohgen_jax.cohort.tables import numeric, read_table, shown, table_name
-from cohgen_jax.errors import InputError
+from cohgen_jax.cohort.tables import numeric, read_sheet
+from cohgen_jax.cohort.unchanged import unchanged
+from cohgen_jax.cohort.understood import Doubt
+from cohgen_jax.errors import InputError, shown
 
 SCHEMA_VERSION = 1
-FACTS = ("samples", "clinical")
-"""Tables that hold facts about samples, not measurements; the first found is used."""
 
 
 class RawTables(NamedTuple):
@@ -34,6 +38,8 @@ class RawTables(NamedTuple):
     units: dict[str, str]
     notes: tuple[str, ...]
     kinds: Mapping[str, Kind] = MappingProxyType({})  # where the files say it
+    origins: Mapping[str, Origin] = MappingProxyType({})
+    """Modality, and "samples" for the facts -> where its table came from."""
 
 
 SOURCES: dict[str, Callable[..., RawTables]] = {}
@@ -47,6 +53,9 @@ def read_tables(
     modalities: Sequence[str] | None = None,
     layers: Mapping[str, str] = MappingProxyType({}),
     lenient: bool = False,
+    id_column: str | None = None,
+    transpose: Sequence[str] = (),
+    features: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> RawTables:
     """The tables of a folder as numbers; a row without any value is left out (assay not done).
 
@@ -55,6 +64,7 @@ def read_tables(
         modalities: the tables wanted, in this order; all of them by default, alphabetically.
         layers: modality -> layer, of a file that has layers.
         lenient: whether modalities that `layers` names may be absent.
+        id_column, transpose, features: as of `orientation.read_readings`, of a folder of tables.
     """
     path = Path(path)
     if not path.exists():
@@ -63,9 +73,12 @@ def read_tables(
     if path.is_dir():
         if layers:
             raise InputError(f"{path} is a folder of tables: only .h5mu and .h5ad have layers")
-        raw = _read_folder(path, modalities)
+        raw = _read_folder(
+            path, modalities, id_column=id_column, transpose=transpose, features=features
+        )
     elif reader is not None:
-        raw = reader(path, layers, lenient=lenient)
+        with unchanged([path]):
+            raw = reader(path, layers, lenient=lenient)
         chosen = choose(raw.tables, modalities, path)
         raw = raw._replace(tables={m: raw.tables[m] for m in chosen})
     else:
@@ -116,32 +129,52 @@ def choose(known: Collection[str], modalities: Sequence[str] | None, path: Path)
     return list(modalities)
 
 
-def _read_folder(path: Path, modalities: Sequence[str] | None) -> RawTables:
+def _read_folder(path: Path, modalities: Sequence[str] | None, **asked: Any) -> RawTables:
     files, notes = table_files(path)
     about = _read_about(path)
     facts_files = [files.pop(name) for name in FACTS if name in files]
     if len(facts_files) > 1:
         notes.append(f"{facts_files[1].name} was not read: {facts_files[0].name} was.")
+    named = modalities is not None or about is not None
     if about is not None and modalities is None:
         modalities = about["modalities"]
     chosen = choose(files, modalities, path)
-    frames = {name: read_table(files[name]) for name in chosen}
-    if modalities is None:
-        for name in _annotations(frames):
+    sheets: dict[str, Sheet] = {}
+    with unchanged([*(files[name] for name in chosen), *facts_files[:1]]):
+        for name in chosen:
+            try:
+                sheets[name] = read_sheet(files[name])
+                if sheets[name].doubt:
+                    raise InputError(sheets[name].doubt)
+            except InputError as error:
+                if named or not is_loose(files[name]):
+                    raise
+                notes.append(Doubt(f"{files[name].name} was not read: {error}."))
+        facts = read_sheet(facts_files[0]) if facts_files else None
+    names = {name: files[name].name for name in sheets}
+    if facts_files:
+        names[""] = facts_files[0].name
+    readings = read_readings(sheets, names, facts, **asked)
+    told = table_of(facts, readings[""]) if facts is not None else None
+    frames = {name: table_of(sheets.pop(name), readings[name]) for name in list(sheets)}
+    if not named:
+        for name, why in _no_modalities(frames, files, told).items():
             del frames[name]
-            notes.append(
-                f"{files[name].name} was not read as a modality: its rows are features of "
-                "another table, so it describes features, not samples."
-            )
+            notes.append(f"{files[name].name} was not read as a modality: {why}.")
+    for name in frames:
+        if readings[name].doubt:
+            raise InputError(readings[name].doubt)
+    notes += [n for name in (*frames, "") if name in readings for n in readings[name].notes]
     return RawTables(
         name=about["name"] if about is not None else path.resolve().name,
         # One by one, each letting go of the frame that it was read into.
-        tables={name: numeric(frames.pop(name), files[name].name) for name in list(frames)},
-        facts=read_table(facts_files[0]) if facts_files else None,
-        facts_source=facts_files[0].name if facts_files else "",
+        tables={name: numeric(frames.pop(name), names[name]) for name in list(frames)},
+        facts=told,
+        facts_source=names.get("", ""),
         units=dict(about["units"]) if about is not None else {},
         notes=(*(about["notes"] if about is not None else ()), *notes),
         kinds={m: k for m, k in about.get("kinds", {}).items() if m in chosen} if about else {},
+        origins={name or "samples": reading.origin for name, reading in readings.items()},
     )
 
 
@@ -149,31 +182,6 @@ def mark_unfinished(path: Path) -> None:
     """Until cohort.json is written again, last, the folder is refused: its tables may be of two
     cohorts, and without cohort.json it would be read as anybody's folder of tables."""
     (path / "cohort.json").write_text('{"unfinished": true}\n')
-
-
-def table_files(path: Path) -> tuple[dict[str, Path], list[str]]:
-    """Name -> file of the tables in a folder, and notes on what there is besides."""
-    files: dict[str, Path] = {}
-    others, dead = [], []
-    for file in sorted(f for f in path.iterdir() if not f.name.startswith(".")):
-        name = table_name(file)
-        if not file.exists():
-            dead.append(file.name)
-        elif name is None or (file.is_dir() and file.suffix.lower() != ".parquet"):
-            others += [file.name] if file.name != "cohort.json" else []
-        elif name in files:
-            raise InputError(
-                f"{files[name].name} and {file.name} are both the table {name!r}: remove one"
-            )
-        else:
-            files[name] = file
-    notes = [f"Not tables, left alone: {shown(others)}."] if others else []
-    if dead:
-        notes.append(
-            f"Links to files that are not there, not read: {shown(dead)}; fetch them (git-annex, "
-            "DVC) or remove the links."
-        )
-    return files, notes
 
 
 def _read_about(path: Path) -> dict | None:
@@ -200,16 +208,23 @@ def _read_about(path: Path) -> dict | None:
     return about
 
 
-def _annotations(frames: dict[str, pd.DataFrame]) -> list[str]:
-    """Tables most of whose row ids are column names of another table."""
-    return [
-        name
-        for name, frame in frames.items()
-        if any(
-            frame.index.isin(other.columns).mean() > 0.5 for n, other in frames.items() if n != name
-        )
-        and not any(frame.index.isin(o.index).any() for n, o in frames.items() if n != name)
-    ]
+def _no_modalities(
+    frames: dict[str, pd.DataFrame], files: Mapping[str, Path], facts: pd.DataFrame | None
+) -> dict[str, str]:
+    """Tables that are none of samples -> why: most of their row ids are column names of another
+    table, or the file may be of anything, and nobody else has its ids."""
+    found = {}
+    for name, frame in frames.items():
+        others = [other for n, other in frames.items() if n != name]
+        if any(frame.index.isin(o.index).any() for o in others):
+            continue
+        if any(frame.index.isin(o.columns).mean() > 0.5 for o in others):
+            found[name] = (
+                "its rows are features of another table, so it describes features, not samples"
+            )
+        elif is_loose(files[name]) and len(others) > 1:
+            found[name] = f"no other table has its ids (as {frame.index[0]!r})"
+    return found
 
 
 def _without_empty_rows(modality: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort.cohort import Cohort
+from cohgen_jax.cohort.cohort import Cohort, Origin
 from cohgen_jax.cohort.split import patient_split
 
 TYPES = ("breast", "lung", "kidney", "colon", "brain")
@@ -104,6 +104,7 @@ def demo_cohort(seed: int = 0, num_patients: int = 600) -> Cohort:
         units={m: view.unit for m, view in VIEWS.items()} | {"mut": "0/1, mutated"},
         kinds={"mut": "binary"},
         notes=(f"Simulated: {num_patients} patients, seed {seed}, split by patient.",),
+        origins=dict.fromkeys(tables, Origin(file="simulated")),
     )
 
 

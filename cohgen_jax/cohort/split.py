@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort
-from cohgen_jax.cohort.tables import shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, shown
 
 LEAST_HELD = 2
 """Validation patients that each modality needs, and test patients that it should have."""

@@ -1,45 +1,42 @@
 """Reading one table of numbers: samples down, features across.
 
-A table is Parquet, CSV or TSV (the text forms also gzipped), or a folder of Parquet parts whose
-name ends so, as Spark and dask write them. Its row ids are the index that the file carries, else
-the column `sample_id` or `patient_id`, else the first column. Everything that would later surface
-as a puzzling number is an `InputError` here, naming file, column and row.
+A table is Parquet, Feather, Excel or text (`text.py`; also compressed), or a folder of parts whose
+name ends so, as Spark and dask write them. Its row ids are the index that the file carries,
+else the column `sample_id` or `patient_id`, else the first column, unless that counts the rows and
+another one has the ids (`idcolumns.py`). Everything that would later surface as a puzzling number
+is an `InputError` here, naming file, column and row.
 """
 
-import csv
-import gzip
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.idcolumns import ID_COLUMNS, id_column_alone
+from cohgen_jax.cohort.sheets import Sheet
 from cohgen_jax.cohort.spellings import is_missing
-from cohgen_jax.errors import InputError, unreadable
+from cohgen_jax.cohort.text import OPENERS, read_text
+from cohgen_jax.errors import InputError, need, shown, unreadable
 
 COMPANIONS = ("mean", "sd", "low", "high")
 """What is written beside a generated table: <modality>_mean and the others, as far as there are."""
 DRAW = "draw"
 """Column of a generated table that numbers the draws of a patient."""
-ID_COLUMNS = ("sample_id", "patient_id")
 _COLUMNS_AT_ONCE = 2048
-_SHOWN = 5
-"""How many offending ids or columns a message spells out."""
-
-
-def shown(items: Collection) -> str:
-    """The first few items as text, with a count of the rest."""
-    head = ", ".join(str(item) for item in list(items)[:_SHOWN])
-    return head if len(items) <= _SHOWN else f"{head} and {len(items) - _SHOWN} more"
 
 
 def table_name(path: Path) -> str | None:
     """`rna` of `rna.tsv.gz`; None when the suffix is not that of a table."""
-    for suffix in READERS:
-        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
-            return path.name[: -len(suffix)]
-    return None
+    suffix = table_suffix(path)
+    return None if suffix is None else path.name[: -len(suffix)]
+
+
+def table_suffix(path: Path) -> str | None:
+    """`.tsv.gz` of `rna.tsv.gz`; None when that is not one of a table."""
+    name = path.name.lower()
+    known = (s for s in READERS if name.endswith(s) and len(name) > len(s))
+    return max(known, key=len, default=None)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -48,21 +45,43 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises InputError for a file that is empty, unreadable, without rows or columns, or whose ids
     or column names repeat; FileNotFoundError when there is no such file.
     """
+    sheet = read_sheet(path)
+    if sheet.doubt:
+        raise InputError(sheet.doubt)
+    return indexed(sheet, id_column_alone(sheet, Path(path).name), Path(path).name)
+
+
+def read_sheet(path: Path) -> Sheet:
+    """The cells of a file. Raises as `read_table` does, but for what is wrong with ids."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such table: {path}")
-    reader = next((r for s, r in READERS.items() if path.name.lower().endswith(s)), None)
-    if reader is None:
-        raise InputError(f"{path.name}: not a table; known suffixes are {', '.join(READERS)}")
+    suffix = table_suffix(path)
+    if suffix is None and not path.is_dir():
+        raise InputError(f"{path.name}: not a table; known suffixes are {KNOWN}")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path.name} is an empty file: write it again or remove it")
+    reader = READERS.get(suffix or "", _read_parts)
     try:
-        frame = reader(path)
+        return _read_parts(path) if path.is_dir() else reader(path)
     except InputError:
         raise
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path.name} cannot be read: it is not in UTF-8 (byte "
+            f"{error.object[error.start]:#x}); "
+            'save it in that encoding (in Excel "CSV UTF-8")'
+        ) from error
     except Exception as error:  # of pandas, Arrow, zlib and others
         raise unreadable(path.name, error) from error
-    return _with_clean_ids(frame, path.name)
+
+
+def indexed(sheet: Sheet, column: str | None, name: str) -> pd.DataFrame:
+    """The cells under the ids of a column, or of the index that the file carries (None)."""
+    frame = sheet.frame
+    if column is not None and frame.shape[1]:
+        frame = frame.set_index(column)
+    return _with_clean_ids(frame, name)
 
 
 def numeric(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -153,16 +172,36 @@ def _with_clean_ids(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return frame
 
 
-def _id_column(columns: Sequence[str]) -> str:
-    return next((c for c in ID_COLUMNS if c in columns), columns[0])
+def _sheet(frame: pd.DataFrame) -> Sheet:
+    carries = not isinstance(frame.index, pd.RangeIndex) or frame.index.name is not None
+    return Sheet(frame, carries or frame.shape[1] == 0)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path) if path.is_dir() else _read_wide(path)
-    carries_index = not isinstance(frame.index, pd.RangeIndex) or frame.index.name is not None
-    if carries_index or frame.shape[1] == 0:
-        return frame
-    return frame.set_index(_id_column(list(frame.columns)))
+def _read_parts(path: Path) -> Sheet:
+    """A folder of parts, as Spark and dask write them; they must have the same columns."""
+    files = sorted(f for f in path.rglob("*") if f.is_file() and f.name[0] not in "._")
+    if not files:
+        raise InputError(f"{path.name} is a folder without parts: write it again or remove it")
+    if any(f.parent != path for f in files):  # partitioned by a column, which is in their names
+        return _sheet(pd.read_parquet(path))
+    foreign = [f.name for f in files if table_suffix(f) is None]
+    if foreign:
+        raise InputError(f"{path.name} holds other files beside its parts: {shown(foreign)}")
+    parts = [read_sheet(f) for f in files]
+    for file, part in zip(files, parts, strict=True):
+        if list(part.frame.columns) != list(parts[0].frame.columns):
+            odd = part.frame.columns.symmetric_difference(parts[0].frame.columns)
+            raise InputError(
+                f"{path.name}: its parts {files[0].name} and {file.name} have other columns "
+                f"({shown(list(odd)) or 'in another order'}): they are no parts of one table"
+            )
+    carries = parts[0].carries_ids
+    frame = pd.concat([part.frame for part in parts], ignore_index=not carries)
+    return Sheet(frame, carries, notes=(f"{len(parts)} parts were put together", *parts[0].notes))
+
+
+def _read_parquet_file(path: Path) -> Sheet:
+    return _sheet(_read_wide(path))
 
 
 def _read_wide(path: Path) -> pd.DataFrame:
@@ -180,29 +219,41 @@ def _read_wide(path: Path) -> pd.DataFrame:
     return parts[0] if len(parts) == 1 else pd.concat(parts, axis=1)
 
 
-def _read_text(path: Path, sep: str) -> pd.DataFrame:
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
-    with opened(path, "rt", newline="", encoding="utf-8-sig") as lines:
-        rows = csv.reader(lines, delimiter=sep)
-        header, first = next(rows, []), next(rows, [])
-    if not first:
-        raise InputError(f"{path.name} is empty: a header and at least one row are needed")
-    if len(first) == len(header) + 1:  # R's write.table leaves the id column unnamed
-        header = ["sample_id", *header]
-    if len(set(header)) < len(header):
-        repeated = sorted(name for name, count in Counter(header).items() if count > 1)
+def _read_excel(path: Path) -> Sheet:
+    need(path.name, "excel", "openpyxl")
+    sheets = pd.read_excel(path, sheet_name=None, engine="openpyxl", header=None, dtype=object)
+    filled = {name: cells for name, cells in sheets.items() if cells.notna().any(axis=None)}
+    if len(filled) != 1:
+        raise InputError(
+            f"{path.name} has {len(filled)} sheets with cells ({shown(list(filled))}): save the "
+            "one that is meant as a file of its own"
+        )
+    cells = next(iter(filled.values())).dropna(axis=1, how="all").dropna(axis=0, how="all")
+    known = cells.notna().sum(axis=1).to_numpy()
+    titles = int(np.argmax(known > 1)) if known.max() > 2 else 0  # lines of one cell above
+    header, cells = cells.iloc[titles], cells.iloc[titles + 1 :]
+    names = ["" if pd.isna(name) else str(name) for name in header]
+    if len(set(names)) < len(names):
+        repeated = sorted({name for name in names if names.count(name) > 1})
         raise InputError(f"{path.name}: columns occur more than once: {shown(repeated)}")
-    index = _id_column(header)
-    return pd.read_csv(
-        path, sep=sep, header=0, names=header, dtype={index: str}, index_col=index, low_memory=False
-    )
+    frame = cells.set_axis(names, axis=1).reset_index(drop=True).infer_objects()
+    return Sheet(frame, notes=(f"the first {titles} lines are titles",) if titles else ())
 
 
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".parquet": _read_parquet,
-    ".csv": lambda path: _read_text(path, ","),
-    ".csv.gz": lambda path: _read_text(path, ","),
-    ".tsv": lambda path: _read_text(path, "\t"),
-    ".tsv.gz": lambda path: _read_text(path, "\t"),
+def _of_text(usual: str | None) -> Callable[[Path], Sheet]:
+    return lambda path: read_text(path, usual)
+
+
+_TEXTS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".gct": "\t", ".txt": None}
+READERS: dict[str, Callable[[Path], Sheet]] = {
+    ".parquet": _read_parquet_file,
+    **{suffix + packed: _of_text(sep) for suffix, sep in _TEXTS.items() for packed in OPENERS},
+    ".pq": _read_parquet_file,
+    ".feather": lambda path: _sheet(pd.read_feather(path)),
+    ".arrow": lambda path: _sheet(pd.read_feather(path)),
+    ".xlsx": _read_excel,
 }
 """Suffix of a file that holds one table -> its reader."""
+KNOWN = ".parquet, .feather, .xlsx, .csv, .tsv, .txt, .gct; those of text also with .gz or .zip"
+LOOSE = (*(f".txt{packed}" for packed in OPENERS), ".xlsx")
+"""Suffixes of tables and of much else: what is no table there is no error."""

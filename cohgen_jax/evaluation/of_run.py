@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +24,8 @@ from cohgen_jax.sampling.generator import Generated, Generator
 from cohgen_jax.scores import distances
 from cohgen_jax.solvers import SolverConfig, ddim
 from cohgen_jax.storage import rundir
-from cohgen_jax.storage.checkpoint import write_json
+from cohgen_jax.storage.checkpoint import write_json, writing
+from cohgen_jax.storage.staged import commit, staged
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
@@ -43,6 +43,14 @@ WRITTEN = (
     *(*TABLES, "null_distributions", "disagreement"),
 )
 """Tables of an evaluation, as metrics/<name>.csv and .json; some need a method or a label."""
+REPLACED = (
+    "metrics/evaluation.json",
+    *(f"metrics/{name}{end}" for name in WRITTEN for end in (".csv", ".json")),
+    "metrics/by_patient.parquet",
+    *(f"generated/{method}" for method in METHODS),
+)
+"""What an evaluation writes, and replaces as a whole: an earlier one may have had other methods,
+targets or patients."""
 REPEATS = 200
 """Pairs of random subsets in a null distribution."""
 
@@ -120,7 +128,8 @@ def evaluate_run(
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
-    """Evaluate a run and write metrics/, generated/ and figures/ into it."""
+    """Evaluate a run and write metrics/ and generated/ into it, in the place of those of an earlier
+    evaluation, which are there until this one is whole."""
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
@@ -130,7 +139,7 @@ def evaluate_run(
     config = _available(config, tell)
     cohort = _cohort(run, config, tell)
     began = time.perf_counter()
-    with rundir.locked(run.path):
+    with rundir.locked(run.path), staged(run.path) as part:
         generators = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         baselines = [m for m in config.methods if m in (*BASELINES, *EVENTS, *OPTIONAL)]
         whole = {}
@@ -155,11 +164,6 @@ def evaluate_run(
         tempered: list[pd.DataFrame] = []
         shown: dict[tuple[str, str], np.ndarray] = {}
 
-        def begin(done: int, total: int, what: str) -> None:
-            if done == 0:  # what can be refused has been refused
-                _forget(run.path)
-            progress(done, total, what)
-
         def keep(method: str, condition: Condition, rows: np.ndarray, generated: Generated) -> None:
             if method not in METHODS:
                 return
@@ -168,7 +172,7 @@ def evaluate_run(
                 shown[method, condition.target] = generated.draws[0]
                 tempered.extend(_tempered(run, config, means, method, condition, rows, generated))
             if config.keep_generated == "all" or (config.keep_generated == "full" and is_full):
-                _write_generated(run, method, condition, rows, generated)
+                _write_generated(run, part, method, condition, rows, generated)
 
         result = evaluate(
             chosen,
@@ -180,13 +184,12 @@ def evaluate_run(
             unconditional=[m for m in config.methods if m in _sourceless(run)],
             together=(*METHODS, *OTHER_RULES),
             units=None if cohort is None else units_of_run(run, cohort, targets),
-            progress=begin,
+            progress=progress,
             keep=keep,
             tell=tell,
         )
-        metrics = run.path / "metrics"
-        metrics.mkdir(exist_ok=True)
-        # First, since it says what the tables are of.
+        metrics = part / "metrics"
+        metrics.mkdir(parents=True, exist_ok=True)
         write_json(metrics / "evaluation.json", dataclasses.asdict(config))
         write_table(result.conditions, metrics / "fidelity")
         if len(result.by_label):
@@ -204,6 +207,7 @@ def evaluate_run(
             along = _disagreement(run, config, targets)
             if len(along):
                 write_table(along, metrics / "disagreement")
+        commit(run.path, REPLACED)
         rundir.log(
             run.path,
             "evaluated",
@@ -213,17 +217,6 @@ def evaluate_run(
             **rundir.environment(),
         )
     return result
-
-
-def _forget(path: Path) -> None:
-    """Nothing of an earlier evaluation may be taken for this one's: it may have had other methods,
-    targets or patients."""
-    metrics = path / "metrics"
-    files = ["evaluation.json", *(name + end for name in WRITTEN for end in (".csv", ".json"))]
-    for file in (*files, "by_patient.parquet"):
-        (metrics / file).unlink(missing_ok=True)
-    for method in METHODS:
-        shutil.rmtree(path / "generated" / method, ignore_errors=True)
 
 
 def _available(config: EvaluationConfig, tell: Callable[[str], None]) -> EvaluationConfig:
@@ -308,7 +301,12 @@ def _tempered(
 
 
 def _write_generated(
-    run: Run, method: str, condition: Condition, rows: np.ndarray, generated: Generated
+    run: Run,
+    part: Path,
+    method: str,
+    condition: Condition,
+    rows: np.ndarray,
+    generated: Generated,
 ) -> None:
     """Latents of one condition: index sample_id, columns draw, latent_0, latent_1, ..."""
     width = int(run.latents.widths[run.index(condition.target)])
@@ -319,9 +317,11 @@ def _write_generated(
         index=pd.Index(np.tile(run.samples.index[rows], num_draws), name="sample_id"),
     )
     table.insert(0, "draw", np.repeat(np.arange(num_draws), len(rows)))
-    folder = run.path / "generated" / method
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(folder / f"{condition.target}_from_{condition.label}.parquet")
+    folder = part / "generated" / method
+    file = folder / f"{condition.target}_from_{condition.label}.parquet"
+    with writing(file):
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(file)
 
 
 def _null_distributions(

@@ -48,6 +48,11 @@ class ExperimentConfig:
     layers: tuple[str, ...] = ()
     """MODALITY=LAYER, as rna=counts: what to read of a .h5mu or .h5ad file instead of X. `raw` is a
     layer too, and wsi=obsm:X_wsi makes a modality of a table in obsm."""
+    id_column: str | None = None
+    """Column of the sample ids, in the tables that have it, where it is not the first one."""
+    transpose: tuple[str, ...] = ()
+    """Modalities whose tables are features x samples; `all`, or `none` to take every table as it
+    stands."""
     kinds: tuple[str, ...] = ()
     """MODALITY=KIND, as mut=binary: continuous, counts, binary, fraction or ordinal, where that is
     not what the values of a table look like."""

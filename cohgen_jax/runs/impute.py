@@ -40,6 +40,8 @@ from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.seeds import seed_of
 from cohgen_jax.solvers import SolverConfig
+from cohgen_jax.storage.checkpoint import writing
+from cohgen_jax.storage.rundir import LOCK, locked
 
 LEAST_FOR_INTERVALS = 10
 """Draws a patient with which their quantiles are written as an interval."""
@@ -105,20 +107,44 @@ def impute_tables(
     """
     how = Imputation(**settings).check(run)
     out_dir, written = Path(out_dir), []
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise InputError(f"{out_dir} is not empty: name a new folder for the completed tables")
+    _check_empty(out_dir)
     patients = read_patients(run, input_dir, tell, how.settings)
+    with contextlib.ExitStack() as held:
 
-    def open_table(name: str) -> _Parquet:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        written.append(out_dir / f"{name}.parquet")
-        return _Parquet(written[-1])
+        def open_table(name: str) -> _Parquet:
+            if not written:  # what can be refused has been refused
+                held.enter_context(_claimed(out_dir))
+            written.append(out_dir / f"{name}.parquet")
+            return _Parquet(written[-1])
 
-    disagreement = complete_patients(run, patients, how, open_table, tell, progress)
-    written.append(out_dir / "disagreement.csv")
-    with _whole(written[-1]) as partial:
-        disagreement.to_csv(partial)
+        disagreement = complete_patients(run, patients, how, open_table, tell, progress)
+        written.append(out_dir / "disagreement.csv")
+        with _whole(written[-1]) as partial:
+            disagreement.to_csv(partial)
     return written
+
+
+def _check_empty(out_dir: Path) -> None:
+    names = [file.name for file in out_dir.iterdir()] if out_dir.exists() else []
+    if LOCK in names:
+        raise InputError(
+            f"{out_dir} holds completed tables that another process writes, or that were cut short "
+            "when it was killed: wait, or remove the folder, or name a new one"
+        )
+    if names:
+        raise InputError(f"{out_dir} is not empty: name a new folder for the completed tables")
+
+
+@contextlib.contextmanager
+def _claimed(out_dir: Path) -> Iterator[None]:
+    """Hold an empty folder: its lock stays, if this process is killed, to say that the tables are
+    not all there."""
+    _check_empty(out_dir)
+    with locked(out_dir):
+        try:
+            yield
+        finally:
+            (out_dir / LOCK).unlink(missing_ok=True)
 
 
 def impute_in_memory(
@@ -403,8 +429,9 @@ def _whole(path: Path) -> Iterator[Path]:
     """A file to write: it gets its name when it is whole, and is gone if it does not become so."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        yield partial
-        os.replace(partial, path)
+        with writing(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

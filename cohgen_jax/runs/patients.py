@@ -14,9 +14,10 @@ import pandas as pd
 from cohgen_jax.cohort import read_tables
 from cohgen_jax.cohort.clean import cleaned, measured
 from cohgen_jax.cohort.covariates import with_values
+from cohgen_jax.cohort.folder import FACTS, table_files
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.load import parse_layers
-from cohgen_jax.cohort.read import FACTS, RawTables, table_files
+from cohgen_jax.cohort.read import RawTables
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.run import Run
 from cohgen_jax.runs.source import register_formats
@@ -71,7 +72,8 @@ def read_patients(
         names, _ = table_files(Path(source))
         chosen = [name for name in run.modalities if name in names]
         others = sorted(names.keys() - {*chosen, *FACTS})
-        raw = read_tables(source, modalities=chosen) if chosen else None
+        features = {name: run.codecs[name].features for name in chosen}
+        raw = read_tables(source, modalities=chosen, features=features) if chosen else None
     else:
         raw = read_tables(source, layers=parse_layers(run.config.layers), lenient=True)
         chosen = [name for name in run.modalities if name in raw.tables]

@@ -25,7 +25,7 @@ from cohgen_jax.codec import (
     save_codecs,
     with_covariates,
 )
-from cohgen_jax.cohort import Cohort
+from cohgen_jax.cohort import Cohort, understood
 from cohgen_jax.cohort.covariates import Covariates, choose_covariates, fit_covariates
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.config import ExperimentConfig
@@ -65,6 +65,9 @@ def prepared(
             samples=len(cohort.samples),
             **rundir.environment(),
         )
+        what = understood(cohort)
+        tell(what.text())
+        write_json(run_dir / "understood.json", what.to_json())
         for note in cohort.notes:
             tell(note)
             rundir.log(run_dir, "note", text=note)

@@ -28,8 +28,10 @@ def register_formats(source: str | Path) -> None:
 
 def load_any_cohort(config: ExperimentConfig) -> Cohort:
     """The cohort a configuration names (a path, `tfds:...`, or `demo`), less whom it excludes."""
-    if config.layers and (config.cohort == "demo" or config.cohort.startswith("tfds:")):
-        raise InputError(f"layers: {config.cohort} has none; .h5mu and .h5ad files have")
+    if config.cohort == "demo" or config.cohort.startswith("tfds:"):
+        for option in ("layers", "id_column", "transpose"):
+            if getattr(config, option):
+                raise InputError(f"{option} is about tables in files: {config.cohort} has none")
     if config.cohort == "demo":
         cohort = _of_kinds(demo_cohort(), config.kinds)
     elif config.cohort.startswith("tfds:"):
@@ -41,8 +43,11 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
         register_formats(config.cohort)
         path = Path(config.cohort)
         carried = path.name == rundir.COHORT and (path.parent / "config.json").exists()
-        layers = () if carried else config.layers  # which a run's own tables were read from
-        cohort = load_cohort(path, layers=layers, **cohort_settings(config))
+        as_read = {}  # a run's own tables were read already
+        if not carried:
+            names = ("layers", "id_column", "transpose")
+            as_read = {name: getattr(config, name) for name in names}
+        cohort = load_cohort(path, **as_read, **cohort_settings(config))
     if config.modalities and set(config.modalities) != set(cohort.modalities):
         raise InputError(
             f"{config.cohort} has the modalities {', '.join(cohort.modalities)}, all used"

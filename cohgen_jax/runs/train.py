@@ -58,7 +58,7 @@ def train_run(
     with contextlib.ExitStack() as held:
 
         def prepare() -> tuple[Latents, pd.DataFrame]:
-            check = functools.partial(_check_models, config)
+            check = functools.partial(check_models, config)
             cohort, latents = held.enter_context(
                 prepared(config, run_dir, resume, overwrite, tell, check)
             )
@@ -93,7 +93,7 @@ def train_run(
     return open_run(run_dir)
 
 
-def _check_models(config: ExperimentConfig, cohort: Cohort) -> None:
+def check_models(config: ExperimentConfig, cohort: Cohort) -> None:
     """Refuse before the first fit what cannot be trained, or not be accounted for."""
     for family in FAMILIES.values():
         train, specs = family.config(config), family.specs(cohort.modalities, config)

@@ -1,6 +1,7 @@
 """The run directory: what commands hand to each other.
 
 config.json      the resolved configuration and a checksum of the data
+understood.json  what was understood of the cohort: files, labels, split, what was left out
 samples.parquet  the patients: split, labels, survival
 latents/         <modality>.parquet, standardised latents of the patients that have it
 codec/           raw <-> latent (cohgen_jax.codec)
@@ -28,12 +29,14 @@ from cohgen_jax.storage.checkpoint import write_json, writing
 
 CONTENTS = (
     "config.json",
+    "understood.json",
     "samples.parquet",
     "covariates.parquet",
     "covariates.json",
     "latents",
     "codec",
     "checkpoints",
+    "evaluation.part",
     "metrics",
     "models",
     "regression",
@@ -56,8 +59,9 @@ DATA = "data_checksum"
 _FREE = {"cohort": "", "compute": {}}
 """Entries that a resumed run need not share: where the data lie (they are compared by their
 checksum), and how the run is computed."""
+LOCK = ".lock"
 _REMOVED = ".removed"
-_LEFT_BEHIND = (".lock", _REMOVED, "config.json.part")
+_LEFT_BEHIND = (LOCK, _REMOVED, "config.json.part")
 """What a process that was killed may leave in a directory that holds nothing else."""
 
 
@@ -67,7 +71,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     import filelock
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(run_dir / ".lock", timeout=0)
+    lock = filelock.FileLock(run_dir / LOCK, timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout as error:
@@ -133,12 +137,12 @@ def prepare(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite
     check(run_dir, config, resume=resume, overwrite=overwrite)
     if overwrite:
         for name in reversed(CONTENTS):
-            _remove(run_dir / name)
+            remove(run_dir / name)
     if not (run_dir / "config.json").exists():
         write_json(run_dir / "config.json", config)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file or directory, never leaving half a directory under its name."""
     if path.is_dir() and not path.is_symlink():
         gone = path.with_name(_REMOVED)

@@ -47,6 +47,7 @@ def test_a_cohort_survives_the_round_trip(cohort, h5mu):
     back = load_cohort(h5mu)
     _same_values(back, cohort)
     assert back.units == cohort.units
+    assert {origin.file for origin in back.origins.values()} == {h5mu.name}
     assert set(cohort.notes) <= set(back.notes)
     for column in ("split", "patient_id", "cancer_type", "stage", "os_event", "os_days"):
         ours, wanted = back.samples[column].sort_index(), cohort.samples[column].sort_index()
@@ -205,9 +206,7 @@ def test_generated_tables_that_do_not_fit(cohort, h5mu, tmp_path):
 def test_files_that_cannot_be_read(cohort, tmp_path):
     bad = tmp_path / "bad.h5mu"
     bad.write_bytes(b"not HDF5")
-    with pytest.raises(
-        InputError, match=r"bad\.h5mu cannot be read .*: truncated"
-    ):
+    with pytest.raises(InputError, match=r"bad\.h5mu cannot be read .*: truncated"):
         read_raw_tables(bad)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.h5ad"):
         read_raw_tables(tmp_path / "nowhere.h5ad")

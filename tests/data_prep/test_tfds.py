@@ -53,7 +53,9 @@ def _same(ours, wanted) -> None:
     "form", ["tfds:{}", "tfds:{}/tcga_multimodal/raw/1.0.0", "tfds:tcga_multimodal/raw@{}"]
 )
 def test_the_cohort_comes_back(cohort, data_dir, form):
-    _same(load_tfds_cohort(form.format(data_dir)), cohort)
+    back = load_tfds_cohort(form.format(data_dir))
+    _same(back, cohort)
+    assert {origin.file for origin in back.origins.values()} == {"tcga_multimodal/raw/1.0.0"}
 
 
 def test_data_source_by_name(cohort, data_dir):

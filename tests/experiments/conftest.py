@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax.cli import audit, downstream, evaluate, impute, prioritize, search, train
+from cohgen_jax.cli import audit, check, downstream, evaluate, impute, prioritize, search, train
 from cohgen_jax.cli.common import run_command
 from cohgen_jax.cohort import demo_cohort
 from tests.conftest import CACHE
@@ -18,6 +18,7 @@ NUM_FEATURES = {"cna": 24, "rnaseq": 24, "rppa": 3}
 DEBUG = ("--recipe", "debug", "--codec.latent-dim", "4")
 COMMANDS = {
     "audit": audit.main,
+    "check": check.main,
     "train": train.main,
     "downstream": downstream.main,
     "evaluate": evaluate.main,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from cohgen_jax.cohort.understood import Understood
 from cohgen_jax.figures.missing import MAX_PATTERNS, presence_patterns, upset
 from cohgen_jax.figures.style import BLUE, save
 from cohgen_jax.report.files import RunFiles
@@ -56,6 +57,7 @@ def blocks(run: RunFiles) -> list[Block]:
         Text(facts),
         Plot(traces, axes, picture),
         Table(counts(run), "Samples by side of the split", open=True),
+        *_understood(run),
         *(
             [Table(_by_type(run), "Samples by cancer type and modality")]
             if "cancer_type" in samples
@@ -78,6 +80,19 @@ def counts(run: RunFiles) -> pd.DataFrame:
         row |= {"samples": len(chosen), "with all": int(has.all(axis=1).sum())}
         rows.append(row | dict(zip(run.modalities, has.sum(axis=0).tolist(), strict=True)))
     return pd.DataFrame(rows)
+
+
+def _understood(run: RunFiles) -> list[Block]:
+    """What was read from which file, as far as the run says so."""
+    about = run.json("understood.json")
+    if about is None:
+        return []
+    what = Understood.from_json(about)
+    labels = what.of_labels()
+    return [
+        Table(what.of_tables(), "Tables as they were read"),
+        *([Table(labels, "Labels as they were read")] if len(labels) else []),
+    ]
 
 
 def _events(samples: pd.DataFrame) -> list[str]:

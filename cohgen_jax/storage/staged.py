@@ -1,0 +1,75 @@
+"""Results that replace earlier ones all together: written beside them, moved when they are whole.
+
+staged    a folder in the run for files under the names that they will have there
+commit    a list, written last, says that they are whole; then what is old goes and they are moved
+settle    what a killed process left: moved to the end if it was whole, removed otherwise
+
+So a run holds the results of one evaluation, the earlier or the later, wherever that was cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from cohgen_jax.storage.checkpoint import write_json, writing
+from cohgen_jax.storage.rundir import remove
+
+PART = "evaluation.part"
+_WHOLE = "whole.json"
+
+
+@contextlib.contextmanager
+def staged(run_dir: Path) -> Iterator[Path]:
+    """The folder to write into, which goes without a trace if `commit` does not come to be called.
+
+    The run directory is this process's (`rundir.locked`).
+    """
+    settle(run_dir)
+    part = run_dir / PART
+    try:
+        yield part
+    finally:
+        if not is_pending(run_dir):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def commit(run_dir: Path, replaced: Collection[str]) -> None:
+    """Let what was staged take the place of what there is under the names `replaced`.
+
+    replaced: names in the run directory of files and folders, those of a file before its folder's;
+        what was staged under none of them is not kept.
+    """
+    part = run_dir / PART
+    part.mkdir(exist_ok=True)
+    new = [name for name in replaced if (part / name).exists()]
+    write_json(part / _WHOLE, {"replaced": list(replaced), "new": new})
+    settle(run_dir)
+
+
+def is_pending(run_dir: Path) -> bool:
+    """Whether whole results wait to be moved, because a process was killed at this."""
+    return (run_dir / PART / _WHOLE).exists()
+
+
+def settle(run_dir: Path) -> None:
+    """Finish or undo what a process that was killed had begun."""
+    part = run_dir / PART
+    if is_pending(run_dir):
+        names = json.loads((part / _WHOLE).read_text())
+        for name in names["replaced"]:
+            old, made = run_dir / name, part / name
+            with writing(old):
+                if made.exists():
+                    old.parent.mkdir(parents=True, exist_ok=True)
+                    if made.is_dir():
+                        remove(old)
+                    os.replace(made, old)
+                elif name not in names["new"]:  # of the new ones, it was moved before
+                    remove(old)
+        (part / _WHOLE).unlink()
+    shutil.rmtree(part, ignore_errors=True)

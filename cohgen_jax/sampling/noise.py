@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cohgen_jax.axes import Array, Float, Int, Key
+from cohgen_jax.axes import Array, Float, Integer, Key
 
 Noise = Callable[[jax.Array], jax.Array]
 """Step i -> standard normal noise [R, N, D]."""
@@ -26,7 +26,7 @@ class RecordedNoise(NamedTuple):
 
 
 def chain_keys(
-    key: Key[Array, ""], draw_ids: Int[Array, " R"], sample_ids: Int[Array, " N"]
+    key: Key[Array, ""], draw_ids: Integer[Array, " R"], sample_ids: Integer[Array, " N"]
 ) -> Key[Array, "R N"]:
     """One key a chain."""
     draw_keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(draw_ids)

@@ -154,7 +154,7 @@ def understood(cohort: Cohort) -> Understood:
         return len(set(patients[rows]))
 
     def by_side(rows: np.ndarray) -> dict[str, int]:
-        return {side: count(rows & np.equal(split, side)) for side in sides}
+        return {side: count(np.asarray(rows & (split == side))) for side in sides}
 
     has = dict(zip(cohort.modalities, cohort.present.T, strict=True))
     tables = []

@@ -92,7 +92,7 @@ def completed(out: Path) -> dict[str, bytes]:
     return {f.name: f.read_bytes() for f in out.iterdir() if f.name[0] != "."}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def whole(run_dir, new_dir, tmp_path_factory):
     """Ten draws of what new patients lack, from a command that nobody disturbed."""
     out = tmp_path_factory.mktemp("whole") / "out"

@@ -154,7 +154,7 @@ def understood(cohort: Cohort) -> Understood:
         return len(set(patients[rows]))
 
     def by_side(rows: np.ndarray) -> dict[str, int]:
-        return {side: count(rows & np.equal(split, side)) for side in sides}
+        return {side: count(rows & (split == side)) for side in sides}
 
     has = dict(zip(cohort.modalities, cohort.present.T, strict=True))
     tables = []
@@ -191,7 +191,7 @@ def understood(cohort: Cohort) -> Understood:
         cohort=cohort.name,
         samples=len(patients),
         patients=count(everybody),
-        complete=count(cohort.present.all(axis=1)),
+        complete=count(np.asarray(cohort.present.all(axis=1))),
         sides=by_side(everybody),
         tables=tuple(tables),
         labels=tuple(labels),

@@ -137,12 +137,12 @@ def prepare(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite
     check(run_dir, config, resume=resume, overwrite=overwrite)
     if overwrite:
         for name in reversed(CONTENTS):
-            remove(run_dir / name)
+            _remove(run_dir / name)
     if not (run_dir / "config.json").exists():
         write_json(run_dir / "config.json", config)
 
 
-def remove(path: Path) -> None:
+def _remove(path: Path) -> None:
     """Remove a file or directory, never leaving half a directory under its name."""
     if path.is_dir() and not path.is_symlink():
         gone = path.with_name(_REMOVED)

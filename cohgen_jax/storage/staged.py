@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from cohgen_jax.storage.checkpoint import write_json, writing
-from cohgen_jax.storage.rundir import remove
 
 PART = "evaluation.part"
 _WHOLE = "whole.json"
@@ -61,15 +60,13 @@ def settle(run_dir: Path) -> None:
     part = run_dir / PART
     if is_pending(run_dir):
         names = json.loads((part / _WHOLE).read_text())
-        for name in names["replaced"]:
+        for k, name in enumerate(names["replaced"]):
             old, made = run_dir / name, part / name
             with writing(old):
-                if made.exists():
+                if old.exists() and (made.exists() or name not in names["new"]):
+                    os.replace(old, part / f"old-{k}")
+                if made.exists():  # otherwise it was moved before
                     old.parent.mkdir(parents=True, exist_ok=True)
-                    if made.is_dir():
-                        remove(old)
                     os.replace(made, old)
-                elif name not in names["new"]:  # of the new ones, it was moved before
-                    remove(old)
         (part / _WHOLE).unlink()
     shutil.rmtree(part, ignore_errors=True)

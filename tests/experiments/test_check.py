@@ -66,7 +66,7 @@ def test_the_command_prints_it_with_what_was_left_out(command, folder):
         "8 test patients"
     )
     row = next(line.split() for line in lines if line.startswith("rnaseq"))
-    assert row[:7] == ["rnaseq", "rnaseq.csv", "down", "40", "9", "of", "10"]
+    assert row[:8] == ["rnaseq", "rnaseq.csv", "down", "sample_id", "40", "9", "of", "10"]
     assert "- rnaseq: 1 features with a constant value in train were dropped: flat." in lines
     assert "- The split is the one given in samples.csv." in lines
     assert any("README.md" in line for line in lines)

@@ -42,7 +42,7 @@ def load_cohort(
     max_missing: float | None = None,
     kinds: Sequence[str] = (),
     layers: Sequence[str] = (),
-    min_train: int = 32,
+    min_train: int = 12,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
 
@@ -59,7 +59,8 @@ def load_cohort(
             what is missing in fewer is imputed by the codec. By default by kind (`MAX_MISSING`).
         layers: MODALITY=LAYER, what to read of a .h5mu or .h5ad file instead of X.
         kinds: MODALITY=KIND for those whose kind is not to be read off their values.
-        min_train: fewest train patients that a modality may have.
+        min_train: fewest train patients that a modality may have beside another one; the default
+            is what training asks for (`training.config.LEAST_PATIENTS`).
 
     Raises:
         InputError: naming the file, column or value and the mend.

@@ -121,7 +121,8 @@ def test_a_modality_that_too_few_share_is_named(tables, write):
     tables["rppa"] = tables["rppa"].iloc[:50].set_axis(ids, axis=0)
     with pytest.raises(
         InputError,
-        match=r"val has 0 patients with rppa beside another.*\(1 patients have\).*leave out rppa",
+        match=r"rppa is present for 1 patients in train.*beside another.*\(50 patients have it, 49 "
+        r"without another modality\): leave it out",
     ):
         load_cohort(write(tables))
 

@@ -19,7 +19,6 @@ from cohgen_jax.cohort.given import given_split
 from cohgen_jax.cohort.split import LEAST_HELD, balanced_split, patient_split
 from cohgen_jax.errors import InputError
 
-
 LEAST_BATCH = 4
 """Training patients of a modality below which a smaller batch is not advised."""
 

@@ -377,7 +377,8 @@ def test_names_that_generated_tables_need_are_refused(tables, write):
 def test_too_few_train_patients(tables, write):
     tables["rppa"] = tables["rppa"].iloc[:14]
     with pytest.raises(
-        InputError, match=r"rppa is present for \d+ patients in train, fewer than 12.*--single.batch-size 10 "
+        InputError,
+        match=r"rppa is present for \d+ patients in train, fewer than 12.*--single.batch-size 10 ",
     ):
         load_cohort(write(tables))
     load_cohort(write(tables), min_train=10)

@@ -63,7 +63,8 @@ def main() -> None:
     train = cohort.samples.iloc[cohort.rows("train")]
     _, notes = choose_covariates(train, config.covariates)
     _show(what.doubts, (*what.notes, *notes))
-    check_models(config, cohort)
+    for note in check_models(config, cohort):
+        print(f"- {note}")
     if what.doubts:
         raise InputError(
             f"{len(what.doubts)} of these would spoil results if not meant (doubt): mend the "

@@ -27,11 +27,6 @@ LONGEST_IN_MONTHS = 366
 """Days up to which a longest survival is rather one in months."""
 LEAST_SURVIVAL = 20
 """Survival times that let one say so."""
-_SIDES = {s: s for s in SPLITS} | {
-    **dict.fromkeys(("validation", "valid", "dev", "development"), "val"),
-    "training": "train",
-    "testing": "test",
-}
 
 
 def stage_number(stages: pd.Series) -> pd.Series:
@@ -197,7 +192,7 @@ def _unlike(label: str, cells: pd.Series) -> str:
             # OS may as well be the time, or a code: only what is plainly yes or no is the event.
             return f"it is not 0 (alive) or 1 (died) everywhere (as {str(given[bad][0])!r})"
     if label == "split":
-        odd = [c for c in known if str(c).strip().lower() not in _SIDES]
+        odd = [c for c in known if not spellings.side_of(c)]
         return f"{str(odd[0])!r} is none of {', '.join(SPLITS)}" if odd else ""
     if label == "stage":
         odd = [c for c in known if np.isnan(spellings.stage_of(c))]
@@ -326,32 +321,3 @@ def _tell_spellings(found: Mapping[str, str], source: str, notes: list[str]) -> 
     ]
     if told:
         notes.append(f"{source}: read {', '.join(told)}.")
-
-
-def given_split(samples: pd.DataFrame, source: str) -> np.ndarray:
-    """The split column of the facts [N], checked: each sample has a side, each patient only one,
-    and there is somebody to train on."""
-    given = samples["split"].to_numpy(dtype=object)
-    split = np.array([_SIDES.get(str(s).strip().lower(), "") for s in given], dtype=object)
-    if (split == "").any():
-        first = int(np.argmax(split == ""))
-        raise InputError(
-            f"{source}, column 'split': {int((split == '').sum())} samples have none of "
-            f"{', '.join(SPLITS)}, first {samples.index[first]!r} ({str(given[first])!r}); give "
-            "every sample one, or remove the column to have the split drawn"
-        )
-    sides: dict[str, set[str]] = {}
-    for patient, side in zip(samples["patient_id"], split, strict=True):
-        sides.setdefault(patient, set()).add(side)
-    torn = [patient for patient, found in sides.items() if len(found) > 1]
-    if torn:
-        raise InputError(
-            f"{source}, column 'split': {len(torn)} patients have samples on several sides: "
-            f"{shown(torn)}; put all samples of a patient on one side"
-        )
-    if not (split == "train").any():
-        raise InputError(
-            f"{source}, column 'split': nobody is in train, of {len(split)} samples; name most of "
-            "them train, or remove the column to have the split drawn"
-        )
-    return split

@@ -44,7 +44,7 @@ def load_cohort(
     layers: Sequence[str] = (),
     id_column: str | None = None,
     transpose: Sequence[str] = (),
-    min_train: int = 32,
+    min_train: int = 12,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
 
@@ -64,7 +64,8 @@ def load_cohort(
         transpose: modalities whose tables are features x samples; "all", or "none" to take every
             table as it stands.
         kinds: MODALITY=KIND for those whose kind is not to be read off their values.
-        min_train: fewest train patients that a modality may have.
+        min_train: fewest train patients that a modality may have beside another one; the default
+            is what training asks for (`training.config.LEAST_PATIENTS`).
 
     Raises:
         InputError: naming the file, column or value and the mend.
@@ -97,7 +98,7 @@ def cohort_from(
     test_fraction: float = 0.15,
     max_missing: float | None = None,
     kinds: Sequence[str] = (),
-    min_train: int = 32,
+    min_train: int = 12,
 ) -> Cohort:
     """The cohort of tables that were read; arguments as of `load_cohort`.
 

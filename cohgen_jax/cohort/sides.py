@@ -4,7 +4,7 @@ Given    by a column `split`; of val and test, what it does not name is drawn fr
 Drawn    from the patients with every modality (`patient_split`) where these are enough: at least
          twice as many as are asked for, and nothing needed is lacking; else from all patients with
          two modalities or more, each modality in proportion (`balanced_split`)
-Needed   each modality in `min_train` patients of train, and in LEAST_HELD of val that have another
+Needed   each modality in `min_train` patients of train, and in LEAST_HELD of val, that have another
          one to generate it from; two modalities that LEAST_HELD patients of test share
 """
 
@@ -15,9 +15,12 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.cohort import SPLITS
-from cohgen_jax.cohort.labels import given_split
+from cohgen_jax.cohort.given import given_split
 from cohgen_jax.cohort.split import LEAST_HELD, balanced_split, patient_split
 from cohgen_jax.errors import InputError
+
+LEAST_BATCH = 4
+"""Training patients of a modality below which a smaller batch is not advised."""
 
 
 class _Who(NamedTuple):
@@ -68,7 +71,7 @@ def choose_sides(
     given = None
     fractions = {"val": val_fraction, "test": test_fraction}
     if "split" in samples.columns:
-        given = given_split(samples, source)
+        given = given_split(samples, source, notes)
         fractions = {s: f for s, f in fractions.items() if not (given == s).any()}
     start = np.full(len(samples), "train", dtype=object) if given is None else given
     if not fractions:
@@ -144,15 +147,11 @@ def _lack(who: _Who, split: np.ndarray, source: str, drawn: dict[str, float]) ->
         names = "give" if not source else f"give {side} more patients in"
         return f"{raised}leave out {modality}, or {names} {column}"
 
-    for modality in who.present.columns:
-        trained = who.count((split == "train") & who.present[modality].to_numpy())
-        if trained < who.min_train:
-            return (
-                f"{modality} is present for {trained} patients in train, fewer than "
-                f"{who.min_train}: leave it out of the modalities, add patients, hold out fewer, "
-                "or use a smaller batch_size (min_train)"
-            )
     everybody = np.full(len(split), True)
+    for modality in who.present.columns:
+        trained = who.beside(modality, split == "train")
+        if trained < who.min_train:
+            return _too_few(who, split, modality, trained, source, drawn)
     for modality in who.present.columns:
         judged = who.beside(modality, split == "val")
         if judged < LEAST_HELD:
@@ -172,3 +171,42 @@ def _lack(who: _Who, split: np.ndarray, source: str, drawn: dict[str, float]) ->
             f"({who.count(tested)} patients in test): " + mend("test", "a modality that few have")
         )
     return ""
+
+
+def _too_few(
+    who: _Who, split: np.ndarray, modality: str, trained: int, source: str, drawn: dict[str, float]
+) -> str:
+    """That a modality has too few training patients: how many, where the others are, what helps."""
+    of = {side: who.beside(modality, split == side) for side in SPLITS[1:]}
+    measured = who.count(who.present[modality].to_numpy())
+    alone = measured - trained - sum(of.values())
+    places = [f"{count} in {side}" for side, count in of.items() if count]
+    if alone > 0:
+        places.append(f"{alone} without another modality")
+    others = " ".join(m for m in who.present.columns if m != modality)
+    mends = [f"leave it out (--modalities {others})"] if len(who.present.columns) > 2 else []
+    if drawn:
+        mends.append(f"add patients (about {_enough(who.min_train, drawn)} with it are enough)")
+        if any(of[side] > LEAST_HELD for side in drawn):
+            mends.append("hold out fewer (val_fraction, test_fraction)")
+    else:
+        mends.append(f"name more of its patients train in the column 'split' of {source}")
+    if trained >= LEAST_BATCH and of["val"] >= LEAST_HELD:
+        mends.append(
+            f"train in batches of {trained} (--single.batch-size {trained} "
+            f"--multi.batch-size {trained}; in Python min_train={trained})"
+        )
+    return (
+        f"{modality} is present for {trained} patients in train, fewer than {who.min_train}, "
+        f"beside another modality ({measured} patients have it"
+        + "".join(f", {place}" for place in places)
+        + f"): {', '.join(mends[:-1])}{', or ' if mends[1:] else ''}{mends[-1]}"
+    )
+
+
+def _enough(min_train: int, drawn: dict[str, float]) -> int:
+    """Patients with a modality that leave `min_train` of them in train."""
+    total = min_train
+    while total - sum(max(LEAST_HELD, share * total) for share in drawn.values()) < min_train:
+        total += 1
+    return total + 1  # as the draw is within about one of what is wanted

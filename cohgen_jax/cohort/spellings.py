@@ -50,6 +50,15 @@ _STAGE = re.compile(
 )
 _STAGES = {"0": 1.0, "is": 1.0, "in situ": 1.0, "i": 1.0, "ii": 2.0, "iii": 3.0, "iv": 4.0}
 
+_WORDS_OF_SIDES = {
+    "train": ("train", "training", "trn", "tr"),
+    "val": ("val", "valid", "validate", "validation", "dev", "devel", "development", "tuning"),
+    "test": ("test", "testing", "tst", "te", "heldout", "holdout", "heldouttest", "holdouttest"),
+    "ood": ("ood",),
+}
+_SIDES = {word: side for side, words in _WORDS_OF_SIDES.items() for word in words}
+_SET = re.compile("(sets?|splits?|data|cohort|samples?|patients?)$")
+
 COLUMNS: dict[str, tuple[str, ...]] = {
     "patient_id": (
         *("patientid", "patient", "patientbarcode", "bcrpatientbarcode", "patientidentifier"),
@@ -131,6 +140,15 @@ def is_missing(cell: Any) -> bool:
     if isinstance(cell, str):
         return cell.strip().casefold() in MISSING
     return bool(pd.api.types.is_scalar(cell) and pd.isna(cell))
+
+
+def side_of(cell: Any) -> str:
+    """The side of a split that a word names, "" for none: case, spaces, hyphens and a trailing
+    "set" are nothing ("Held-out set" is test)."""
+    if not isinstance(cell, str) or any(map(str.isdigit, cell)):  # fold 1, train2
+        return ""
+    word = re.sub("[^a-z]+", "", cell.lower())
+    return _SIDES.get(word) or _SIDES.get(_SET.sub("", word), "")
 
 
 def event(cell: Any) -> Any:

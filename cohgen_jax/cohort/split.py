@@ -22,7 +22,8 @@ from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort
 from cohgen_jax.errors import InputError, shown
 
 LEAST_HELD = 2
-"""Validation patients that each modality needs, and test patients that it should have."""
+"""Validation patients that each modality needs, and test patients that it should have; wanted of
+every pair of modalities too."""
 
 
 def patient_split(
@@ -89,8 +90,9 @@ def balanced_split(
         present: bool [N, M], which sample has which modality.
         drawable: bool [N], alike for all samples of a patient: who may be drawn.
         val_fraction, test_fraction: shares of all patients with two modalities or more, drawable
-            or not; where few are drawable, half of these at most. Of a rare modality LEAST_HELD
-            are wanted on each side, but never more than a third of those who would train.
+            or not; where few are drawable, half of these at most. Of a rare modality, and of a rare
+            pair of them, LEAST_HELD are wanted on each side, but never more than a third of those
+            who would train.
         seed: of the order of patients that are equally rare.
     """
     _check_fractions(val_fraction, test_fraction)
@@ -108,11 +110,9 @@ def balanced_split(
     asked = np.array([[val_fraction], [test_fraction]])
     asked = asked * min(able.sum() / len(pool), max(1.0, 0.5 / max(asked.sum(), 1e-9)))
     share = np.tile(asked, len(count))  # [2, L] of each label, for val and test
-    known = np.maximum(count[:num_modalities], 1)
+    known = np.maximum(count[:num_shapes], 1)
     least = np.minimum(np.minimum(LEAST_HELD, asked * len(pool)) / known, (1 - asked.sum()) / 3)
-    own = np.maximum(asked, least)
-    share[:, :num_modalities] = own
-    share[:, num_modalities:num_shapes] = np.maximum(own[:, pairs[0]], own[:, pairs[1]])
+    share[:, :num_shapes] = np.maximum(asked, least)
     wanted = np.concatenate([1 - share.sum(axis=0, keepdims=True), share]) * count
     sides = np.flatnonzero(wanted.any(axis=1))  # of SPLITS, those that may have anybody
 
@@ -124,7 +124,29 @@ def balanced_split(
         chosen = sides[np.argmin(filled[sides].sum(axis=1))]
         there[chosen, has[i]] += 1
         side[pool[i]] = SPLITS[chosen]
+    if asked[0] * len(pool) >= 1:
+        _fill_validation(side, pool, has[:, :num_modalities], chance)
     return side[of_patient]
+
+
+def _fill_validation(
+    side: np.ndarray, pool: np.ndarray, has: np.ndarray, chance: np.ndarray
+) -> None:
+    """Move patients to validation until it has LEAST_HELD of each modality that three times as many
+    have: of those with it, whoever has fewest others, first from train. In place.
+
+    side: [patients]; pool: [n], positions of those that may move; has: bool [n, M].
+    """
+    for m in np.argsort(has.sum(axis=0), kind="stable"):
+        while has[:, m].sum() >= 3 * LEAST_HELD:
+            here = side[pool]
+            if (has[:, m] & (here == "val")).sum() >= LEAST_HELD:
+                break
+            movable = np.flatnonzero(has[:, m] & (here != "val"))
+            order = np.lexsort(
+                (chance[movable], has[movable].sum(axis=1), here[movable] != "train")
+            )
+            side[pool[movable[order[0]]]] = "val"
 
 
 def _labels(

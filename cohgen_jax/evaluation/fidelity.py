@@ -19,6 +19,7 @@ import pandas as pd
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.by_kind import score_kinds
+from cohgen_jax.evaluation.clustered import error_of_mean
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.units import Units, patient_crps, score_units
 from cohgen_jax.sampling.generator import Generated, Generator
@@ -64,8 +65,8 @@ class Evaluation(NamedTuple):
     by_label: pd.DataFrame
     """The same, split by label (cancer type); empty without labels."""
     by_patient: pd.DataFrame
-    """One row a condition and patient: `row` of the latents, the columns of `score_patients` and,
-    where there are units, `units_crps`."""
+    """One row a condition and sample: `row` of the latents, `patient` if told, the columns
+    of `score_patients` and, where there are units, `units_crps`."""
     ranks: pd.DataFrame
     """One row a condition and rank of the truth among its draws: `rank` and `share`."""
     by_feature: pd.DataFrame
@@ -91,6 +92,14 @@ def conditions(
     ]
 
 
+def who_has(
+    condition: Condition, modalities: Sequence[str], present: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Those of the rows that have the target and all sources. present: bool [N, M]."""
+    needed = [list(modalities).index(m) for m in (condition.target, *condition.sources)]
+    return rows[present[rows][:, needed].all(axis=1)]
+
+
 @jax.jit
 def _draw_scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
     """All scores of scores/draws.py and scores/calibration.py in one compiled program."""
@@ -101,8 +110,8 @@ def _draw_scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
         "r2_inf": metrics.r2_inf(draws, real),
         "mse_mean": metrics.mse(mean, real),
         "cosine_distance_mean": metrics.cosine_distance(mean, real),
+        "energy": energy,
         "energy_score": energy.mean(),
-        "energy_score_se": energy.std(ddof=1) / np.sqrt(real.shape[0]),
         "spread_error": metrics.spread_error(draws, real),
         "coverage80": metrics.interval_coverage(draws, real, 0.8),
     } | calibration_scores(draws, real)
@@ -112,15 +121,21 @@ def _draw_scores(draws: jax.Array, real: jax.Array) -> dict[str, jax.Array]:
     return scores
 
 
-def score_draws(draws: np.ndarray, real: np.ndarray) -> dict[str, float]:
+def score_draws(
+    draws: np.ndarray, real: np.ndarray, patients: np.ndarray | None = None
+) -> dict[str, float]:
     """Scores of R >= 2 draws [R, N, D] against the truth [N, D], without padding columns.
 
-    n, draws                   patients; draws a patient, each of which is one repeat
+    patients: whose the samples are [N]; by default each is a patient of its own.
+
+    n, draws                   samples; draws a sample, each of which is one repeat
+    patients                   where some have several samples
     r2, mse, cosine_distance   of single draws: mean over draws, `_sd` their standard deviation
     r2_mean, mse_mean,
     cosine_distance_mean       of the mean of the R draws
     r2_inf                     of the posterior mean, finite-draw variance removed
-    energy_score, _se          fair energy score, mean over patients, and its standard error
+    energy_score, _se          fair energy score, mean over samples, and its standard error over
+                               patients
     crps, variogram_score, spread, error, calibration_error: see scores/calibration.py
     spread_error, coverage80   spread / error; share of values in the central 80 % interval
     precision, recall, f1,
@@ -136,8 +151,13 @@ def score_draws(draws: np.ndarray, real: np.ndarray) -> dict[str, float]:
         raise InputError(
             f"generated values of {len(bad)} patients are not finite (first: row {bad[0]})"
         )
-    scores = {"n": len(real), "draws": len(draws)}
-    computed = _draw_scores(draws, real)
+    scores = {"n": len(real)}
+    if patients is not None and len(set(patients)) < len(real):
+        scores["patients"] = len(set(patients))
+    scores["draws"] = len(draws)
+    computed = dict(_draw_scores(draws, real))
+    energy = np.asarray(computed.pop("energy"), float)
+    computed["energy_score_se"] = error_of_mean(energy, patients)
     scores |= {name: float(computed[name]) for name in DRAW_SCORES}
     if len(real) > NUM_NEIGHBOURS:
         manifold = manifold_metrics(draws[0], real, NUM_NEIGHBOURS)._asdict()
@@ -215,6 +235,7 @@ def evaluate(
     draws: int = 10,
     seed: int = 0,
     labels: Sequence[str] | np.ndarray | pd.Series | None = None,
+    patients: Sequence[str] | np.ndarray | pd.Series | None = None,
     unconditional: Sequence[str] = (),
     together: Sequence[str] = (),
     units: Mapping[str, Units] | None = None,
@@ -233,6 +254,8 @@ def evaluate(
       seed: handed to every generator: conditions share their random numbers, unless they are
         drawn together.
       labels: one a row of `latents.z` (NaN or None where unknown), for the table by label.
+      patients: whose the rows of `latents.z` are, by default each of a patient of its own: the unit
+        of standard errors.
       unconditional: methods also evaluated with no source at all, as a point of reference.
       together: methods asked for all conditions of a target in one call, a row for each condition
         and patient; `seconds` is then the condition's share by rows.
@@ -259,12 +282,10 @@ def evaluate(
     ]
     rows, present = np.asarray(rows), np.asarray(latents.present, bool)
 
-    def patients(condition: Condition) -> np.ndarray:
-        """Positions of those that have the target and all sources."""
-        needed = [modalities.index(m) for m in (condition.target, *condition.sources)]
-        return rows[present[rows][:, needed].all(axis=1)]
+    def having(condition: Condition) -> np.ndarray:
+        return who_has(condition, modalities, present, rows)
 
-    counts = {condition: len(patients(condition)) for _, condition in jobs}
+    counts = {condition: len(having(condition)) for _, condition in jobs}
     lacking = [
         f"{condition.target} from {condition.label}: {count} test patients have all of these"
         for condition, count in counts.items()
@@ -282,7 +303,7 @@ def evaluate(
 
     def generate(method: str, wanted: Sequence[Condition]) -> tuple[list[Generated], float]:
         """One call for these conditions of one target; also the seconds that a row took."""
-        used = [patients(condition) for condition in wanted]
+        used = [having(condition) for condition in wanted]
         shown = np.zeros((sum(map(len, used)), len(modalities)), bool)
         ends = np.cumsum([len(rows) for rows in used])
         for condition, rows, end in zip(wanted, used, ends, strict=True):
@@ -308,7 +329,7 @@ def evaluate(
     for done, (method, condition) in enumerate(jobs):
         progress(done, len(jobs), f"{method}: {condition.target} from {condition.label}")
         target = modalities.index(condition.target)
-        used = patients(condition)
+        used = having(condition)
         if not ahead:
             same = [c for m, c in jobs[done:] if (m, c.target) == (method, condition.target)]
             ahead, seconds_a_row = generate(method, same if method in together else [condition])
@@ -317,15 +338,18 @@ def evaluate(
         values = np.asarray(generated.draws)[..., :width]
         real = latents.z[used, target, :width]
         key = condition.key(method)
-        scores = score_draws(values, real)
+        whose = None if patients is None else np.asarray(patients, object)[used]
+        scores = score_draws(values, real, whose)
         scores["disagreement"] = float(np.mean(generated.disagreement))
         scores["seconds"] = seconds_a_row * len(used)
         own = Generated(values, generated.disagreement)
         patients_table = score_patients(own, real).assign(row=used, **key)
+        if whose is not None:
+            patients_table["patient"] = whose
         if units is not None and condition.target in units:
             measured = units[condition.target]
             pair = measured.of(generated, used, seed), measured.truth[used]
-            in_units = score_units(*pair, measured.mean, measured.sd)
+            in_units = score_units(*pair, measured.mean, measured.sd, whose)
             scores |= {f"units_{name}": score for name, score in in_units.items()}
             patients_table["units_crps"] = patient_crps(*pair, measured.mean, measured.sd)
             own_kinds = score_kinds(generated, *pair, measured)
@@ -349,7 +373,7 @@ def evaluate(
 def _stacked_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """One below the other, what identifies a row in front."""
     stacked = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    first = [*KEY, "label", "n", "row"]
+    first = [*KEY, "label", "n", "row", "patient"]
     first = [name for name in first if name in stacked]
     return stacked[[*first, *(c for c in stacked if c not in first)]]
 

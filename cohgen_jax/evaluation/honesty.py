@@ -13,7 +13,7 @@ metrics/temperature.csv                 scores between draws and the posterior m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.evaluation.fidelity import KEY, Evaluation, write_table
+from cohgen_jax.evaluation.fullest import of_fullest
 from cohgen_jax.evaluation.paired import against_baselines, against_members, count_verdicts
 from cohgen_jax.evaluation.uncertainty import uncertainty_tables
 from cohgen_jax.scores import draws as metrics
@@ -41,8 +42,8 @@ class Honesty(NamedTuple):
     tables: dict[str, pd.DataFrame]
     """File name -> table."""
 
-    def figures(self) -> Iterator[tuple[str, Figure, str]]:
-        """(name, figure, caption) of the conditions that use all sources."""
+    def figures(self, chosen: Mapping[str, str]) -> Iterator[tuple[str, Figure, str]]:
+        """(name, figure, caption) of one condition a target. chosen: target -> sources."""
         from cohgen_jax.figures import calibration as figures
 
         made = (
@@ -72,8 +73,9 @@ class Honesty(NamedTuple):
         for name, draw, caption in made:
             table = self.tables.get(name)
             if table is not None and len(table):
-                most = table.groupby("target")["num_sources"].transform("max")
-                yield name, draw(table[table["num_sources"] == most]), caption
+                own = of_fullest(table, chosen)
+                if len(own):
+                    yield name, draw(own), caption
 
 
 def temperature_rows(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> pd.DataFrame:
@@ -125,7 +127,8 @@ def write_honesty(honesty: Honesty, result: Evaluation, samples: pd.Index, folde
         if len(table):
             write_table(table, folder / name)
     named = result.by_patient.assign(sample_id=samples[result.by_patient["row"]])
-    named.drop(columns="row").to_parquet(folder / "by_patient.parquet", index=False)
+    named = named.drop(columns="row").rename(columns={"patient": "patient_id"})
+    named.to_parquet(folder / "by_patient.parquet", index=False)
 
 
 def _reliability(ranks: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,15 @@ import pandas as pd
 
 from cohgen_jax.baselines import BASELINES, EVENTS, OPTIONAL, fit_baselines
 from cohgen_jax.errors import InputError, check_choices, check_seed
-from cohgen_jax.evaluation.fidelity import Condition, Evaluation, evaluate, write_table
+from cohgen_jax.evaluation.fidelity import (
+    Condition,
+    Evaluation,
+    conditions,
+    evaluate,
+    who_has,
+    write_table,
+)
+from cohgen_jax.evaluation.fullest import fullest
 from cohgen_jax.evaluation.honesty import TABLES, honesty_of, temperature_rows, write_honesty
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_run
@@ -74,7 +82,8 @@ class EvaluationConfig:
     """Where the cohort lies now; by default where it was in training. Without it, no scores
     in units of the tables."""
     keep_generated: Literal["all", "full", "none"] = "all"
-    """Which generated latents are written: of all conditions, of those from every source, none."""
+    """Which generated latents are written: of all conditions, of those from the fullest sources
+    (fullest.py), none."""
     seed: int = 0
 
     def __post_init__(self):
@@ -159,7 +168,7 @@ def evaluate_run(
             for target in targets
             if (method, target) in generators  # a logistic regression is of binary tables alone
         }
-        full = len(run.modalities) - 1
+        full = _fullest(run, targets, run.rows(config.split))
         means = _posterior_means(run, config.consensus)
         tempered: list[pd.DataFrame] = []
         shown: dict[tuple[str, str], np.ndarray] = {}
@@ -167,7 +176,7 @@ def evaluate_run(
         def keep(method: str, condition: Condition, rows: np.ndarray, generated: Generated) -> None:
             if method not in METHODS:
                 return
-            is_full = len(condition.sources) == full
+            is_full = condition.label == full.get(condition.target)
             if is_full:
                 shown[method, condition.target] = generated.draws[0]
                 tempered.extend(_tempered(run, config, means, method, condition, rows, generated))
@@ -181,6 +190,7 @@ def evaluate_run(
             draws=config.draws,
             seed=config.seed,
             labels=run.samples.get("cancer_type"),
+            patients=run.samples["patient_id"],
             unconditional=[m for m in config.methods if m in _sourceless(run)],
             together=(*METHODS, *OTHER_RULES),
             units=None if cohort is None else units_of_run(run, cohort, targets),
@@ -204,7 +214,7 @@ def evaluate_run(
         if len(nulls):
             write_table(nulls, metrics / "null_distributions")
         if "coherent" in config.methods:
-            along = _disagreement(run, config, targets)
+            along = _disagreement(run, config, full)
             if len(along):
                 write_table(along, metrics / "disagreement")
         commit(run.path, REPLACED)
@@ -371,20 +381,35 @@ def _null_distributions(
     return pd.DataFrame(table)
 
 
-def _disagreement(run: Run, config: EvaluationConfig, targets: Sequence[str]) -> pd.DataFrame:
-    """Disagreement along the chain of Coherent Denoising from every source, one draw a patient.
+def _fullest(run: Run, targets: Sequence[str], rows: np.ndarray) -> dict[str, str]:
+    """Target -> the sources that stand for it (fullest.py), of those that two patients have."""
+    every = conditions(run.modalities, targets=targets)
+    counts = [len(who_has(c, run.modalities, run.latents.present, rows)) for c in every]
+    table = pd.DataFrame(
+        [c.key("") | {"n": n} for c, n in zip(every, counts, strict=True) if n >= 2]
+    )
+    return fullest(table) if len(table) else {}
+
+
+def _disagreement(run: Run, config: EvaluationConfig, chosen: dict[str, str]) -> pd.DataFrame:
+    """Disagreement along the chain of Coherent Denoising from the fullest sources, one draw a
+    patient. chosen: target -> these; of a single one nobody can disagree.
 
     One row a target and step: diffusion time t, mean over patients and the middle 80 % of them.
     """
     sampling = run.sampler_config(config.solver, consensus=config.consensus, keep_trajectory=True)
     rows, table = run.rows(config.split), []
-    for target in targets:
+    for target, sources in chosen.items():
+        columns = [run.index(source) for source in sources.split("+")]
+        if len(columns) < 2:
+            continue
         bank = run.coherent_bank(target)
-        columns = [run.index(source) for source in bank.sources]
         used = rows[run.latents.present[rows][:, columns].all(axis=1)]
         if not len(used):
             continue
-        z, present = run.latents.z[used], run.latents.present[used]
+        shown = np.zeros((len(used), len(run.modalities)), bool)
+        shown[:, columns] = True
+        z, present = shown_latents(run.latents.z[used], shown), shown
         samples = sample_rows(bank, run.modalities, z, present, config.seed, 1, sampling)
         trajectory = np.asarray(samples.trajectory).squeeze(0)  # [P, S]
         low, high = np.quantile(trajectory, [0.1, 0.9], axis=0)

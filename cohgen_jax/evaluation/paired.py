@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
+
+from cohgen_jax.evaluation.clustered import error_of_mean
 
 VERDICTS = ("better", "within_1_se", "worse")
 AHEAD = ("better", "within_2_se", "worse")
@@ -34,6 +35,7 @@ def against_members(by_patient: pd.DataFrame, methods: list[str]) -> pd.DataFram
         ["method", "target", "sources"], sort=False
     ):
         own = table.set_index("row")["energy_score"]
+        whose = table["patient"].to_numpy() if "patient" in table else None
         members = {
             (source, rule): single.loc[own.index]
             for (of, source, rule), single in singles.items()
@@ -43,7 +45,7 @@ def against_members(by_patient: pd.DataFrame, methods: list[str]) -> pd.DataFram
             continue
         best = min(members, key=lambda name: members[name].mean())
         paired = own - members[best]
-        difference, se = paired.mean(), paired.std(ddof=1) / np.sqrt(len(paired))
+        difference, se = paired.mean(), error_of_mean(paired.to_numpy(), whose)
         rows.append(
             {
                 "method": method,
@@ -79,6 +81,7 @@ def against_baselines(by_patient: pd.DataFrame, baselines: Sequence[str]) -> pd.
     rows = []
     for (target, sources), table in by_patient.groupby(["target", "sources"], sort=False):
         scores = table.pivot(index="row", columns="method", values=score)
+        patients = table.drop_duplicates("row").set_index("row").get("patient")
         there = [m for m in dict.fromkeys(table["method"]) if m not in baselines]
         for method in there:
             for baseline in (m for m in baselines if m in scores):
@@ -86,7 +89,8 @@ def against_baselines(by_patient: pd.DataFrame, baselines: Sequence[str]) -> pd.
                 if len(both) < 2:
                     continue
                 paired = both[method] - both[baseline]
-                difference, se = paired.mean(), paired.std(ddof=1) / np.sqrt(len(paired))
+                whose = None if patients is None else patients.loc[both.index].to_numpy()
+                difference, se = paired.mean(), error_of_mean(paired.to_numpy(), whose)
                 rows.append(
                     {
                         "method": method,

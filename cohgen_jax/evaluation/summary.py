@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.evaluation.fullest import all_others, fullest, of_fullest
+
 UNITS_COLUMNS = (
     *("units_crps", "units_crps_se", "units_r2", "units_corr", "units_variance_ratio"),
     *("units_coverage80", "units_structure_slope", "units_pearson_pooled"),
@@ -23,15 +25,14 @@ def lead(conditions: pd.DataFrame) -> str:
 
 
 def summarise(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `conditions` that use all sources, a row a target and method.
+    """Rows of `conditions` from the fullest sources (fullest.py), a row a target and method.
 
     Columns target, method, sources, n, draws, UNITS_COLUMNS if there are any, SUMMARY_COLUMNS;
     `best_r2` and `best_energy` mark the best method of a target in latents, `best_units_r2` and
     `best_crps` in units. Targets and methods keep their order.
     """
     rows = []
-    for _, table in conditions.groupby("target", sort=False):
-        table = table.query("num_sources == num_sources.max()")
+    for _, table in of_fullest(conditions, fullest(conditions)).groupby("target", sort=False):
         columns = ["target", "method", "sources", "n", "draws", *UNITS_COLUMNS, *SUMMARY_COLUMNS]
         best = {
             "best_r2": table["r2_inf"] == table["r2_inf"].max(),
@@ -61,10 +62,15 @@ def summary_text(conditions: pd.DataFrame) -> str:
         f"{formats[1].format(other)}{'*' if best_other else ' '}"
         for one, best_one, other, best_other in zip(*(table[c] for c in shown), strict=True)
     ]
+    chosen = dict(zip(table["target"], table["sources"], strict=True))
+    modalities = {*chosen, *"+".join(conditions["sources"]).split("+")} - {"none"}
+    if not (whole := all_others(chosen, [*modalities])):
+        table["target"] = table["target"] + " from " + table["sources"]
     methods, targets = list(dict.fromkeys(table["method"])), list(dict.fromkeys(table["target"]))
     wide = table.pivot(index="target", columns="method", values="cell").loc[targets, methods]
     wide = wide.astype(object).where(wide.notna(), "-")
     rows = [["target", *methods], *([t, *wide.loc[t]] for t in targets)]
     widths = np.max([[len(cell) for cell in row] for row in rows], axis=0)
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*(line.rstrip() for line in lines), f"({meaning}, from all others)"])
+    meaning += ", from all others" if whole else ""
+    return "\n".join([*(line.rstrip() for line in lines), f"({meaning})"])

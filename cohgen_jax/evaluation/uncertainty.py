@@ -22,9 +22,14 @@ RESAMPLES = 200
 
 
 def rank_correlation(
-    signal: np.ndarray, error: np.ndarray, seed: int = 0, resamples: int = RESAMPLES
+    signal: np.ndarray,
+    error: np.ndarray,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    patients: np.ndarray | None = None,
 ) -> tuple[float, float, float]:
-    """Spearman's correlation and the ends of its 95 % bootstrap interval over patients."""
+    """Spearman's correlation and the ends of its 95 % bootstrap interval over patients, who are
+    drawn with all their samples. patients: whose these are [N], by default each of its own."""
     from scipy.stats import rankdata
 
     def correlations(rows):  # [B, N]
@@ -33,9 +38,14 @@ def rank_correlation(
         norms = [np.sqrt((c**2).sum(axis=1)) for c in centred]
         return (centred[0] * centred[1]).sum(axis=1) / np.maximum(norms[0] * norms[1], 1e-30)
 
-    num = len(signal)
-    resampled = np.random.default_rng(seed).integers(num, size=(resamples, num))
-    low, high = np.quantile(correlations(resampled), [0.025, 0.975])
+    num, rng = len(signal), np.random.default_rng(seed)
+    if patients is None or len(set(patients)) == num:
+        found = correlations(rng.integers(num, size=(resamples, num)))
+    else:
+        samples = list(pd.Series(np.arange(num)).groupby(np.asarray(patients)).indices.values())
+        drawn = rng.integers(len(samples), size=(resamples, len(samples)))
+        found = [correlations(np.concatenate([samples[p] for p in own])[None])[0] for own in drawn]
+    low, high = np.quantile(found, [0.025, 0.975])
     return float(correlations(np.arange(num)[None])[0]), float(low), float(high)
 
 
@@ -66,7 +76,8 @@ def uncertainty_tables(by_patient: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataF
             if not np.isfinite(signal).all() or np.ptp(signal) == 0:
                 continue
             risk = risk_coverage(signal, error)
-            spearman, low, high = rank_correlation(signal, error)
+            whose = table["patient"].to_numpy() if "patient" in table else None
+            spearman, low, high = rank_correlation(signal, error, patients=whose)
             gain = (nothing - risk.mean()) / (nothing - oracle) if nothing > oracle else 0.0
             rows.append(
                 {

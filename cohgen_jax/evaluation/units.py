@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation.clustered import standard_error
 from cohgen_jax.sampling.generator import Generated
 
 MOST_FEATURES = 400
@@ -152,9 +153,14 @@ def patient_crps(
 
 
 def score_units(
-    draws: np.ndarray, truth: np.ndarray, mean: np.ndarray, sd: np.ndarray
+    draws: np.ndarray,
+    truth: np.ndarray,
+    mean: np.ndarray,
+    sd: np.ndarray,
+    patients: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """Scores of R >= 2 draws [R, N, F] against the truth [N, F]; mean and sd [F] are of train.
+    """Scores of R >= 2 draws [R, N, F] against the truth [N, F]; mean and sd [F] are of train,
+    patients [N] whose the samples are, by default each of a patient of its own.
 
     r2                    of the posterior mean about the training average, variance of finitely
                           many draws removed
@@ -182,9 +188,9 @@ def score_units(
     score = crps(x, y)
     count, mean_crps = ok.sum(axis=1), float((score * ok).sum() / cells)
     enough = (count > 0).sum() >= MIN_PATIENTS
+    whose = None if patients is None else np.asarray(patients)[count > 0]
     # Of a ratio of sums over patients, who may have unequally many known cells.
     deviation = ((score - mean_crps) * ok).sum(axis=1)
-    n = max(int((count > 0).sum()), 2)
     ratio, median = _variance_ratios(x, y, known) if enough else (np.nan, np.nan)
     slope, structure = _structure(x[0], y, known) if enough else (np.nan, np.nan)
     found = (
@@ -192,7 +198,7 @@ def score_units(
         _mean_correlation(y, centre, known),
         _correlation(y[known], centre[known]) if enough else np.nan,
         mean_crps,
-        float(np.sqrt(n / (n - 1) * (deviation**2).sum()) / cells) if enough else np.nan,
+        standard_error(deviation[count > 0], cells, whose) if enough else np.nan,
         ratio,
         median,
         float((((y >= low) & (y <= high)) * ok).sum() / cells),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation.fullest import fullest
 from cohgen_jax.storage import rundir
 
 VALIDATION = "validation patients"
@@ -55,13 +56,20 @@ class RunFiles:
         validation = (self.json("metrics/evaluation.json") or {}).get("split") == "val"
         return VALIDATION if validation else "held-out patients"
 
+    @functools.cached_property
+    def fullest(self) -> dict[str, str]:
+        """Target -> the sources that stand for it in figures and tables; empty without scores."""
+        table = self.table("fidelity")
+        return {} if table is None else fullest(table)
+
     def latents(self, modality: str) -> pd.DataFrame:
         """Standardised latents of the samples that have the modality."""
         return self._parquet(f"latents/{modality}.parquet")
 
     def generated(self, method: str, target: str, draw: int = 0) -> pd.DataFrame | None:
-        """One draw of the latents of a target from all its sources, index sample_id."""
-        sources = "+".join(m for m in self.modalities if m != target)
+        """One draw of the latents of a target from its fullest sources, index sample_id."""
+        every = "+".join(m for m in self.modalities if m != target)
+        sources = self.fullest.get(target, every)
         name = f"generated/{method}/{target}_from_{sources}.parquet"
         if not (self.path / name).exists():
             return None

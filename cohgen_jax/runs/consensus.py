@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cohgen_jax.runs.families import METHODS
 from cohgen_jax.sampling.stacking import Moments, Pattern
 from cohgen_jax.storage.checkpoint import load_tree, save_tree
@@ -36,7 +38,8 @@ def measure_consensus(run: Run, directory: Path) -> None:
             for pattern in patterns:
                 shown = [c for c, here in zip(columns, pattern, strict=True) if here]
                 having = used[latents.present[used][:, shown].all(axis=1)]
-                if bank.regression is None and not (shown and len(having)):
+                heard = bank.available(np.array([pattern], bool)).any()
+                if bank.regression is None and not (heard and len(having)):
                     continue  # nothing to weigh, or nobody to learn it from
                 conds, _ = run.conditions(bank, having)
                 measured[pattern_name(pattern)] = measure_moments(

@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
+
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.config import ExperimentConfig
 from cohgen_jax.training import ModelSpec, multi_specs, pair_specs
 from cohgen_jax.training.config import TrainConfig
+from cohgen_jax.training.trainable import trainable
+from cohgen_jax.training.validation import judged
 
 Method = Literal["coherent", "multi"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -26,15 +30,31 @@ class Family(NamedTuple):
     method: Method
     """As draws of its banks are called in every table."""
     all_specs: Callable[[Sequence[str], int], list[ModelSpec]]
-    """(modalities, members) -> the models that are trained."""
+    """(modalities, members) -> the models that there may be."""
     sources: Callable[[Sequence[int]], list[tuple[int, ...]]]
     """Sources of a bank -> those that each of its models looks at."""
 
     def config(self, experiment: ExperimentConfig) -> TrainConfig:
         return getattr(experiment, self.name)
 
-    def specs(self, modalities: Sequence[str], experiment: ExperimentConfig) -> list[ModelSpec]:
-        return self.all_specs(modalities, self.config(experiment).members)
+    def specs(
+        self,
+        modalities: Sequence[str],
+        present: np.ndarray,
+        train: np.ndarray,
+        val: np.ndarray,
+        experiment: ExperimentConfig,
+    ) -> tuple[list[ModelSpec], list[str]]:
+        """The models that the patients are enough for, and what is to be told of the others.
+        present: [N, M] bool; train, val: positions in it.
+
+        Raises:
+          InputError: a target without any (training/trainable.py).
+        """
+        config = self.config(experiment)
+        every = self.all_specs(modalities, config.members)
+        val = judged(val, present, experiment.seed)
+        return trainable(every, modalities, present, train, val, config)
 
 
 FAMILIES = {

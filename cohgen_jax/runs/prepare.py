@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +43,19 @@ def prepared(
     resume: bool,
     overwrite: bool,
     tell: Tell,
-    check: Callable[[Cohort], None],
+    check: Callable[[Cohort], Sequence[str]],
     **extra: Any,
 ) -> Iterator[tuple[Cohort, Latents]]:
     """A run directory that is this process's, its cohort and the latents of its codecs.
 
     Everything that can be refused is refused before the first fit: `check` raises for what the
-    cohort does not allow. `extra`: what config.json says beside the configuration.
+    cohort does not allow, and returns what is to be told. `extra`: what config.json says beside
+    the configuration.
     """
     resolved = {**dataclasses.asdict(config), **extra}
     rundir.check(run_dir, resolved, resume=resume, overwrite=overwrite)
     cohort = load_any_cohort(config)
-    check(cohort)
+    told = check(cohort)
     resolved[rundir.DATA] = data_checksum(cohort)
     with rundir.locked(run_dir):
         rundir.prepare(run_dir, resolved, resume=resume, overwrite=overwrite)
@@ -68,7 +69,7 @@ def prepared(
         what = understood(cohort)
         tell(what.text())
         write_json(run_dir / "understood.json", what.to_json())
-        for note in cohort.notes:
+        for note in (*cohort.notes, *told):
             tell(note)
             rundir.log(run_dir, "note", text=note)
         yield cohort, _encoded(cohort, config, run_dir, tell)

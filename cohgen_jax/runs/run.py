@@ -146,12 +146,16 @@ class Run:
         """The single-condition models of a target, from all or the given sources.
 
         Their losses are their best validation noise-prediction errors, for the loss-weighted
-        consensus; their moments those of the run, for the stacked one.
+        consensus; their moments those of the run, for the stacked one. Where none of these sources
+        has a model with the target, the bank is that of all sources.
         """
         t = self.index(target)
-        chosen = [self.index(s) for s in sources or [m for m in self.modalities if m != target]]
+        others = [s for s in range(len(self.modalities)) if s != t]
+        chosen = [self.index(s) for s in sources or ()] or others
         if t in chosen:
             raise InputError(f"the target {target!r} cannot also be a source")
+        if not any(self.models["single"].members(t, (s,)) for s in chosen):
+            chosen = others  # pairs that too few patients have: see training/trainable.py
         return self._bank("coherent", target, chosen)
 
     def multi_bank(self, target: str) -> Bank:

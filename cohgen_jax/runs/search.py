@@ -34,6 +34,7 @@ from cohgen_jax.training import Farm, FarmData, ModelSpec, TrainConfig, make_far
 from cohgen_jax.training.config import PER_MODEL
 from cohgen_jax.training.farm import usable_rows, work
 from cohgen_jax.training.space import Point, SpaceName, at_point, draw_points
+from cohgen_jax.training.trainable import trainable
 
 TABLE, BEST = "search.csv", "best.json"
 
@@ -101,12 +102,19 @@ def search_recipe(
     trains = [at_point(base, point) for point in points]
 
     def chosen(cohort: Cohort) -> list[ModelSpec]:
-        return _chosen(family.all_specs(cohort.modalities, 1), search.models)
+        """Those named, or all that every configuration has enough patients for."""
+        specs = family.all_specs(cohort.modalities, 1)
+        if search.models:
+            return _chosen(specs, search.models)
+        rows = cohort.rows("train"), cohort.rows("val")
+        strictest = max(trains, key=lambda train: train.least_pair)
+        return trainable(specs, cohort.modalities, cohort.present, *rows, strictest)[0]
 
-    def check(cohort: Cohort) -> None:
+    def check(cohort: Cohort) -> Sequence[str]:
         for train in trains:
             rows = cohort.rows("train"), cohort.rows("val")
             usable_rows(chosen(cohort), cohort.present, *rows, train)
+        return ()
 
     about = dataclasses.asdict(search)
     with prepared(config, out, resume, overwrite, tell, check, search=about) as (cohort, latents):
@@ -150,7 +158,7 @@ def _chosen(specs: Sequence[ModelSpec], names: Sequence[str]) -> list[ModelSpec]
     for name in names:
         if name not in known:
             raise InputError(f"unknown model {name!r}; known: {', '.join(known)}")
-    return [known[name] for name in names] if names else list(specs)
+    return [known[name] for name in names]
 
 
 def _groups(

@@ -93,28 +93,34 @@ def train_run(
     return open_run(run_dir)
 
 
-def check_models(config: ExperimentConfig, cohort: Cohort) -> None:
-    """Refuse before the first fit what cannot be trained, or not be accounted for."""
+def check_models(config: ExperimentConfig, cohort: Cohort) -> list[str]:
+    """Refuse before the first fit what cannot be trained, or not be accounted for; notes on pairs
+    of modalities that get no model."""
+    notes, rows = [], (cohort.rows("train"), cohort.rows("val"))
     for family in FAMILIES.values():
-        train, specs = family.config(config), family.specs(cohort.modalities, config)
+        train = family.config(config)
+        specs, told = family.specs(cohort.modalities, cohort.present, *rows, config)
+        notes += told
         if train.dp_noise_multiplier:
             check_accountant()
-        usable_rows(specs, cohort.present, cohort.rows("train"), cohort.rows("val"), train)
+        usable_rows(specs, cohort.present, *rows, train)
         make_mesh(config.compute.mesh, len(specs), train.places)
+    return notes
 
 
 def _farm(
     family: Family, samples: pd.DataFrame, latents: Latents, config: ExperimentConfig
 ) -> tuple[Farm, FarmData]:
-    train, split = family.config(config), samples["split"].to_numpy()
+    split = samples["split"].to_numpy()
+    rows = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
+    specs, _ = family.specs(latents.modalities, latents.present, *rows, config)
     return make_farm(
-        family.specs(latents.modalities, config),
+        specs,
         latents.z,
         latents.present,
         latents.widths.tolist(),
-        np.flatnonzero(split == "train"),
-        np.flatnonzero(split == "val"),
-        train,
+        *rows,
+        family.config(config),
         config.diffusion,
         config.seed,
         scale=latents.scale,
@@ -186,9 +192,10 @@ def _account(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
     """Write what training with differential privacy is worth, if there was any."""
     train, spent = cohort.rows("train"), {}
     for family in FAMILIES.values():
-        settings, specs = family.config(config), family.specs(cohort.modalities, config)
+        settings, val = family.config(config), cohort.rows("val")
         if settings.dp_noise_multiplier:
-            rows = usable_rows(specs, cohort.present, train, cohort.rows("val"), settings)
+            specs, _ = family.specs(cohort.modalities, cohort.present, train, val, config)
+            rows = usable_rows(specs, cohort.present, train, val, settings)
             counts = rows.sum(axis=1).tolist()
             steps = max(settings.least_steps, len(train) // settings.batch_size)
             spent[family.name] = spend(settings, counts, steps)

@@ -24,7 +24,9 @@ PER_MODEL = (
 """What may differ between the models of one farm: numbers that shape no program."""
 
 
-LEAST_PATIENTS = 12
+LEAST_PATIENTS, LEAST_PAIR = 12, 6
+"""Fewest training patients that have a modality and any other, and that a single-condition model
+may have: it is one of several, and the fewer its patients, the less it is heard."""
 
 
 LARGEST_REST = 0.01
@@ -141,8 +143,13 @@ class TrainConfig:
 
     @property
     def least_patients(self) -> int:
-        """Fewest training patients that a model may have."""
+        """Fewest training patients that have a modality and another one."""
         return min(self.batch_size, LEAST_PATIENTS)
+
+    @property
+    def least_pair(self) -> int:
+        """Fewest training patients of a single-condition model."""
+        return min(self.batch_size, LEAST_PAIR)
 
     def __post_init__(self):
         check_choices(self)

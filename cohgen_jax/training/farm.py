@@ -182,10 +182,11 @@ def usable_rows(
 
     for spec in specs:
         patients = int(usable(spec, train_rows).sum())
-        if patients < config.least_patients:
+        least = config.least_patients if len(spec.sources) > 1 else config.least_pair
+        if patients < least:
             raise InputError(
                 f"model {spec.name}: only {patients} training patients have its target "
-                f"and a source, fewer than {config.least_patients}; use a smaller "
+                f"and a source, fewer than {least}; use a smaller "
                 "batch_size, or leave the modality out"
             )
         if not usable(spec, val_rows).any():

@@ -1,11 +1,19 @@
 """Sides: given, partly given, drawn from the complete patients, drawn from all that have two."""
 
+import hashlib
+import itertools
+import os
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax.cohort import Cohort, load_cohort, patient_split, save_cohort
+from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, patient_split, save_cohort
 from cohgen_jax.errors import InputError
+
+DATA = Path(os.environ.get("COHGEN_DATA", Path(__file__).parents[2] / "../shared/data"))
 
 
 def _note(cohort: Cohort, word: str) -> str:
@@ -121,7 +129,8 @@ def test_a_modality_that_too_few_share_is_named(tables, write):
     tables["rppa"] = tables["rppa"].iloc[:50].set_axis(ids, axis=0)
     with pytest.raises(
         InputError,
-        match=r"val has 0 patients with rppa beside another.*\(1 patients have\).*leave out rppa",
+        match=r"rppa is present for 1 patients in train.*beside another.*\(50 patients have it, 49 "
+        r"without another modality\): leave it out",
     ):
         load_cohort(write(tables))
 
@@ -219,3 +228,106 @@ def test_given_sides_that_lack_something_are_named(tables, write):
         InputError, match=r"test has no two modalities that 2 of its patients share \(2. patients"
     ):
         load_cohort(write(tables))
+
+
+# ---- patterns that cohorts really have ---------------------------------------------------------
+
+
+def _folder_of(write, present):
+    """Tables of 3 to 6 features of who has them, bool [N, M]."""
+    rng = np.random.default_rng(0)
+    ids = pd.Index([f"P{i:04d}" for i in range(len(present))], name="sample_id")
+    tables = {
+        f"m{m}": pd.DataFrame(rng.normal(size=(len(ids), 3 + m)), index=ids).add_prefix("f")[has]
+        for m, has in enumerate(present.T)
+    }
+    return write(tables)
+
+
+def _cohort_of(write, present):
+    return load_cohort(_folder_of(write, present))
+
+
+def _pairs(cohort: Cohort) -> list[tuple[str, str]]:
+    return list(itertools.combinations(cohort.modalities, 2))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.25, 0.35])
+def test_an_assay_of_few_of_a_thousand_patients_trains(write, share):
+    rng = np.random.default_rng(1)
+    present = np.ones((1000, 3), bool)
+    present[:, 2] = np.isin(np.arange(1000), rng.permutation(1000)[: int(share * 1000)])
+    cohort = _cohort_of(write, present)
+    assert [len(cohort.rows(s)) for s in ("train", "val", "test")] == [780, 70, 150]
+    for side, fraction in (("train", 0.78), ("val", 0.07), ("test", 0.15)):
+        assert abs(_count(cohort, side, "m2") - fraction * share * 1000) <= 1
+
+
+def test_four_assays_at_two_thirds_leave_complete_patients_to_train(write):
+    cohort = _cohort_of(write, np.random.default_rng(2).random((1000, 4)) < 0.68)
+    complete = int(cohort.present.all(axis=1).sum())
+    assert abs(_count(cohort, "train", *cohort.modalities) - 0.78 * complete) < 0.08 * complete
+    for pair in _pairs(cohort):
+        total = int(cohort.present[:, [cohort.modalities.index(m) for m in pair]].all(axis=1).sum())
+        for side, fraction in (("val", 0.07), ("test", 0.15)):
+            assert abs(_count(cohort, side, *pair) - fraction * total) < 4
+
+
+@pytest.mark.parametrize("num", [40, 480])
+@pytest.mark.parametrize("rare", [0, 0.5])
+def test_pairs_are_held_out_where_nobody_has_everything(write, num, rare):
+    """Two of three each; with `rare`, half of the patients have a fourth as well."""
+    present = np.ones((num, 4), bool)
+    present[np.arange(num), np.arange(num) % 3] = False
+    present[:, 3] = np.random.default_rng(3).random(num) < rare
+    cohort = _cohort_of(write, present if rare else present[:, :3])
+    for pair in _pairs(cohort):
+        assert _count(cohort, "val", *pair) >= 1
+        assert _count(cohort, "test", *pair) >= 1
+        assert _count(cohort, "train", *pair) >= (6 if num == 40 else 50)
+    for modality in cohort.modalities:
+        assert _count(cohort, "val", modality) >= 2
+
+
+@pytest.mark.parametrize("carriers", range(16, 40))
+def test_a_split_that_can_be_drawn_is_drawn(write, carriers):
+    """Of 40 patients, whatever number from 16 has the last of three."""
+    present = np.ones((40, 3), bool)
+    present[carriers:, 2] = False
+    cohort = _cohort_of(write, present)
+    assert _count(cohort, "train", "m2", "m0") >= 12
+    assert _count(cohort, "val", "m2", "m0") >= 2
+    assert _count(cohort, "test", "m2", "m0") >= 1
+
+
+@pytest.mark.parametrize("carriers", range(1, 16))
+def test_what_is_advised_for_too_few_patients_works(write, carriers):
+    present = np.ones((40, 3), bool)
+    present[carriers:, 2] = False
+    folder = _folder_of(write, present)
+    with pytest.raises(InputError, match=r"m2 is present for .*leave it out") as refusal:
+        load_cohort(folder)
+    message = str(refusal.value)
+    assert f"({carriers} patients have it" in message
+    if smaller := re.search(r"min_train=(\d+)", message):
+        load_cohort(folder, min_train=int(smaller[1]))
+    else:
+        assert carriers < 10
+    needed = int(re.search(r"about (\d+) with it", message)[1])
+    present[:needed, 2] = True
+    _cohort_of(write, present)
+
+
+def test_the_split_of_the_demo_cohort_stays():
+    assert _checksum(demo_cohort()) == "8fa71436f1b9"
+
+
+@pytest.mark.skipif(not (DATA / "tcga").is_dir(), reason=f"no TCGA cohort in {DATA}")
+def test_the_tcga_split_stays():
+    cohort = load_cohort(DATA / "tcga")
+    assert _checksum(cohort) == "4fd17f5673a4"
+    assert [len(cohort.rows(s)) for s in ("train", "val", "test")] == [3329, 291, 630]
+
+
+def _checksum(cohort: Cohort) -> str:
+    return hashlib.sha256(cohort.samples["split"].to_csv().encode()).hexdigest()[:12]

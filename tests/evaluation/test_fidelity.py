@@ -102,6 +102,21 @@ def test_generators_see_the_sources_of_the_condition_alone(latents):
     assert [done for done, *_ in told] == [0, 1, 2, 3]
 
 
+def test_standard_errors_are_of_patients(latents):
+    """Samples of a patient are copies: their scores count once."""
+    generators = {("m", "b"): honest(1, latents), ("ridge", "b"): honest(1, latents)}
+    patients = np.repeat(np.arange(20), 3)
+    result = evaluate(generators, latents, np.arange(60), draws=3, patients=patients)
+    for row in result.conditions.to_dict("records"):
+        own = result.by_patient.query("method == @row['method'] and sources == @row['sources']")
+        assert (own["patient"] == patients[own["row"]]).all()
+        assert row["patients"] == own["patient"].nunique() < row["n"]
+        deviation = own["energy_score"] - own["energy_score"].mean()
+        sums = deviation.groupby(own["patient"]).sum()
+        expected = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(own)
+        np.testing.assert_allclose(row["energy_score_se"], expected, rtol=1e-4)
+
+
 def test_conditions_drawn_together_are_one_call_and_the_same_scores(latents):
     """A generator that looks at nothing but its own row must not notice."""
 

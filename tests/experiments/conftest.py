@@ -7,7 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax.cli import audit, check, downstream, evaluate, impute, prioritize, search, train
+from cohgen_jax.cli import (
+    audit,
+    check,
+    downstream,
+    evaluate,
+    impute,
+    prioritize,
+    report,
+    search,
+    train,
+)
 from cohgen_jax.cli.common import run_command
 from cohgen_jax.cohort import demo_cohort
 from tests.conftest import CACHE
@@ -24,6 +34,7 @@ COMMANDS = {
     "evaluate": evaluate.main,
     "impute": impute.main,
     "prioritize": prioritize.main,
+    "report": report.main,
     "search": search.main,
 }
 

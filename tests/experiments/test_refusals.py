@@ -251,13 +251,15 @@ def test_too_few_patients(refused, damaged):
     assert "patients in train, fewer than 12" in message
 
     def apart(tables, facts):
-        """Enough of each, but few have both."""
-        tables["cna"] = tables["cna"].iloc[:110]
-        tables["rppa"] = tables["rppa"].loc[tables["rppa"].index > tables["cna"].index[98]]
+        """Enough have rppa beside another, but few beside the same."""
+        ids = tables["rppa"].index[:16]
+        tables["rppa"] = tables["rppa"].loc[ids]
+        tables["cna"] = tables["cna"].drop(ids[:8], errors="ignore")
+        tables["rnaseq"] = tables["rnaseq"].drop(ids[8:], errors="ignore")
 
     message = refused(cohort=damaged(apart, "apart"))
-    assert "model cna_from_rppa: only " in message
-    assert "training patients have its target and a source, fewer than 12" in message
+    assert message.startswith("no single source of rppa has enough patients, 6 in train")
+    assert "rppa from cna (train " in message
 
 
 def test_cohorts_that_are_not_there(refused, tmp_path):

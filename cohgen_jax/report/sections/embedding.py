@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.evaluation.fullest import in_words
 from cohgen_jax.figures.maps import Map, as_table, map_panels, pca_map, umap_map
 from cohgen_jax.figures.style import group_look, method_colour, method_label, save
 from cohgen_jax.report.files import RunFiles
@@ -37,8 +38,8 @@ def blocks(run: RunFiles) -> list[Block]:
     maps = {target: pca_map(*clouds(own)) for target, own in sets.items()}
     found: list[Block] = [
         Text.of(
-            f"{run.evaluated.capitalize()} with every modality: measured, and one draw of each, "
-            "generated from all other modalities."
+            f"{run.evaluated.capitalize()}: measured, and one draw of each, generated "
+            f"{in_words(run.fullest, run.modalities)}."
         ),
         _plot(run, "pca", maps, sets, PCA_CAPTION),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.evaluation.fullest import in_words, of_fullest
 from cohgen_jax.evaluation.summary import in_units, lead
 from cohgen_jax.figures.dots import IDEALS, SCORE_LABELS, score_dots, subsets_in_order
 from cohgen_jax.figures.style import method_label, save
@@ -58,11 +59,11 @@ def blocks(run: RunFiles) -> list[Block]:
     ]
     by_label = run.table("fidelity_by_cancer_type")
     if by_label is not None:
-        full = by_label.query("num_sources == num_sources.max()").reset_index(drop=True)
+        full = of_fullest(by_label, run.fullest).reset_index(drop=True)
         found.append(
             Table(
                 full,
-                "By cancer type, from all other modalities",
+                f"By cancer type, {in_words(run.fullest, run.modalities)}",
                 file="metrics/fidelity_by_cancer_type.csv",
             )
         )
@@ -156,8 +157,9 @@ def _paired(run: RunFiles) -> list[Block]:
     table = run.table("against_baselines")
     if table is None:
         return []
-    most = table.groupby("target")["num_sources"].transform("max")
-    own = table[table["num_sources"] == most].drop(columns=["sources", "num_sources"])
+    own = of_fullest(table, run.fullest).drop(columns=["sources", "num_sources"])
+    if own.empty:
+        return []
     score = SCORE_LABELS[str(own["score"].iloc[0])]
     shown = own.drop(columns="score").reset_index(drop=True)
     for column in ("method", "baseline"):
@@ -165,29 +167,29 @@ def _paired(run: RunFiles) -> list[Block]:
     return [
         Heading("Against baselines, patient by patient"),
         Text.of(
-            f"{score}, from all other modalities: the difference between a model and a baseline "
-            "on each patient, its mean (negative: the model is better) and the standard error of "
-            "this mean. Better and worse are by more than two standard errors."
+            f"{score}, {in_words(run.fullest, run.modalities)}: the difference between a model and "
+            "a baseline on each patient, its mean (negative: the model is better) and the standard "
+            "error of this mean. Better and worse are by more than two standard errors."
         ),
         Table(shown, "Models against baselines", file="metrics/against_baselines.csv", open=True),
     ]
 
 
 def _by_label(run: RunFiles, methods: list[str]) -> list[Block]:
-    """R2 within cancer types from all other modalities."""
+    """R2 within cancer types from the fullest sources."""
     table = run.table("fidelity_by_cancer_type")
     if table is None:
         return []
-    table = table.query("num_sources == num_sources.max()")
+    table = of_fullest(table, run.fullest)
     if table.empty:
         return []
     from cohgen_jax.figures.curves import label_dots
 
     still = Picture(
         save(label_dots(table, run.modalities), run.path / "figures" / "by_cancer_type"),
-        "R² of the posterior mean within each cancer type, about the mean of all patients, from "
-        f"all other modalities; in brackets the number of {run.evaluated}. Small groups are "
-        "uncertain.",
+        "R² of the posterior mean within each cancer type, about the mean of all patients, "
+        f"{in_words(run.fullest, run.modalities)}; in brackets the number of {run.evaluated}. "
+        "Small groups are uncertain.",
         "R² of the posterior mean by cancer type for every target and method.",
     )
     sizes = table.drop_duplicates("label").sort_values("n", ascending=False).set_index("label")["n"]

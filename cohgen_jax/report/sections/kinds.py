@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from cohgen_jax.evaluation.fullest import in_words, of_fullest
 from cohgen_jax.figures.style import method_label
 from cohgen_jax.report.files import RunFiles
 from cohgen_jax.report.page import Block, Cell, Grid, Table, Text
@@ -31,8 +32,10 @@ def blocks(run: RunFiles) -> list[Block]:
         own = [column for column in columns if column in conditions]
         there = conditions[conditions[own[0]].notna()] if own else conditions[:0]
         for target, table in there.groupby("target", sort=False):
-            full = table[table["num_sources"] == table["num_sources"].max()]
-            found.append(_grid(str(target), full, {c: columns[c] for c in own}, what))
+            full = of_fullest(table, run.fullest)
+            source = in_words({str(target): run.fullest[str(target)]}, run.modalities)
+            what_of = f"{target} {source}, {what}."
+            found.append(_grid(str(target), full, {c: columns[c] for c in own}, what_of))
     if not found:
         return []
     text = Text.of(
@@ -47,12 +50,12 @@ def blocks(run: RunFiles) -> list[Block]:
     for name, title in tables:
         table = run.table(name)
         if table is not None:
-            full = table[table["num_sources"] == table["num_sources"].max()]
+            full = of_fullest(table, run.fullest)
             found.append(Table(full.reset_index(drop=True), title, file=f"metrics/{name}.csv"))
     return [text, *found]
 
 
-def _grid(target: str, full: pd.DataFrame, columns: dict, what: str) -> Grid:
+def _grid(target: str, full: pd.DataFrame, columns: dict, caption: str) -> Grid:
     best = {column: full[column].agg(choose) for column, (_, choose) in columns.items()}
     rows = [
         (
@@ -63,4 +66,4 @@ def _grid(target: str, full: pd.DataFrame, columns: dict, what: str) -> Grid:
         for _, row in full.iterrows()
     ]
     names = [name for name, _ in columns.values()]
-    return Grid(target, names, rows, f"{target} from all other modalities, {what}.")
+    return Grid(target, names, rows, caption)

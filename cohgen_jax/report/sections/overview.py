@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from cohgen_jax.baselines import BASELINES, EVENTS, OPTIONAL
+from cohgen_jax.evaluation.fullest import all_others, fullest, in_words
 from cohgen_jax.evaluation.summary import in_units, lead, summarise
 from cohgen_jax.figures.style import method_label
 from cohgen_jax.report.files import VALIDATION, RunFiles
@@ -31,7 +34,10 @@ def blocks(run: RunFiles) -> list[Block]:
         return []
     summary = summarise(conditions)
     models = [m for m in dict.fromkeys(summary["method"]) if m not in REFERENCES]
-    headline, *by_target = verdict(summary, models, run.evaluated, run.table("against_baselines"))
+    source = in_words(run.fullest, run.modalities)
+    headline, *by_target = verdict(
+        summary, models, run.evaluated, run.table("against_baselines"), source
+    )
     lines = [headline, *([f"{run.known}."] if run.known else [])]
     found: list[Block] = [Text(lines if in_units(summary) else [*lines, NO_UNITS])]
     if run.evaluated == VALIDATION:
@@ -39,7 +45,7 @@ def blocks(run: RunFiles) -> list[Block]:
     if models:
         best = best_model(summary, models)
         found.append(from_which(conditions, run.modalities, best, run.evaluated))
-    found.append(against_baselines(summary))
+    found.append(against_baselines(summary, run.modalities))
     return [*found, Text(by_target)] if by_target else found
 
 
@@ -54,11 +60,12 @@ def verdict(
     models: list[str],
     patients: str = "held-out patients",
     paired: pd.DataFrame | None = None,
+    source: str = "from all other modalities",
 ) -> list[str]:
     """What the numbers say, good or bad: in one sentence, then target by target.
 
     paired: metrics/against_baselines.csv; with it, ahead is what differs by two standard errors of
-    the differences between patients.
+    the differences between patients. source: what these are the scores from, in words.
     """
     score, lines = lead(summary), []
     ahead, clearly, behind, compared, told = 0, 0, 0, 0, paired is not None
@@ -100,7 +107,7 @@ def verdict(
     if not compared:
         return ["No model was evaluated beside a baseline.", *lines]
     headline = (
-        f"From all other modalities, the best model has a better {NAMES[score]} than every "
+        f"{source[0].upper()}{source[1:]}, the best model has a better {NAMES[score]} than every "
         f"baseline on {ahead} of {compared} targets"
     )
     if told:
@@ -174,21 +181,24 @@ def from_which(
     """Targets by sources: R2 from one source alone, and from all."""
     own = conditions[conditions["method"] == model]
     score, rows = "units_r2" if in_units(own) else "r2_inf", []
+    chosen = fullest(own)
+    whole = all_others(chosen, modalities)
     for target in dict.fromkeys(own["target"]):
         table = own[own["target"] == target].set_index("sources")
         wanted = [m if m != target else None for m in modalities]
-        everything = table.index[table["num_sources"].argmax()]
+        everything = chosen[str(target)]
         cells = []
         for sources in (*wanted, everything):
             if sources is None or sources not in table.index:
                 cells.append(None)
                 continue
             row = table.loc[sources]
-            cells.append(Cell(f"{row[score]:.2f}", shade=1.6 * row[score]))
+            named = (sources,) if sources == everything and not whole and len(cells) else ()
+            cells.append(Cell(f"{row[score]:.2f}", named, shade=1.6 * row[score]))
         rows.append((str(target), f"{table['n'].max()} patients", cells))
     return Grid(
         "generated ↓  from →",
-        [*modalities, "all others"],
+        [*modalities, "all others" if whole else "most others"],
         rows,
         "What can be generated from which: R² "
         + ("in units of the tables" if score == "units_r2" else "of the posterior mean")
@@ -198,16 +208,18 @@ def from_which(
     )
 
 
-def against_baselines(summary: pd.DataFrame) -> Grid:
+def against_baselines(summary: pd.DataFrame, modalities: Sequence[str]) -> Grid:
     methods, units = list(dict.fromkeys(summary["method"])), in_units(summary)
+    whole = all_others(dict(zip(summary["target"], summary["sources"], strict=True)), modalities)
     cell = _cell_in_units if units else _cell_of_latents
     rows = []
     for target, own in summary.groupby("target", sort=False):
         by_method = {row["method"]: row for row in own.to_dict("records")}
         cells = [cell(by_method[m]) if m in by_method else None for m in methods]
-        rows.append((str(target), f"{own['n'].max()} patients", cells))
+        source = "" if whole else f"from {own['sources'].iloc[0]}, "
+        rows.append((str(target), f"{source}{own['n'].max()} patients", cells))
     return Grid(
-        "from all others",
+        "from all others" if whole else "from the most others",
         [method_label(method) for method in methods],
         rows,
         (IN_UNITS if units else OF_LATENTS)

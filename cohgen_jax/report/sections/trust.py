@@ -22,7 +22,7 @@ def honest(run: RunFiles) -> list[Block]:
         Picture(save(figure, run.path / "figures" / name), caption, caption)
         for name, figure, caption in Honesty(
             {name: table for name, table in tables.items() if table is not None}
-        ).figures()
+        ).figures(run.fullest)
     ]
     return found + _tables(run, TABLES)
 

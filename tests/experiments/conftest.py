@@ -7,7 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohgen_jax.cli import audit, check, downstream, evaluate, impute, prioritize, search, train
+from cohgen_jax.cli import (
+    audit,
+    check,
+    downstream,
+    evaluate,
+    export,
+    impute,
+    prioritize,
+    publish,
+    report,
+    search,
+    train,
+)
 from cohgen_jax.cli.common import run_command
 from cohgen_jax.cohort import demo_cohort
 from tests.conftest import CACHE
@@ -22,8 +34,11 @@ COMMANDS = {
     "train": train.main,
     "downstream": downstream.main,
     "evaluate": evaluate.main,
+    "export": export.main,
     "impute": impute.main,
     "prioritize": prioritize.main,
+    "publish": publish.main,
+    "report": report.main,
     "search": search.main,
 }
 

@@ -200,7 +200,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
                 if line["key"] == "file":
                     content = base64.b64decode(line["value"]["content"])
                     self.files[line["value"]["path"]] = content
-            made = {"commitUrl": f"{self.address}/me/mine/commit/1", "commitOid": "1" * 40, "success": True}
+            made = {
+                "commitUrl": f"{self.address}/me/mine/commit/1",
+                "commitOid": "1" * 40,
+                "success": True,
+            }
             return self.answer(made)
         return self.answer({}, 404)
 

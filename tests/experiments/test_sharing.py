@@ -17,19 +17,7 @@ from cohgen_jax.runs.run import open_run
 from cohgen_jax.sharing.card import CardFacts
 from cohgen_jax.sharing.export import export_run, of_many
 from cohgen_jax.sharing.publish import publish_model
-from tests.experiments.conftest import MODALITIES, run_in_process
-
-
-@pytest.fixture(scope="module")
-def exported(run_dir, tmp_path_factory):
-    """A model of a run that was evaluated; not to be written to."""
-    run = shutil.copytree(run_dir, tmp_path_factory.mktemp("evaluated") / "run")
-    few = ("--draws", "2", "--targets", "rppa", "--methods", "coherent", "ridge")
-    assert run_in_process("evaluate", "--run", run, *few) == 0
-    out = tmp_path_factory.mktemp("models") / "mine"
-    given = ("--license", "cc-by-4.0", "--cohort", "Simulated: no patients")
-    assert run_in_process("export", "--run", run, "--out", out, *given) == 0
-    return out
+from tests.experiments.conftest import MODALITIES
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ class Usual(NamedTuple):
         from sklearn.covariance import LedoitWolf
 
         fitted = LedoitWolf().fit(train)
-        usual = cls(fitted.location_, fitted.precision_, np.zeros(0))
+        usual = cls(np.asarray(fitted.location_), fitted.get_precision(), np.zeros(0))
         return usual._replace(distances=np.sort(usual.distance(reference)))
 
     def distance(self, z: np.ndarray) -> np.ndarray:

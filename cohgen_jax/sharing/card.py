@@ -124,7 +124,7 @@ def _results(
     for target, own in summarise(conditions).groupby("target", sort=False):
         own = own[~own["method"].isin(REFERENCES)]
         if len(own):
-            best = own.loc[own[shown[0][2]].idxmin()]
+            best = own.iloc[int(own[shown[0][2]].to_numpy().argmin())]
             found.append((str(target), [(m, title, float(best[c])) for m, title, c in shown]))
     return found
 
@@ -238,7 +238,7 @@ def _beside(lost: pd.DataFrame) -> str:
     if not len(lost):
         return "The run has no kernel regressions: the model draws as the run does."
     rows = [
-        [method_label(row.method), row.target, f"{row.run:.3f}", f"{row.model:.3f}",
+        [method_label(str(row.method)), row.target, f"{row.run:.3f}", f"{row.model:.3f}",
          f"{row.difference:+.3f} ± {row.se:.3f}", row.patients]
         for row in lost.itertuples()
     ]  # fmt: skip

@@ -64,7 +64,8 @@ class Usual(NamedTuple):
         from sklearn.covariance import LedoitWolf
 
         fitted = LedoitWolf().fit(train)
-        usual = cls(np.asarray(fitted.location_), fitted.get_precision(), np.zeros(0))
+        location, precision = np.asarray(fitted.location_), np.asarray(fitted.get_precision())
+        usual = cls(location, precision, np.zeros(0))
         return usual._replace(distances=np.sort(usual.distance(reference)))
 
     def distance(self, z: np.ndarray) -> np.ndarray:

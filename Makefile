@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-EXTRAS := prep,slides,downstream,tensorboard,test
+EXTRAS := prep,slides,downstream,tensorboard,hub,docs,test
 DEMO := runs/demo
 
-.PHONY: demo test test-all check venv clean
+.PHONY: demo test test-all check docs venv clean
 
 demo: $(VENV)/installed
 	$(RUN) experiments/train.py --recipe demo --cohort demo --out $(DEMO) --overwrite
@@ -19,10 +19,13 @@ test: $(VENV)/installed
 test-all: check
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile -m ''
 
-check: $(VENV)/installed
+check: docs
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
+
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 venv: $(VENV)/installed
 
@@ -33,4 +36,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache build site *.egg-info

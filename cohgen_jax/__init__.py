@@ -46,6 +46,7 @@ _HOME = {
     "demo_cohort": "cohort",
     "dpmpp_2m": "solvers",
     "evaluate_run": "evaluation.of_run",
+    "export_run": "sharing.export",
     "impute_tables": "runs.impute",
     "linear_schedule": "schedule",
     "load_cohort": "cohort",

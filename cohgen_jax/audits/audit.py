@@ -85,6 +85,7 @@ def audit_run(
     run: Run, config: AuditConfig, progress: Progress = lambda done, total, what: None
 ) -> list[str]:
     """Run the analyses; returns what they found, a few sentences each."""
+    rundir.refuse_shared(run.path, "an audit")
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)

@@ -18,6 +18,9 @@ COMMANDS = {
     "audit": "intervals, privacy and shifts of a run",
     "report": "write the page of a run again",
     "search": "look for a better recipe",
+    "export": "make a model without patients of a run, to hand on",
+    "publish": "upload an exported model to a model hub",
+    "published": "the published tables from the published code's files, beside our recipe",
     "prepare": "make a cohort of public TCGA files, or of MuData",
 }
 PREPARE = {

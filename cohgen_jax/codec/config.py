@@ -21,7 +21,8 @@ PUBLISHED = {
 class CodecConfig:
     """One modality's codec. The fields from num_layers on concern the autoencoder only."""
 
-    kind: Literal["pca", "autoencoder"] = "pca"
+    kind: Literal["pca", "autoencoder", "identity"] = "pca"
+    """identity: the tables are standardised latents and stay so, whatever the rest says."""
     latent_dim: int = 256
     """Latents; a natural codec of few patients has fewer (see `fit_codec`)."""
     marginals: Literal["normal_scores", "none"] = "normal_scores"

@@ -11,6 +11,7 @@ import pandas as pd
 from cohgen_jax.codec.autoencoder import choose_place, fit_autoencoder
 from cohgen_jax.codec.codec import Codec, Reducer, reduce, restore
 from cohgen_jax.codec.config import CodecConfig
+from cohgen_jax.codec.identity import identity_codec
 from cohgen_jax.codec.matrix import variance_of
 from cohgen_jax.codec.pca import Pca, fit_pca, pca_decode, pca_encode
 from cohgen_jax.codec.preprocess import fit_preprocess, standardise, standardise_compactly
@@ -56,6 +57,8 @@ def fit_codec(
     """
     if len(train) < 2:
         raise InputError(f"a codec needs two train samples or more; found {len(train)}")
+    if config.kind == "identity":
+        return identity_codec(train, config)
     fitted = fit_preprocess(
         train,
         max_missing=config.max_missing,

@@ -25,6 +25,7 @@ from cohgen_jax.runs.run import Run
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.seeds import seed_of
 from cohgen_jax.solvers import SolverConfig
+from cohgen_jax.storage import rundir
 
 SURVIVAL = "survival"
 Tell = Callable[[str], None]
@@ -80,6 +81,7 @@ def prioritize_tables(
     """
     import joblib
 
+    rundir.refuse_shared(run.path, "ranking assays")
     if config.label == SURVIVAL:
         need("--label survival", "downstream", "sksurv")
     priced = read_costs(costs, run.modalities)

@@ -124,6 +124,7 @@ def analyse_run(
     """
     import joblib
 
+    rundir.refuse_shared(run.path, "a downstream analysis")
     need("downstream analyses", "downstream", "statsmodels", "pingouin", "sksurv")
     study = Study.of_run(run)
     note = run.uncalibrated(config.solver)

@@ -139,6 +139,7 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluate a run and write metrics/ and generated/ into it, in the place of those of an earlier
     evaluation, which are there until this one is whole."""
+    rundir.refuse_shared(run.path, "evaluation")
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)

@@ -26,6 +26,7 @@ class RunFiles:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        rundir.refuse_shared(self.path, "its report")
         self.config: dict[str, Any] = rundir.read_config(self.path)
 
     @functools.cached_property

@@ -49,9 +49,10 @@ OF_ALL, OF_ONE = 20.0, 50.0
 
 
 def calibrate(
-    run: Run, cohort: Cohort, solver: SolverConfig = SolverConfig()
+    run: Run, cohort: Cohort | None, solver: SolverConfig = SolverConfig()
 ) -> dict[str, dict[str, Calibration]]:
-    """Method -> target -> Calibration. cohort: the tables that the run was trained on."""
+    """Method -> target -> Calibration. cohort: the tables that the run was trained on; without
+    them widths are 1."""
     chain = run.sampler_config(solver)
     leap = dataclasses.replace(chain, solver=ddim(chain.solver.schedule, 1), temperature=0.0)
     return {
@@ -64,7 +65,7 @@ def calibrate(
 
 
 def _calibrate(
-    run: Run, cohort: Cohort, bank: Bank, chain: SamplerConfig, leap: SamplerConfig
+    run: Run, cohort: Cohort | None, bank: Bank, chain: SamplerConfig, leap: SamplerConfig
 ) -> Calibration:
     """chain draws; leap goes to x_0 in one step, which is all that the posterior mean takes."""
     t = run.index(bank.target)
@@ -102,9 +103,11 @@ def _calibrate(
 
 
 def _measured_width(
-    run: Run, cohort: Cohort, target: str, rows: np.ndarray, draws: np.ndarray
+    run: Run, cohort: Cohort | None, target: str, rows: np.ndarray, draws: np.ndarray
 ) -> np.ndarray:
     """`Calibration.width`, from latents [R, N, D] drawn for these rows of the run."""
+    if cohort is None:
+        return np.ones((), np.float32)
     codec = run.codecs[target]
     few = evenly(len(rows), CELLS // len(codec.features) or 1)
     rows, draws = rows[few], draws[:, few]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 PatternMoments = dict[Pattern, Moments]
 
 
-def measure_consensus(run: Run, directory: Path) -> None:
-    """Moments of every bank on the validation patients, by pattern of sources."""
+def measure_consensus(run: Run) -> dict[str, dict[str, PatternMoments]]:
+    """Method -> target -> moments of its bank on the validation patients, by pattern of sources."""
     rows, schedule = run.rows("val"), run.config.diffusion.build()
-    latents, arrays = run.latents, {}
+    latents, found = run.latents, {}
     for method in METHODS:
-        arrays[method] = {}
+        found[method] = {}
         for t, target in enumerate(run.modalities):
             bank = run.bank(method, target)
             columns = [run.index(source) for source in bank.sources]
@@ -42,7 +43,7 @@ def measure_consensus(run: Run, directory: Path) -> None:
                 if bank.regression is None and not (heard and len(having)):
                     continue  # nothing to weigh, or nobody to learn it from
                 conds, _ = run.conditions(bank, having)
-                measured[pattern_name(pattern)] = measure_moments(
+                measured[pattern] = measure_moments(
                     bank,
                     latents.z[having, t],
                     conds,
@@ -50,8 +51,19 @@ def measure_consensus(run: Run, directory: Path) -> None:
                     latents.scale[t, :width] ** 2,
                     schedule,
                     run.config.seed,
-                )._asdict()
-            arrays[method][target] = measured
+                )
+            found[method][target] = measured
+    return found
+
+
+def save_moments(directory: Path, moments: Mapping[str, Mapping[str, PatternMoments]]) -> None:
+    arrays = {
+        method: {
+            target: {pattern_name(pattern): own._asdict() for pattern, own in measured.items()}
+            for target, measured in of.items()
+        }
+        for method, of in moments.items()
+    }
     save_tree(directory, "moments", arrays, {})
 
 

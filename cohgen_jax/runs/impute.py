@@ -41,7 +41,7 @@ from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.seeds import seed_of
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.storage.checkpoint import writing
-from cohgen_jax.storage.rundir import LOCK, locked
+from cohgen_jax.storage.rundir import LOCK, locked, refuse_shared
 
 LEAST_FOR_INTERVALS = 10
 """Draws a patient with which their quantiles are written as an interval."""
@@ -205,6 +205,7 @@ def sample_patients(
         seed=seed,
     ).check(run)
     ids = run.samples.index
+    refuse_shared(run.path, "sampling its own patients (Run.impute takes tables of new ones)")
     if isinstance(patients, str):
         if patients not in set(run.samples["split"]):
             known = ", ".join(sorted(set(run.samples["split"])))

@@ -50,6 +50,12 @@ def save_models(
     )
 
 
+def write_models(directory: Path, models: Models) -> None:
+    """Models as they are, with whichever metrics they have weights of."""
+    specs = [[spec.name, spec.target, list(spec.sources)] for spec in models.specs]
+    save_tree(directory, "models", models.variables, {"specs": specs, "scores": models.scores})
+
+
 def load_models(directory: Path) -> Models:
     variables, about = load_tree(directory, "models")
     specs = tuple(ModelSpec(name, t, tuple(sources)) for name, t, sources in about["specs"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,12 @@ import numpy as np
 from cohgen_jax.codec import Latents
 from cohgen_jax.runs.consensus import pattern_name, pattern_named
 from cohgen_jax.storage.checkpoint import load_tree, save_tree
-from cohgen_jax.training.regression import Regressions, fit_regressions, rebuilt
+from cohgen_jax.training.regression import (
+    Regression,
+    Regressions,
+    fit_regressions,
+    rebuilt,
+)
 
 if TYPE_CHECKING:
     from cohgen_jax.runs.run import Run
@@ -64,3 +69,22 @@ def load_regressions(
             by_pattern[pattern] = rebuilt(kept, pattern, conds)
         loaded[target] = Regressions(by_pattern)
     return loaded
+
+
+def save_whole_regressions(directory: Path, regressions: Mapping[str, Regressions]) -> None:
+    """Regressions with their centres, which are not patients of a run (`training/inducing.py`)."""
+    arrays = {
+        target: {pattern_name(pattern): own._asdict() for pattern, own in fitted.by_pattern.items()}
+        for target, fitted in regressions.items()
+    }
+    save_tree(directory, "regressions", arrays, {})
+
+
+def load_whole_regressions(directory: Path) -> dict[str, Regressions]:
+    arrays, _ = load_tree(directory, "regressions")
+    return {
+        target: Regressions(
+            {pattern_named(name): Regression(**kept) for name, kept in saved.items()}
+        )
+        for target, saved in arrays.items()
+    }

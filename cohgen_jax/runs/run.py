@@ -22,6 +22,7 @@ from cohgen_jax.runs.families import FAMILIES, family_of
 from cohgen_jax.runs.models import Models, load_models
 from cohgen_jax.runs.prepare import latents_of, read_covariates, read_parquet
 from cohgen_jax.runs.regressions import load_regressions
+from cohgen_jax.runs.typicality import Usual
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.config import SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus
@@ -55,6 +56,8 @@ class Run:
     calibrated_with: SolverConfig | None
     residuals: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     """Modality -> what its codec does not bring back of validation patients; may be empty too."""
+    usual: dict[str, Usual] = dataclasses.field(default_factory=dict)
+    """Modality -> what is usual of its latents, in a shared model; of a run its patients say it."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -216,18 +219,17 @@ class Run:
 
 
 def open_run(run_dir: str | Path) -> Run:
-    """Open a finished run directory.
+    """Open a finished run directory, or a model that was exported from one (without patients).
 
     Raises:
-      InputError: it is not one, is not finished, or is damaged.
+      InputError: it is neither, is not finished, or is damaged or altered.
     """
     run_dir = Path(run_dir)
-    raw = rundir.read_config(run_dir)
-    del raw[rundir.DATA]
-    try:
-        config = rundir.from_dict(ExperimentConfig, raw)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{run_dir / 'config.json'} is not of this version: {error}") from error
+    if (run_dir / rundir.SHARED).exists():
+        from cohgen_jax.runs.shared import open_shared
+
+        return open_shared(run_dir)
+    config = read_configuration(run_dir)
     if (run_dir / rundir.COHORT).is_dir():  # wherever the run has been moved
         config = dataclasses.replace(config, cohort=str(run_dir / rundir.COHORT))
     for family in FAMILIES:
@@ -264,3 +266,13 @@ def open_run(run_dir: str | Path) -> Run:
         solver,
         residuals,
     )
+
+
+def read_configuration(run_dir: Path) -> ExperimentConfig:
+    """What config.json of a run says that it was trained with."""
+    raw = rundir.read_config(run_dir)
+    del raw[rundir.DATA]
+    try:
+        return rundir.from_dict(ExperimentConfig, raw)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{run_dir / 'config.json'} is not of this version: {error}") from error

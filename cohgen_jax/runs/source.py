@@ -14,6 +14,7 @@ from pandas.util import hash_pandas_object
 from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
 from cohgen_jax.cohort.kinds import asked_kinds
 from cohgen_jax.errors import InputError, need
+from cohgen_jax.interop.processed import is_processed, load_processed
 from cohgen_jax.runs.config import ExperimentConfig
 from cohgen_jax.storage import rundir
 
@@ -39,6 +40,8 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
         from data_prep.tfds_cohort import load_tfds_cohort
 
         cohort = _of_kinds(load_tfds_cohort(config.cohort), config.kinds)
+    elif is_processed(config.cohort):
+        cohort = load_processed(config.cohort, config.modalities or None)
     else:
         register_formats(config.cohort)
         path = Path(config.cohort)

@@ -16,7 +16,7 @@ from cohgen_jax.cohort import Cohort
 from cohgen_jax.runs.calibrate import calibrate, codec_residuals
 from cohgen_jax.runs.calibration import save_calibration
 from cohgen_jax.runs.config import ExperimentConfig
-from cohgen_jax.runs.consensus import measure_consensus
+from cohgen_jax.runs.consensus import measure_consensus, save_moments
 from cohgen_jax.runs.families import FAMILIES, Family
 from cohgen_jax.runs.models import save_models
 from cohgen_jax.runs.prepare import Tell, prepared, read_latents
@@ -79,7 +79,7 @@ def train_run(
             if config.regression and not is_whole(run_dir / "regression"):
                 fit_run_regressions(open_run(run_dir), run_dir / "regression", tell)
             if not is_whole(run_dir / "consensus"):
-                measure_consensus(open_run(run_dir), run_dir / "consensus")
+                save_moments(run_dir / "consensus", measure_consensus(open_run(run_dir)))
             if not is_whole(run_dir / "calibration"):
                 solver = SolverConfig().resolved(config.diffusion.predicts)
                 run = open_run(run_dir)

@@ -15,7 +15,7 @@ less. The typicality is twice the smaller of the two (Bonferroni).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -37,17 +37,13 @@ def typicality(
     residual: [N, M] of the same codecs. Without it, or in a run that knows none of validation
     patients, distances decide.
     """
-    latents, found = run.latents, np.full(present.shape, np.nan)
-    for m, name in enumerate(latents.modalities):
-        width = int(latents.widths[m])
-        train, reference = (
-            latents.z[rows[latents.present[rows, m]], m, :width].astype(float)
-            for rows in (run.rows("train"), run.rows("val"))
-        )
+    found = np.full(present.shape, np.nan)
+    for m, name in enumerate(run.modalities):
         own = np.asarray(present[:, m], bool)
         if not own.any():
             continue
-        p = distance_p_values(train, reference, np.asarray(z, float)[own, m, :width])
+        usual = run.usual.get(name) or usual_of(run, m)
+        p = usual.p_values(np.asarray(z, float)[own, m, : len(usual.location)])
         if residual is not None and name in run.residuals:
             foreign = upper_p_values(run.residuals[name], residual[own, m])
             p = np.minimum(1.0, 2 * np.minimum(p, foreign))
@@ -55,14 +51,43 @@ def typicality(
     return found
 
 
-def distance_p_values(train: np.ndarray, reference: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """[N] two-sided, of new [N, D], against reference [n, D]; train [m, D] is what is usual."""
-    from sklearn.covariance import LedoitWolf
+class Usual(NamedTuple):
+    """What is usual of an assay."""
 
-    usual = LedoitWolf().fit(train)
-    known, distance = usual.mahalanobis(reference), usual.mahalanobis(new)
-    either = np.minimum(upper_p_values(known, distance), upper_p_values(-known, -distance))
-    return np.minimum(1.0, 2 * either)
+    location: np.ndarray  # [D], mean of the training patients
+    precision: np.ndarray  # [D, D], inverse of their shrunk covariance
+    distances: np.ndarray  # [n], of validation patients, increasing
+
+    @classmethod
+    def fit(cls, train: np.ndarray, reference: np.ndarray) -> Usual:
+        """From latents of training patients [m, D] and of validation patients [n, D]."""
+        from sklearn.covariance import LedoitWolf
+
+        fitted = LedoitWolf().fit(train)
+        location, precision = np.asarray(fitted.location_), np.asarray(fitted.get_precision())
+        usual = cls(location, precision, np.zeros(0))
+        return usual._replace(distances=np.sort(usual.distance(reference)))
+
+    def distance(self, z: np.ndarray) -> np.ndarray:
+        """Squared Mahalanobis distances [N] of latents [N, D]."""
+        off = z - self.location
+        return np.einsum("nd,nd->n", off @ self.precision, off)
+
+    def p_values(self, z: np.ndarray) -> np.ndarray:
+        """[N] in (0, 1], two-sided, of latents [N, D]."""
+        known, distance = self.distances, self.distance(z)
+        either = np.minimum(upper_p_values(known, distance), upper_p_values(-known, -distance))
+        return np.minimum(1.0, 2 * either)
+
+
+def usual_of(run: Run, modality: int) -> Usual:
+    """What the training and validation patients of a run say is usual of one of its modalities."""
+    latents, width = run.latents, int(run.latents.widths[modality])
+    train, reference = (
+        latents.z[rows[latents.present[rows, modality]], modality, :width].astype(float)
+        for rows in (run.rows("train"), run.rows("val"))
+    )
+    return Usual.fit(train, reference)
 
 
 def upper_p_values(reference: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -56,6 +56,8 @@ COHORT = "cohort"
 """The tables of a run that carries them: one that was fitted on tables in memory."""
 DATA = "data_checksum"
 """The entry of config.json that is not configuration."""
+SHARED = "model.json"
+"""What makes a folder a shared model (runs/shared.py): a run without its patients."""
 _FREE = {"cohort": "", "compute": {}}
 """Entries that a resumed run need not share: where the data lie (they are compared by their
 checksum), and how the run is computed."""
@@ -101,6 +103,7 @@ def check(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite: 
     there = [name for name in there if name not in _LEFT_BEHIND]
     if not there:
         return
+    refuse_shared(run_dir, "training")
     if "config.json" not in there:
         raise InputError(
             f"{run_dir} is not empty and not a run directory (no config.json, but {there[0]}): "
@@ -167,6 +170,15 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or DATA not in config:
         raise InputError(f"{run_dir} is not a run directory: its config.json is not ours")
     return config
+
+
+def refuse_shared(run_dir: Path, what: str) -> None:
+    """Raise InputError for a shared model: `what` needs patients."""
+    if (run_dir / SHARED).exists():
+        raise InputError(
+            f"{run_dir} is a shared model, without patients: it samples and imputes, but {what} "
+            "needs the run that it was exported from"
+        )
 
 
 def log(run_dir: Path, event: str, **facts: Any) -> None:

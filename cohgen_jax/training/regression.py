@@ -178,14 +178,14 @@ def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarra
     units = [_median_distance(block) for block in blocks]
     tuning = evenly(len(y), TUNING_PATIENTS)
     distances = [
-        _squared_distances(block[tuning], block[tuning]) / unit
+        squared_distances(block[tuning], block[tuning]) / unit
         for block, unit in zip(blocks, units, strict=True)
     ]
     gains, penalty = _tune(distances, centred[tuning], worth)
     roots = [np.sqrt(gain / unit) for gain, unit in zip(gains, units, strict=True)]
     x = np.concatenate([root * block for root, block in zip(roots, blocks, strict=True)], axis=1)
     widths = [block.shape[1] for block in blocks]
-    solve = _solver(_matern(_squared_distances(x, x)), penalty)
+    solve = _solver(matern(squared_distances(x, x)), penalty)
     dual, left_out = solve(centred)
     predicted = centred - left_out
     factor = _shrinkage(predicted, centred)
@@ -217,7 +217,7 @@ def predict(
     x = np.concatenate([np.asarray(block, np.float32) for block in blocks], axis=1) * fitted.gains
     weights = np.concatenate([fitted.dual, fitted.size[:, None]], axis=1)
     parts = [
-        _matern(_squared_distances(part, fitted.x)) @ weights
+        matern(squared_distances(part, fitted.x)) @ weights
         for part in np.array_split(x, -(-num // MOST_PATIENTS) or 1)
     ]
     said = np.concatenate(parts)
@@ -234,7 +234,7 @@ def _tune(
         if setting not in known:
             *gains, penalty = setting
             squared = sum(g * d for g, d in zip(gains, distances, strict=True))
-            _, left_out = _solver(_matern(np.asarray(squared, np.float32)), penalty)(y)
+            _, left_out = _solver(matern(np.asarray(squared, np.float32)), penalty)(y)
             known[setting] = float(np.mean(left_out**2, axis=0) @ worth)
         return known[setting]
 
@@ -283,13 +283,13 @@ def _shrinkage(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.clip((product + size * shared) / np.maximum(square + size, tiny), 0, 1)
 
 
-def _matern(squared: np.ndarray) -> np.ndarray:
+def matern(squared: np.ndarray) -> np.ndarray:
     """Order 3/2, of squared distances."""
     r = np.sqrt(3 * squared)
     return (1 + r) * np.exp(-r)
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None]
     return np.maximum(squares - 2 * (a @ b.T), 0)
 
@@ -297,6 +297,6 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _median_distance(block: np.ndarray) -> float:
     """Of the squared distances between patients who differ; 1 where none do."""
     rows = block[evenly(len(block), 500)]
-    squared = _squared_distances(rows, rows)
+    squared = squared_distances(rows, rows)
     differ = squared[squared > 1e-6 * max(float(squared.max()), 1e-30)]
     return float(np.median(differ)) if len(differ) else 1.0

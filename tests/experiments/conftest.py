@@ -1,6 +1,7 @@
 """A small cohort on disk, new patients with holes, commands run in this process, a trained run."""
 
 import dataclasses
+import shutil
 import sys
 
 import numpy as np
@@ -12,8 +13,10 @@ from cohgen_jax.cli import (
     check,
     downstream,
     evaluate,
+    export,
     impute,
     prioritize,
+    publish,
     report,
     search,
     train,
@@ -32,8 +35,10 @@ COMMANDS = {
     "train": train.main,
     "downstream": downstream.main,
     "evaluate": evaluate.main,
+    "export": export.main,
     "impute": impute.main,
     "prioritize": prioritize.main,
+    "publish": publish.main,
     "report": report.main,
     "search": search.main,
 }
@@ -142,3 +147,15 @@ def new_tables():
 @pytest.fixture
 def new_dir(new_tables, tmp_path):
     return write_tables(tmp_path / "new", new_tables)
+
+
+@pytest.fixture(scope="session")
+def exported(run_dir, tmp_path_factory):
+    """A model of a run that was evaluated; not to be written to."""
+    run = shutil.copytree(run_dir, tmp_path_factory.mktemp("evaluated") / "run")
+    few = ("--draws", "2", "--targets", "rppa", "--methods", "coherent", "ridge")
+    assert run_in_process("evaluate", "--run", run, *few) == 0
+    out = tmp_path_factory.mktemp("models") / "mine"
+    given = ("--license", "cc-by-4.0", "--cohort", "Simulated: no patients")
+    assert run_in_process("export", "--run", run, "--out", out, *given) == 0
+    return out

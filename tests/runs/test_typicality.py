@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
-from cohgen_jax.runs.typicality import distance_p_values as p_values
+from cohgen_jax.runs.typicality import Usual
 
 ROOT = np.array([[2.0, 0, 0], [1, 1, 0], [0, 0.5, 0.3]])
+
+
+def p_values(train, reference, new):
+    return Usual.fit(train, reference).p_values(new)
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from cohgen_jax.training.regression import (
-    _matern,
     _solver,
-    _squared_distances,
     fit_regression,
     fit_regressions,
+    matern,
     patterns_of,
     predict,
     rebuilt,
+    squared_distances,
 )
 
 
@@ -26,7 +26,7 @@ def planted(rng, num, noise=0.3):
 def test_leave_one_out_residuals_are_those_of_refits():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((12, 3)), rng.standard_normal((12, 2))
-    kernel, penalty = _matern(_squared_distances(x, x)), 0.4
+    kernel, penalty = matern(squared_distances(x, x)), 0.4
     dual, left_out = _solver(kernel.copy(), penalty)(y)
     np.testing.assert_allclose((kernel + penalty * np.eye(12)) @ dual, y, atol=1e-6)
     for i in range(12):

@@ -109,8 +109,8 @@ def _check_sparse(part: Any) -> None:
         getattr(part, name, None) or {} for name in ("layers", "obsm", "varm", "obsp", "varp")
     ]
     for values in (*single, *(own for group in groups for own in group.values())):
-        if scipy.sparse.issparse(values):
-            values.check_format(full_check=True)  # pyright: ignore[reportOptionalMemberAccess]
+        if values is not None and scipy.sparse.issparse(values):
+            values.check_format(full_check=True)
 
 
 def read_raw_tables(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.kinds import Kind
+from cohgen_jax.cohort.sparse import row_blocks
 from cohgen_jax.errors import InputError, shown
 
 LOOKED_AT = 256
@@ -65,8 +66,8 @@ def copied_samples_told(name: str, table: pd.DataFrame, kind: Kind) -> list[str]
     """Samples that have exactly the values of another one, in all features."""
     if kind in ("binary", "ordinal") or table.shape[1] < LEAST_VALUES:
         return []
-    values = table.to_numpy()
-    varied = (values != values[:, :1]).any(axis=1)
+    parts = [(values != values[:, :1]).any(axis=1) for _, values in row_blocks(table)]
+    varied = np.concatenate(parts)
     hashes = pd.util.hash_pandas_object(table, index=False).to_numpy()
     frame = pd.DataFrame({"hash": hashes[varied], "id": table.index[varied]})
     again = frame[frame["hash"].duplicated()]

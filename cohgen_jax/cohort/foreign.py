@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import pandas as pd
 
+from cohgen_jax.cohort.sparse import column_blocks
 from cohgen_jax.cohort.spellings import COLUMNS, DAYS_OF, TO_DEATH, TO_LAST_SEEN, joined
 from cohgen_jax.errors import shown
 
@@ -152,10 +153,10 @@ def is_row_number(values: np.ndarray, named: bool = False) -> bool:
 
 
 def _row_numbers(table: pd.DataFrame) -> list[str]:
-    values = table.to_numpy()
     found = [
         c
-        for c, x in zip(table.columns, values.T, strict=True)
+        for own, values in column_blocks(table)
+        for c, x in zip(table.columns[own], values.T, strict=True)
         if is_row_number(x) or (joined(c) in _ROW_NUMBERS and is_row_number(x, named=True))
     ]
     return found if len(found) < table.shape[1] / 2 else []  # else the table is of ranks

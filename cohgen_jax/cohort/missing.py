@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.kinds import Kind
+from cohgen_jax.cohort.sparse import column_blocks, levels, row_blocks
 from cohgen_jax.cohort.spellings import CODES
 from cohgen_jax.errors import shown
 
@@ -43,10 +44,10 @@ def coded_missing(values: np.ndarray) -> np.ndarray:
 
 def without_codes(name: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """The table with NaN for codes of a missing value, which `notes` names."""
+    if not np.isin(levels(table), list(_codes(np.dtype(np.float32)))).any():
+        return table
     values = table.to_numpy(np.float32)
     candidate = np.isin(values, list(_codes(values.dtype)))
-    if not candidate.any():
-        return table
     coded = _believed(values, coded_missing(values))
     for j in np.flatnonzero(candidate.any(axis=0)):
         column = values[:, j]
@@ -65,26 +66,28 @@ def without_codes(name: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFr
 def without_zero_rows(name: str, table: pd.DataFrame, kind: Kind, notes: list[str]) -> pd.DataFrame:
     """The table without samples that are zero throughout for want of the assay; `notes` tells of
     them, and of those that may be."""
-    values = table.to_numpy(np.float32)
-    known = ~np.isnan(values)
-    zero = ~np.any(values, axis=1, where=known) & known.any(axis=1)
+    known, zeros = np.zeros((2, len(table)), int)  # cells of each sample
+    for rows, values in row_blocks(table):
+        known[rows] = (~np.isnan(values)).sum(axis=1)
+        zeros[rows] = (values == 0).sum(axis=1)
+    zero = (zeros == known) & (known > 0)
     if not zero.any() or table.shape[1] < 2:
         return table
     if zero.all():
         notes += [] if kind in ("binary", "ordinal") else [f"{name}: every value is exactly zero."]
         return table
-    ids, others = table.index[zero], values[~zero]
-    share = np.nanmean(np.where(known[~zero], others == 0, np.nan), axis=1).max()
+    ids = table.index[zero]
+    share = (zeros[~zero] / np.maximum(known[~zero], 1)).max()
     told = f"{name}: every value of {len(ids)} samples is exactly zero ({shown(ids)})"
     if kind in ("binary", "ordinal"):
-        few = int((((others != 0) & known[~zero]).sum(axis=1) <= 2).sum())
+        few = int(((known - zeros)[~zero] <= 2).sum())
         if len(ids) > SURPRISING * (1 + few):
             notes.append(
                 f"{told}, and only {few} samples have one or two others: if their assay was not "
                 "done, leave these rows out."
             )
         return table
-    if share < SPARSE and _zero_by_chance(values[~zero], known[~zero]) < BY_CHANCE:
+    if share < SPARSE and _zero_by_chance(table.loc[~zero]) < BY_CHANCE:
         notes.append(
             f"{told}, which no other sample comes near: their assay counts as not done, as an "
             "outer join fills with zero what is not there."
@@ -98,26 +101,33 @@ def zero_blocks_told(name: str, table: pd.DataFrame, kind: Kind) -> list[str]:
     """Features that are zero in the same samples and nowhere else, as after joining two panels."""
     if kind in ("binary", "ordinal"):
         return []
-    zero = table.to_numpy() == 0
-    count, least = zero.sum(axis=0), max(LEAST_BLOCK, BLOCK_SHARE * len(table))
-    some = np.flatnonzero((count >= least) & (count <= len(table) - LEAST_BLOCK))
+    least = max(LEAST_BLOCK, BLOCK_SHARE * len(table))
     blocks: dict[bytes, list[int]] = {}
-    for j in map(int, some):
-        blocks.setdefault(np.packbits(zero[:, j]).tobytes(), []).append(j)
-    return [
-        f"{name}: {len(columns)} features ({shown(table.columns[columns])}) are exactly zero in "
-        f"the same {count[columns[0]]} samples ({shown(table.index[zero[:, columns[0]]])}) and in "
-        "no other: if they were not measured there, leave these cells empty."
-        for columns in blocks.values()
-        if len(columns) >= LEAST_BLOCK
-    ]
+    for own, values in column_blocks(table):
+        zero = values == 0
+        count = zero.sum(axis=0)
+        for j in np.flatnonzero((count >= least) & (count <= len(table) - LEAST_BLOCK)):
+            blocks.setdefault(np.packbits(zero[:, j]).tobytes(), []).append(own.start + int(j))
+    told = []
+    for columns in blocks.values():
+        if len(columns) >= LEAST_BLOCK:
+            samples = table.index[table.iloc[:, columns[0]].to_numpy() == 0]
+            told.append(
+                f"{name}: {len(columns)} features ({shown(table.columns[columns])}) are exactly "
+                f"zero in the same {len(samples)} samples ({shown(samples)}) and in no other: if "
+                "they were not measured there, leave these cells empty."
+            )
+    return told
 
 
-def _zero_by_chance(values: np.ndarray, known: np.ndarray) -> float:
+def _zero_by_chance(table: pd.DataFrame) -> float:
     """Samples of nothing but zeros if each feature were zero by itself, as often as it is."""
-    num = np.maximum(known.sum(axis=0), 1)
-    share = np.maximum(((values == 0) & known).sum(axis=0), 0.5) / num
-    return len(values) * float(np.exp(np.log(np.minimum(share, 1.0)).sum()))
+    log = 0.0
+    for _, values in column_blocks(table):
+        num = np.maximum((~np.isnan(values)).sum(axis=0), 1)
+        share = np.maximum((values == 0).sum(axis=0), 0.5) / num
+        log += np.log(np.minimum(share, 1.0)).sum()
+    return len(table) * float(np.exp(log))
 
 
 def _believed(values: np.ndarray, coded: np.ndarray) -> np.ndarray:

@@ -353,7 +353,7 @@ def test_embeddings_of_two_files_carry_their_names(tmp_path):
     with quiet():
         for name, prefix in (("rna", "g"), ("protein", "p")):
             data = plain_anndata(_cells(40, len(name), prefix))
-            data.obsm["X_pca"] = data.X[:, :2]
+            data.obsm["X_pca"] = _cells(40, 9 + len(name)).to_numpy()[:, :3]
             data.uns["cohort"] = {"kinds": {name: "continuous"}, "units": {name: "log"}}
             data.write_h5ad(tmp_path / f"{name}.h5ad")
     files = [tmp_path / "rna.h5ad", tmp_path / "protein.h5ad"]

@@ -86,8 +86,8 @@ class _Axes(NamedTuple):
 
     @property
     def named(self) -> list[Candidate]:
-        """The candidates that tell rows apart by more than counting them."""
-        return [c for c in self.rows if c.unique and not c.counts]
+        """The candidates that do more than count rows; the plain one even if it names some twice."""
+        return [c for k, c in enumerate(self.rows) if (c.unique or k == 0) and not c.counts]
 
     def rows_share(self, other: Collection[str]) -> float:
         return max((share(c.keys, other) for c in self.named), default=0.0)

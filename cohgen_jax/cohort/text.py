@@ -138,7 +138,9 @@ def looks_like_a_table(path: Path) -> bool:
         return False
     rows = [line for line in head[layout.above :] if line.strip()]
     fields = [cell for line in rows for cell in _fields(line, layout.sep)[1:]]
-    return bool(fields) and sum(_is_number(cell) or not cell for cell in fields) > len(fields) / 4
+    least = 0.5 if layout.sep == BLANKS else 0.25  # sentences have blanks, too
+    numbers = sum(_is_number(cell) or not cell for cell in fields)
+    return len(rows) > 1 and bool(fields) and numbers > least * len(fields)
 
 
 # ---- bytes to lines ---------------------------------------------------------------------------
@@ -220,6 +222,7 @@ def _layout(head: Sequence[str], name: str, usual: str | None) -> _Layout:
     names = _fields(head[body], sep)
     if header_is_comment:
         names[0] = names[0].lstrip("# ")
+    _refuse_values(names, name)
     notes = []
     if body > start:
         notes.append(f"{body - start} lines above the header are comments or titles")
@@ -283,6 +286,18 @@ def _gct(head: Sequence[str], name: str) -> _Layout:
     return _Layout("\t", tuple(names), 3 + rows, True, left_out, notes=notes)
 
 
+def _refuse_values(names: Sequence[str], name: str) -> None:
+    """Refuse a file without a header: names that are numbers, and neither 0, 1, 2, ... nor rising
+    as masses and wavelengths do."""
+    numbers = [float(n) for n in names[1:] if _is_number(n) and "," not in n]
+    whole = all(number.is_integer() for number in numbers)
+    if 2 * len(numbers) > len(names) and not whole and numbers != sorted(set(numbers)):
+        raise InputError(
+            f"{name}: its first line ({shown(names)}) looks like values, not like the names of "
+            "columns: put a header above it"
+        )
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell.strip().replace(",", "."))
@@ -314,7 +329,10 @@ def _columns(lines: TextIO, layout: _Layout, name: str) -> tuple[list[str], int,
     if filled <= named:
         _refuse([w for w in widths if w < named], first_of, widths, named, name)
         return header[:named], max(widths), ends if max(*widths, len(header)) > named else []
-    if filled == named + 1 and len(header) == named and min(widths) > named:
+    short = filled == named + 1 and len(header) == named and min(widths) > named
+    if short and layout.features_down:
+        raise InputError(f"{name}: the header of this GCT file is one name short: write it again")
+    if short:
         note = "the header is one name short: the first column has the ids, as R writes them"
         return ["", *header], max(widths), [note, *(ends if max(widths) > filled else [])]
     if filled <= len(header):

@@ -34,6 +34,8 @@ BLANKS = r"\s+"
 _HEAD = 40
 """Lines by which a file is judged."""
 _HEAD_CHARACTERS = 1 << 24
+_RISING = 8
+"""Numbers that rise, from which they are names rather than values."""
 _TITLES = 6
 """Lines above a header, such as "Table S1", that are passed over."""
 _MARKS = (
@@ -222,7 +224,8 @@ def _layout(head: Sequence[str], name: str, usual: str | None) -> _Layout:
     names = _fields(head[body], sep)
     if header_is_comment:
         names[0] = names[0].lstrip("# ")
-    _refuse_values(names, name)
+    below = [fields[0] for line in head[body + 1 :] if (fields := _fields(line, sep))]
+    _refuse_values(names, below, name)
     notes = []
     if body > start:
         notes.append(f"{body - start} lines above the header are comments or titles")
@@ -286,16 +289,26 @@ def _gct(head: Sequence[str], name: str) -> _Layout:
     return _Layout("\t", tuple(names), 3 + rows, True, left_out, notes=notes)
 
 
-def _refuse_values(names: Sequence[str], name: str) -> None:
-    """Refuse a file without a header: names that are numbers, and neither 0, 1, 2, ... nor rising
-    as masses and wavelengths do."""
+def _refuse_values(names: Sequence[str], below: Sequence[str], name: str) -> None:
+    """Refuse a file without a header: names that are numbers, under an id like those below, or that
+    are fractions and do not rise as masses and wavelengths do."""
     numbers = [float(n) for n in names[1:] if _is_number(n) and "," not in n]
-    whole = all(number.is_integer() for number in numbers)
-    if 2 * len(numbers) > len(names) and not whole and numbers != sorted(set(numbers)):
+    if 2 * len(numbers) < len(names):
+        return
+    fractions = not all(number.is_integer() for number in numbers)
+    rising = len(numbers) >= _RISING and numbers == sorted(set(numbers))
+    ids = [_shape(i) for i in below]
+    is_id = any(c.isdigit() for c in names[0]) and ids.count(_shape(names[0])) > len(ids) / 2
+    if is_id or (fractions and not rising):
         raise InputError(
             f"{name}: its first line ({shown(names)}) looks like values, not like the names of "
             "columns: put a header above it"
         )
+
+
+def _shape(text: str) -> str:
+    """A99 of P07: which of its characters are letters and digits."""
+    return re.sub(r"[A-Za-z]", "A", re.sub(r"\d", "9", text.strip()))
 
 
 def _is_number(cell: str) -> bool:

@@ -1,6 +1,6 @@
 """Ways in which tables are damaged between a measurement and the folder that is read.
 
-A damage changes what is about to be written, of one table or of all of them; several may be combined.
+A damage changes what is about to be written, of one table or of all; several may be combined.
 `DAMAGES` holds them by name: to add one, decorate a function of (files, name, rng).
 """
 
@@ -133,7 +133,7 @@ def cohort_files(style: str, seed: int) -> Files:
     about = pd.DataFrame(
         {
             "cancer_type": rng.choice(["LUAD", "BRCA"], NUM_PATIENTS),
-            "age": rng.integers(30, 90, 40),
+            "age": rng.integers(30, 90, NUM_PATIENTS),
         },
         index=ids,
     )
@@ -249,7 +249,7 @@ def a_line_with_one_more(files, name, rng):
     where = int(rng.integers(1, 20))
 
     def longer(lines):
-        lines[where] = lines[where] + file.sep + "7.5"
+        lines[min(where, len(lines) - 1)] += file.sep + "7.5"
         return lines
 
     _to_lines(file, longer)
@@ -389,6 +389,11 @@ def a_copy_of_it(files, name, rng):
 
     mark = str(rng.choice([" (1)", " copy", " - Copy", "_backup"]))
     files[name].extra = (*files[name].extra, (".none", copied))
+
+
+@damage(read=False, keeps=False)
+def no_header(files, name, rng):
+    _to_lines(files[name], lambda lines: lines[1:])
 
 
 @damage(read=False)

@@ -57,6 +57,8 @@ def test_numbers_that_may_be_two_things_are_refused(tmp_path, text, message):
         ("a,b,\ns1,1,2\ns2,3,4\n", "columns 3 to 3 hold values and have no name"),
         ("id,a,b\ns1,0,5,1\ns2,3,4\n", "lines do not have the 3 fields"),
         ("s1,0.5,1\ns2,3,4.5\ns3,1,2\n", r"first line \(s1, 0.5, 1\) looks like values"),
+        ("s1,15,7\ns2,3,4\ns3,1,2\n", r"first line \(s1, 15, 7\) looks like values"),
+        ("who,1.5,0.7\ns2,3,4\ns3,1,2\n", r"first line \(who, 1.5, 0.7\) looks like values"),
     ],
 )
 def test_lines_that_do_not_fit_are_refused(tmp_path, text, message):

@@ -17,7 +17,7 @@ import pandas as pd
 from cohgen_jax.cohort.cohort import Origin
 from cohgen_jax.cohort.folder import FACTS, is_loose, table_files
 from cohgen_jax.cohort.kinds import KINDS, Kind
-from cohgen_jax.cohort.orientation import read_readings, table_of
+from cohgen_jax.cohort.orientation import Reading, read_readings, table_of
 from cohgen_jax.cohort.sheets import Sheet
 from cohgen_jax.cohort.sparse import row_blocks
 from cohgen_jax.cohort.tables import numeric, read_sheet

@@ -28,6 +28,8 @@ from cohgen_jax.cohort.spellings import joined
 from cohgen_jax.cohort.written import PLAIN, Style, style_of, with_commas
 from cohgen_jax.errors import InputError, shown
 
+csv.field_size_limit(2**31 - 1)  # under a separator that it lacks, a line is one field
+
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 BLANKS = r"\s+"
 """Fields separated by blanks: only where no separator fits."""
@@ -199,7 +201,7 @@ def _fields(line: str, sep: str) -> list[str]:
     line = line.rstrip("\r\n")
     if sep == BLANKS:
         line, sep = re.sub(r"[ \t]+", " ", line.strip()), " "
-    return next(csv.reader([line], delimiter=sep), [])
+    return next(csv.reader([line], delimiter=sep), []) if '"' in line else line.split(sep)
 
 
 # ---- lines to a layout ------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from cohgen_jax.cohort import load_cohort
 from cohgen_jax.cohort.folder import table_files
 from cohgen_jax.cohort.tables import numeric, read_sheet, read_table
-from cohgen_jax.cohort.understood import doubts_of
+from cohgen_jax.cohort.understood import Doubt
 from cohgen_jax.errors import InputError
 
 
@@ -97,6 +97,16 @@ def test_encodings(tmp_path, encoding):
     assert list(read_table(tmp_path / "t.tsv").columns) == ["TGFβ"]
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_lines_of_any_length(tmp_path, quote):
+    """Tens of thousands of features: under another separator, a line is one field."""
+    names = [f"{quote}feature {i}{quote}" for i in range(20_000)]
+    text = f"id,{','.join(names)}\ns1,{','.join(['0.25'] * 20_000)}\n"
+    table = read(tmp_path, text * 1)
+    assert table.shape == (1, 20_000)
+    assert table.columns[-1] == "feature 19999"
+
+
 def test_another_encoding_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("id,größe\ns1,1\n", encoding="latin-1")
     with pytest.raises(InputError, match=r"t\.csv cannot be read: .* UTF-8 \(byte 0xf6\)"):
@@ -148,7 +158,7 @@ def test_every_file_of_a_folder_is_accounted_for(tables, write):
     for name in ("mirna.rds", "model.pkl", "log.txt", "gone.tsv"):
         assert name in told
     assert ".DS_Store" not in told
-    assert "mirna.rds (R's own format" in doubts_of(notes)[0]
+    assert "mirna.rds (R's own format" in next(n for n in notes if isinstance(n, Doubt))
     with pytest.raises(InputError, match=r"empty\.csv\.bz2 is empty"):
         load_cohort(folder)
     packed.unlink()

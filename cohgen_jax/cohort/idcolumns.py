@@ -158,8 +158,7 @@ def _candidate(sheet: Sheet, column: str | None) -> Candidate:
     called = joined(str(sheet.frame.index.name or "") if column is None else column)
     rows = called in _ROW_NUMBERS or (is_row_count(texts) and called not in ID_NAMES)
     counts = whole and rows
-    found = keys(texts) if unique else frozenset()
-    return Candidate(column, found, unique, whole, counts)
+    return Candidate(column, keys(texts[~cells.isna()]), unique, whole, counts)
 
 
 def _alike(one: Candidate, others: Sequence[Candidate]) -> list[Candidate]:

@@ -86,8 +86,8 @@ class _Axes(NamedTuple):
 
     @property
     def named(self) -> list[Candidate]:
-        """The candidates that tell rows apart by more than counting them."""
-        return [c for c in self.rows if c.unique and not c.counts]
+        """The candidates that do more than count rows; the plain one even if it repeats some."""
+        return [c for k, c in enumerate(self.rows) if (c.unique or k == 0) and not c.counts]
 
     def rows_share(self, other: Collection[str]) -> float:
         return max((share(c.keys, other) for c in self.named), default=0.0)
@@ -108,7 +108,7 @@ def read_readings(
         files: name of each sheet, and of the facts ("") -> its file, for messages.
         id_column: column of ids, of the tables that have it.
         transpose: sheets whose samples go across; "all", or "none" for none but those that say so
-            themselves.
+            themselves; the others are decided upon.
         features: sheet -> features that the table should have, where they are known.
 
     Raises:
@@ -121,7 +121,7 @@ def read_readings(
         name: _asked(name, sheet, axes[name], transpose, features.get(name))
         for name, sheet in sheets.items()
     }
-    if not transpose:
+    if "none" not in transpose:
         samples = _decided(samples, axes, known, files)
     down: dict[str, Axis] = {
         name: "across" if where == "across" else "down" for name, where in samples.items()
@@ -130,13 +130,14 @@ def read_readings(
     for name, sheet in sheets.items():
         others = [*known, *_samples_of(axes, down, name)]
         if down[name] == "across":
-            declared = sheet.features_down or bool(transpose) or name in features
+            asked = name in transpose or "all" in transpose
+            declared = sheet.features_down or asked or name in features
             if not declared:
                 _refuse_contradiction(name, axes[name])
             readings[name] = _across(sheet, files[name], axes[name], others)
         else:
             readings[name] = _down(sheet, files[name], axes[name], others, id_column)
-            if not transpose and name not in features:
+            if "none" not in transpose and name not in features:
                 readings[name] = _doubted(readings[name], name, axes[name], down, axes)
     if facts is not None:
         others = _samples_of(axes, down, None)
@@ -179,7 +180,7 @@ def _asked(
         return "across"
     if sheet.features_down:
         return "across"
-    if transpose:
+    if "none" in transpose:
         return "down"
     if features is not None:
         known = keys(features)
@@ -196,10 +197,11 @@ def _decided(
 ) -> dict[str, Axis | None]:
     """Where samples go in the sheets of which nobody said so; None where nothing speaks at all."""
     told = [c.keys for c in facts if c.unique and not c.counts]
+    given = samples
     samples = {name: where or _sure(axes[name], told) for name, where in samples.items()}
     # Names that are nobody's samples, as those of a table about genes, are no samples.
     samples = {
-        name: None if where == "across" and not _somebodys(name, axes, told) else where
+        name: where if given[name] or where == "down" or _somebodys(name, axes, told) else None
         for name, where in samples.items()
     }
     patients = [

@@ -17,7 +17,7 @@ import pandas as pd
 from cohgen_jax.cohort.cohort import Origin
 from cohgen_jax.cohort.folder import FACTS, is_loose, table_files
 from cohgen_jax.cohort.kinds import KINDS, Kind
-from cohgen_jax.cohort.orientation import read_readings, table_of
+from cohgen_jax.cohort.orientation import Reading, read_readings, table_of
 from cohgen_jax.cohort.sheets import Sheet
 from cohgen_jax.cohort.sparse import row_blocks
 from cohgen_jax.cohort.tables import numeric, read_sheet
@@ -158,7 +158,7 @@ def _read_folder(path: Path, modalities: Sequence[str] | None, **asked: Any) -> 
     told = table_of(facts, readings[""]) if facts is not None else None
     frames = {name: table_of(sheets.pop(name), readings[name]) for name in list(sheets)}
     if not named:
-        for name, why in _no_modalities(frames, files, told).items():
+        for name, why in _no_modalities(frames, files, readings).items():
             del frames[name]
             notes.append(f"{files[name].name} was not read as a modality: {why}.")
     for name in frames:
@@ -209,14 +209,15 @@ def _read_about(path: Path) -> dict | None:
 
 
 def _no_modalities(
-    frames: dict[str, pd.DataFrame], files: Mapping[str, Path], facts: pd.DataFrame | None
+    frames: dict[str, pd.DataFrame], files: Mapping[str, Path], readings: Mapping[str, Reading]
 ) -> dict[str, str]:
     """Tables that are none of samples -> why: most of their row ids are column names of another
     table, or the file may be of anything, and nobody else has its ids."""
     found = {}
     for name, frame in frames.items():
         others = [other for n, other in frames.items() if n != name]
-        if any(frame.index.isin(o.index).any() for o in others):
+        turned = readings[name].samples == "across"  # which was decided, or asked for
+        if turned or any(frame.index.isin(o.index).any() for o in others):
             continue
         if any(frame.index.isin(o.columns).mean() > 0.5 for o in others):
             found[name] = (

@@ -7,6 +7,7 @@ another one has the ids (`idcolumns.py`). Everything that would later surface as
 is an `InputError` here, naming file, column and row.
 """
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -221,6 +222,10 @@ def _read_wide(path: Path) -> pd.DataFrame:
 
 def _read_excel(path: Path) -> Sheet:
     need(path.name, "excel", "openpyxl")
+    if not zipfile.is_zipfile(path):
+        raise InputError(
+            f"{path.name} cannot be read: it is not what Excel writes; known suffixes are {KNOWN}"
+        )
     sheets = pd.read_excel(path, sheet_name=None, engine="openpyxl", header=None, dtype=object)
     filled = {name: cells for name, cells in sheets.items() if cells.notna().any(axis=None)}
     if len(filled) != 1:

@@ -28,12 +28,16 @@ from cohgen_jax.cohort.spellings import joined
 from cohgen_jax.cohort.written import PLAIN, Style, style_of, with_commas
 from cohgen_jax.errors import InputError, shown
 
+csv.field_size_limit(2**31 - 1)  # under a separator that it lacks, a line is one field
+
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 BLANKS = r"\s+"
 """Fields separated by blanks: only where no separator fits."""
 _HEAD = 40
 """Lines by which a file is judged."""
 _HEAD_CHARACTERS = 1 << 24
+_RISING = 8
+"""Numbers that rise, from which they are names rather than values."""
 _TITLES = 6
 """Lines above a header, such as "Table S1", that are passed over."""
 _MARKS = (
@@ -138,7 +142,9 @@ def looks_like_a_table(path: Path) -> bool:
         return False
     rows = [line for line in head[layout.above :] if line.strip()]
     fields = [cell for line in rows for cell in _fields(line, layout.sep)[1:]]
-    return bool(fields) and sum(_is_number(cell) or not cell for cell in fields) > len(fields) / 4
+    least = 0.5 if layout.sep == BLANKS else 0.25  # sentences have blanks, too
+    numbers = sum(_is_number(cell) or not cell for cell in fields)
+    return len(rows) > 1 and bool(fields) and numbers > least * len(fields)
 
 
 # ---- bytes to lines ---------------------------------------------------------------------------
@@ -195,7 +201,7 @@ def _fields(line: str, sep: str) -> list[str]:
     line = line.rstrip("\r\n")
     if sep == BLANKS:
         line, sep = re.sub(r"[ \t]+", " ", line.strip()), " "
-    return next(csv.reader([line], delimiter=sep), [])
+    return next(csv.reader([line], delimiter=sep), []) if '"' in line else line.split(sep)
 
 
 # ---- lines to a layout ------------------------------------------------------------------------
@@ -220,6 +226,8 @@ def _layout(head: Sequence[str], name: str, usual: str | None) -> _Layout:
     names = _fields(head[body], sep)
     if header_is_comment:
         names[0] = names[0].lstrip("# ")
+    below = [fields[0] for line in head[body + 1 :] if (fields := _fields(line, sep))]
+    _refuse_values(names, below, name)
     notes = []
     if body > start:
         notes.append(f"{body - start} lines above the header are comments or titles")
@@ -283,6 +291,28 @@ def _gct(head: Sequence[str], name: str) -> _Layout:
     return _Layout("\t", tuple(names), 3 + rows, True, left_out, notes=notes)
 
 
+def _refuse_values(names: Sequence[str], below: Sequence[str], name: str) -> None:
+    """Refuse a file without a header: names that are numbers, under an id like those below, or that
+    are fractions and do not rise as masses and wavelengths do."""
+    numbers = [float(n) for n in names[1:] if _is_number(n) and "," not in n]
+    if 2 * len(numbers) < len(names):
+        return
+    fractions = not all(number.is_integer() for number in numbers)
+    rising = len(numbers) >= _RISING and numbers == sorted(set(numbers))
+    ids = [_shape(i) for i in below]
+    is_id = any(c.isdigit() for c in names[0]) and ids.count(_shape(names[0])) > len(ids) / 2
+    if is_id or (fractions and not rising):
+        raise InputError(
+            f"{name}: its first line ({shown(names)}) looks like values, not like the names of "
+            "columns: put a header above it"
+        )
+
+
+def _shape(text: str) -> str:
+    """A99 of P07: which of its characters are letters and digits."""
+    return re.sub(r"[A-Za-z]", "A", re.sub(r"\d", "9", text.strip()))
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell.strip().replace(",", "."))
@@ -314,7 +344,10 @@ def _columns(lines: TextIO, layout: _Layout, name: str) -> tuple[list[str], int,
     if filled <= named:
         _refuse([w for w in widths if w < named], first_of, widths, named, name)
         return header[:named], max(widths), ends if max(*widths, len(header)) > named else []
-    if filled == named + 1 and len(header) == named and min(widths) > named:
+    short = filled == named + 1 and len(header) == named and min(widths) > named
+    if short and layout.features_down:
+        raise InputError(f"{name}: the header of this GCT file is one name short: write it again")
+    if short:
         note = "the header is one name short: the first column has the ids, as R writes them"
         return ["", *header], max(widths), [note, *(ends if max(widths) > filled else [])]
     if filled <= len(header):

@@ -51,8 +51,8 @@ class ExperimentConfig:
     id_column: str | None = None
     """Column of the sample ids, in the tables that have it, where it is not the first one."""
     transpose: tuple[str, ...] = ()
-    """Modalities whose tables are features x samples; `all`, or `none` to take every table as it
-    stands."""
+    """Modalities whose tables are features x samples, where they do not tell; `all`, or `none` to
+    take every table as it stands."""
     kinds: tuple[str, ...] = ()
     """MODALITY=KIND, as mut=binary: continuous, counts, binary, fraction or ordinal, where that is
     not what the values of a table look like."""

@@ -557,6 +557,93 @@ def move(d: Draft, name: str, change: Callable[[Path], None]) -> None:
     d.after.append(lambda folder: change(folder / f"{name}{d.files[name].suffix}"))
 
 
+def lines_of(d: Draft, name: str, change: Callable[[list[str], str], list[str]]) -> None:
+    """Change the lines of a table of plain text, given its separator, once it is written."""
+    file = d.files[name]
+    if file.suffix in (".csv", ".tsv", ".txt") and file.encoding == "utf-8":
+
+        def rewrite(folder: Path) -> None:
+            path = folder / f"{name}{file.suffix}"
+            if path.is_file():
+                lines = path.read_bytes().decode().split(file.newline)
+                path.write_bytes(file.newline.join(change(lines, file.sep)).encode())
+
+        d.after.append(rewrite)
+
+
+@mishap("a header that is one name short")
+def _(d: Draft, rng: np.random.Generator) -> None:
+    lines_of(d, d.any(rng, text=True), lambda lines, sep: [lines[0].partition(sep)[2], *lines[1:]])
+
+
+@mishap("no header")
+def _(d: Draft, rng: np.random.Generator) -> None:
+    lines_of(d, d.any(rng, text=True), lambda lines, sep: lines[1:])
+
+
+@mishap("ids behind the values")
+def _(d: Draft, rng: np.random.Generator) -> None:
+    def turned(lines: list[str], sep: str) -> list[str]:
+        parts = [line.partition(sep) for line in lines]
+        return [f"{rest}{sep}{first}" if rest else first for first, _, rest in parts]
+
+    lines_of(d, d.any(rng, text=True), turned)
+
+
+@mishap("a line with one field more")
+def _(d: Draft, rng: np.random.Generator) -> None:
+    where = int(rng.integers(1, 20))
+
+    def longer(lines: list[str], sep: str) -> list[str]:
+        return [f"{line}{sep}7.5" if i == where else line for i, line in enumerate(lines)]
+
+    lines_of(d, d.any(rng, text=True), longer)
+
+
+@mishap("a line with one field less")
+def _(d: Draft, rng: np.random.Generator) -> None:
+    where = int(rng.integers(1, 20))
+
+    def shorter(lines: list[str], sep: str) -> list[str]:
+        return [line.rpartition(sep)[0] if i == where else line for i, line in enumerate(lines)]
+
+    lines_of(d, d.any(rng, text=True), shorter)
+
+
+@mishap("quotes around all cells")
+def _(d: Draft, rng: np.random.Generator) -> None:
+    def quoted(lines: list[str], sep: str) -> list[str]:
+        cells = [line.split(sep) for line in lines]
+        return [sep.join(f'"{cell}"' if cell else "" for cell in row) for row in cells]
+
+    lines_of(d, d.any(rng, text=True), quoted)
+
+
+@mishap("fields separated by blanks, as R writes them")
+def _(d: Draft, rng: np.random.Generator) -> None:
+    def blanks(lines: list[str], sep: str) -> list[str]:
+        cells = [line.split(sep) for line in lines if line]
+        cells[0] = cells[0][1:]
+        return [*(" ".join(cell or "NA" for cell in row) for row in cells), ""]
+
+    file = d.files[name := d.any(rng, text=True)]
+    file.suffix = ".txt"
+    lines_of(d, name, blanks)
+
+
+@mishap("a GCT file")
+def _(d: Draft, rng: np.random.Generator) -> None:
+    def described(lines: list[str], sep: str) -> list[str]:
+        cells = [line.split(sep, 1) for line in lines if line]
+        rows = [f"{first}\tna\t{rest}" for first, rest in cells[1:]]
+        head = ["#1.2", f"{len(rows)}\t{cells[0][1].count(sep) + 1}"]
+        return [*head, f"NAME\tDescription\t{cells[0][1]}", *rows, ""]
+
+    file = d.files[name := d.any(rng, text=True)]
+    file.suffix, file.sep, file.transposed = ".tsv", "\t", True
+    lines_of(d, name, described)
+
+
 @mishap("a dead link")
 def _(d: Draft, rng: np.random.Generator) -> None:
     def kill(path: Path) -> None:

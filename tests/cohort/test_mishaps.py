@@ -18,6 +18,18 @@ from tests.cohort.mishaps import IDS, MISHAPS, differences, draft, load, silent,
 Seeded = tuple[int, str, bool, bool]
 """The arguments of `draft`."""
 COHORTS = st.tuples(st.integers(0, 999), st.sampled_from(sorted(IDS)), st.booleans(), st.booleans())
+MENDED = (
+    *("row numbers before the ids of one table", "row numbers before the ids of clinical"),
+    *("row numbers before the ids of all tables, ids called otherwise", "one table transposed"),
+    *("all tables transposed", "rows that end with a separator", "ids behind the values"),
+    *("all lines end with a separator", "another separator than the suffix says"),
+    *("clinical with semicolons", "decimal comma", "a byte-order mark", "UTF-16", "a GCT file"),
+    *("lines of Windows and empty lines at the end", "comments above the header"),
+    *("a title above the header", "a header that is one name short", "quotes around all cells"),
+    *("fields separated by blanks, as R writes them", "a folder of Parquet parts"),
+    *("a suffix .txt", "a suffix in upper case", "spaces around ids"),
+)
+"""Mishaps after which all is still there, in one reading."""
 TWO = st.lists(st.sampled_from(sorted(MISHAPS)), min_size=2, max_size=2, unique=True)
 
 
@@ -76,6 +88,17 @@ def test_a_whole_cohort_is_read_as_it_was_written(k):
 @pytest.mark.parametrize("what", MISHAPS)
 def test_a_mishap(what):
     assert silently_different(seeded(list(MISHAPS).index(what)), [what]) == []
+
+
+@pytest.mark.parametrize("what", MENDED)
+@pytest.mark.parametrize("cohort", [seeded(k) for k in range(4)])
+def test_a_mishap_that_leaves_no_doubt_is_mended(what, cohort):
+    """Neither refused nor told alone: the values are those of the whole cohort."""
+    damaged = draft(*cohort)
+    MISHAPS[what](damaged, np.random.default_rng(cohort[0]))
+    with tempfile.TemporaryDirectory() as place:
+        found = load(damaged.write(Path(place) / "cohort"))
+    assert differences(found, whole(cohort)) == {}
 
 
 @settings(30)

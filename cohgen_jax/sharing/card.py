@@ -273,8 +273,9 @@ def _limits(run: Run, files: RunFiles) -> str:
 
 def _privacy(files: RunFiles) -> str:
     text = (
-        "No record, sample id or latent of a patient is in the model, and no number of fewer than "
-        f"{LEAST} patients but the components of codecs and the weights of networks. These can "
+        "No record, sample id or latent of a patient is in the model, no smallest or largest value "
+        f"of a feature, and no validation statistic of fewer than {LEAST} patients. Quantiles and "
+        "frequencies of features, components of codecs and weights of networks are. These can "
         "still tell whether somebody whose record is known was among the training patients: "
         "membership inference is measured by `cohgen audit --analyses privacy`, on the run.\n\n"
     )

@@ -23,7 +23,7 @@ from cohgen_jax.errors import InputError
 
 Prediction = Literal["eps", "x_0", "v"]
 PREDICTIONS: tuple[str, ...] = get_args(Prediction)
-Factor = jax.Array | float
+Factor = jax.Array | np.floating | float
 """a or s: [..., 1], or one for all."""
 
 

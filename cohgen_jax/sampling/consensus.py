@@ -118,7 +118,7 @@ def consensus_weights(
     scores = (1 / losses if rule == "loss" else jnp.zeros_like(losses)) - jnp.log(alike)
     weights = jax.nn.softmax(jnp.where(available | nothing, scores[None], -jnp.inf), axis=1)
     if rule == "product":
-        return jnp.where(nothing, weights, PRODUCT_WEIGHT * available / alike[None])
+        return jnp.where(nothing, weights, jnp.where(available, PRODUCT_WEIGHT / alike[None], 0))
     return weights
 
 

@@ -4,8 +4,8 @@ Only annotations use them; tests have them checked at every call.
 """
 
 try:
-    from jaxtyping import Array, Bool, Float, Int, Integer, Key
+    from jaxtyping import Array, Bool, Float, Integer, Key
 except ImportError:
-    Array = Bool = Float = Int = Integer = Key = None  # pyright: ignore[reportAssignmentType]
+    Array = Bool = Float = Integer = Key = None  # pyright: ignore[reportAssignmentType]
 
-__all__ = ["Array", "Bool", "Float", "Int", "Integer", "Key"]
+__all__ = ["Array", "Bool", "Float", "Integer", "Key"]

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cohgen_jax.axes import Array, Float, Int
+from cohgen_jax.axes import Array, Float, Integer
 from cohgen_jax.errors import InputError
 
 Prediction = Literal["eps", "x_0", "v"]
@@ -72,7 +72,7 @@ def _schedule(beta: np.ndarray) -> Schedule:
 
 
 def signal_and_noise(
-    schedule: Schedule, t: Int[Array, " *shape"]
+    schedule: Schedule, t: Integer[Array, " *shape"]
 ) -> tuple[Float[Array, "*shape 1"], Float[Array, "*shape 1"]]:
     """a = sqrt(alpha_bar_t) and s = sqrt(1 - alpha_bar_t) as float32, with a trailing axis.
 
@@ -84,7 +84,7 @@ def signal_and_noise(
 
 
 def q_sample(
-    schedule: Schedule, x_0: Float[Array, "N D"], t: Int[Array, " N"], eps: Float[Array, "N D"]
+    schedule: Schedule, x_0: Float[Array, "N D"], t: Integer[Array, " N"], eps: Float[Array, "N D"]
 ) -> Float[Array, "N D"]:
     """x_t of the forward process.
 

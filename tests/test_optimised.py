@@ -1,12 +1,13 @@
 """What users run: programs compiled with every optimisation, which the other tests do without."""
 
+import chex
 import jax
 import numpy as np
 import pytest
 
 from cohgen_jax.training import multi_specs, train_farm
 from tests import test_golden_vectors as vectors
-from tests.training.test_farm import MODALITIES, farm_of, killed, leaves_equal
+from tests.training.test_farm import MODALITIES, farm_of, killed
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -37,5 +38,5 @@ def test_stopping_and_resuming_changes_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         train_farm(farm, data, tmp_path / "stopped", killed)
     resumed = train_farm(farm, data, tmp_path / "stopped")
-    assert leaves_equal(whole[0], resumed[0])
+    chex.assert_trees_all_equal(whole[0], resumed[0])
     assert whole[1] == resumed[1]

@@ -27,7 +27,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
-from cohgen_jax.axes import Array, Bool, Float, Int
+from cohgen_jax.axes import Array, Bool, Float, Integer
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank, Ensemble
 from cohgen_jax.sampling.chain import make_ready, run_chains
@@ -48,7 +48,7 @@ class Samples(NamedTuple):
     disagreement: Float[Array, "R N"]  # mean over the steps of the chain, in [0, 2], or NaN
     share: Float[Array, "R N"]  # share of steps above the rejection threshold (0 without one)
     accepted: Bool[Array, "R N"]  # True without rejection
-    retries: Int[Array, "R N"]  # redraws used
+    retries: Integer[Array, "R N"]  # redraws used
     trajectory: Float[Array, "R N S"] | None  # disagreement of each step, t = T-1 first
     mean: Float[Array, "1 N D"] | None = None  # of the posterior, where spread was scaled about it
 

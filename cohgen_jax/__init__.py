@@ -57,7 +57,7 @@ _HOME = {
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _WRONG_FUSION, _SINCE, _UNTIL = "xla_cpu_experimental_ynn_fusion_type", (0, 10, 2), (0, 12)
 

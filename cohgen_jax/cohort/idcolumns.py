@@ -144,12 +144,18 @@ def is_row_count(ids: pd.Series) -> bool:
     return bool((np.diff(numbers) == 1).all())
 
 
+def ids_of(sheet: Sheet, one: Candidate) -> pd.Series:
+    return _column(sheet, one.column)
+
+
+def _column(sheet: Sheet, column: str | None) -> pd.Series:
+    if column is None:
+        return sheet.frame.index.to_series().reset_index(drop=True)
+    return sheet.frame[column]
+
+
 def _candidate(sheet: Sheet, column: str | None) -> Candidate:
-    cells = (
-        sheet.frame.index.to_series().reset_index(drop=True)
-        if column is None
-        else sheet.frame[column]
-    )
+    cells = _column(sheet, column)
     if isinstance(sheet.frame.index, pd.MultiIndex) and column is None:
         return Candidate(None, frozenset(), True, False, False)  # refused when it is used
     texts = cells.astype(str).str.strip()

@@ -28,6 +28,8 @@ from cohgen_jax.cohort.idcolumns import (
     Candidate,
     candidates,
     choose,
+    ids_of,
+    is_row_count,
     key,
     keys,
     note_on,
@@ -83,11 +85,14 @@ class _Axes(NamedTuple):
     look_rows: Look
     look_columns: Look
     header: str  # what the name of the ids says that rows are
+    first_row: str
 
     @property
     def named(self) -> list[Candidate]:
-        """The candidates that do more than count rows; the plain one even if it repeats some."""
-        return [c for k, c in enumerate(self.rows) if (c.unique or k == 0) and not c.counts]
+        """The candidates that do more than count rows, the plain one even if it repeats some; where
+        there are none, that."""
+        more = [c for k, c in enumerate(self.rows) if (c.unique or k == 0) and not c.counts]
+        return more or self.rows[:1]
 
     def rows_share(self, other: Collection[str]) -> float:
         return max((share(c.keys, other) for c in self.named), default=0.0)
@@ -139,6 +144,8 @@ def read_readings(
             readings[name] = _down(sheet, files[name], axes[name], others, id_column)
             if "none" not in transpose and name not in features:
                 readings[name] = _doubted(readings[name], name, axes[name], down, axes)
+                if samples[name] is None and _both_shared(name, axes):
+                    readings[name] = _undecided(readings[name], axes[name])
     if facts is not None:
         others = _samples_of(axes, down, None)
         readings[""] = _down(facts, files[""], None, others, id_column)
@@ -304,6 +311,23 @@ def _either(name: str, file: str, own: _Axes) -> InputError:
     )
 
 
+def _both_shared(name: str, axes: dict[str, _Axes]) -> bool:
+    """Whether other tables have the names of both axes, and none of them looks like anything."""
+    own = axes[name]
+    others = [a for other, a in axes.items() if other != name]
+    said = bool(own.header == "samples" or own.look_rows.of or own.look_columns.of)
+    rows = (a.rows_share(c.keys) >= ENOUGH for a in others for c in own.named)
+    return not said and any(rows) and any(share(own.columns, a.columns) >= ENOUGH for a in others)
+
+
+def _undecided(reading: Reading, own: _Axes) -> Reading:
+    note = (
+        f"{reading.file}: other tables share its rows and its columns; its rows (as "
+        f"{own.first_row}) are taken for samples, and --transpose all takes the columns."
+    )
+    return reading._replace(notes=(*reading.notes, note))
+
+
 def _refuse_contradiction(name: str, own: _Axes) -> None:
     if own.header == "samples":
         raise InputError(
@@ -342,7 +366,7 @@ def _down(
     chosen, plain = choose(sheet, others, file), rows[0]
     if chosen.column != plain.column:
         notes.append(f"{file}: {note_on(chosen, plain)}.")
-    elif chosen.counts and len(sheet.frame) > 1:
+    elif chosen.counts and is_row_count(ids_of(sheet, chosen)):
         notes.append(
             Doubt(
                 f"{file}: its ids are row numbers, and it has no others: tables are joined row by "
@@ -389,7 +413,8 @@ def _axes(sheet: Sheet) -> _Axes:
     ]
     columns = columns or [str(c) for c in frame.columns if c != first.column]
     header = header_says(str(frame.index.name or "") if first.column is None else first.column)
-    return _Axes(rows, keys(columns), look([str(n) for n in names]), look(columns), header)
+    texts = [str(n) for n in names]
+    return _Axes(rows, keys(columns), look(texts), look(columns), header, texts[0] if texts else "")
 
 
 def _samples_of(

@@ -815,7 +815,7 @@ def _(d: Draft, rng: np.random.Generator) -> None:
 @mishap("events of cBioPortal")
 def _(d: Draft, rng: np.random.Generator) -> None:
     words = {0: "0:LIVING", 1: "1:DECEASED"}
-    relabel(d, "os_event", "OS_STATUS", lambda x: [words[int(i)] for i in x])
+    relabel(d, "os_event", "OS_STATUS", lambda x: [words.get(i, i) for i in x])
 
 
 @mishap("events in words")

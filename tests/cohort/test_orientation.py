@@ -90,6 +90,21 @@ def test_names_that_hint_at_either_are_refused_and_an_option_settles_it(save):
     assert load_cohort(folder, transpose=["one", "two"]).tables["two"].shape == (50, 60)
 
 
+def test_numbers_of_patients_under_no_name_are_rows(save):
+    """As pandas writes an index of whole numbers; both tables have the same genes."""
+    ids, genes = [1000 + 7 * i % 61 for i in range(60)], [f"u{c}" for c in codes(9)]
+    cohort = load_cohort(save(rna=table(ids, genes, 1), cna=table(ids, genes, 2)))
+    assert list(cohort.tables["rna"].columns) == genes
+    assert not any(isinstance(note, Doubt) for note in cohort.notes)
+
+
+def test_where_nothing_tells_it_is_said_what_was_taken_for_samples(save):
+    genes = [f"u{c}" for c in codes(9)]
+    cohort = load_cohort(save(rna=table(codes(60), genes, 1), cna=table(codes(60), genes, 2)))
+    assert list(cohort.tables["rna"].columns) == genes
+    assert any("rows (as X0-A) are taken for samples" in note for note in cohort.notes)
+
+
 def test_two_tables_that_lie_differently(save):
     """With the same names on both axes neither can be told to be the wrong one."""
     ids, names = codes(60), [f"{c}.{c}" for c in codes(60)]

@@ -20,7 +20,7 @@ from cohgen_jax.codec import CodecConfig
 from cohgen_jax.codec.identity import identity_codec
 from cohgen_jax.codec.latents import Latents, encode_cohort
 from cohgen_jax.cohort import Cohort
-from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.errors import InputError, check_choices, check_seed
 from cohgen_jax.evaluation.fidelity import Condition, evaluate, score_draws, write_table
 from cohgen_jax.evaluation.of_run import run_generators
 from cohgen_jax.interop.generated import generated_tables
@@ -58,6 +58,7 @@ class PublishedConfig:
     seed: int = 0
 
     def __post_init__(self):
+        check_choices(self)
         check_seed(self.seed)
         if self.draws < 2:
             raise InputError(f"draws must be at least 2, got {self.draws}")

@@ -386,7 +386,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 def test_a_model_without_enough_patients_is_named():
     z, present, widths = toy_cohort()
-    present[50:, 2] = False
+    present[45:, 2] = False
     with pytest.raises(InputError, match=r"c_from_a: only \d+ training patients"):
         make_farm(
             pair_specs(MODALITIES)[4:],

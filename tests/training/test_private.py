@@ -50,7 +50,7 @@ def test_each_example_is_clipped_then_noised():
     expected = np.array([-(0.5 + 0.2), -0.1 + 0.5]) / 4
     np.testing.assert_allclose(gradient.mean(axis=0), expected, atol=0.02)
     np.testing.assert_allclose(np.cov(gradient.T), 0.25**2 * np.eye(2), atol=0.005)
-    _, quiet = drawn(1e-6, keys[:1])
+    _, quiet = drawn(1e-6, jax.random.split(jax.random.key(1), 1))
     np.testing.assert_allclose(quiet[0], expected, atol=1e-5)
 
 

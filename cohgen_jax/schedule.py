@@ -12,7 +12,7 @@ coefficients of a solver are formed from it there, rounded once.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from cohgen_jax.errors import InputError
 
 Prediction = Literal["eps", "x_0", "v"]
 PREDICTIONS: tuple[str, ...] = get_args(Prediction)
+Latents = jax.Array | np.ndarray
 Factor = jax.Array | np.floating | float
 """a or s: [..., 1], or one for all."""
 
@@ -102,7 +103,7 @@ def target_of(kind: Prediction, x_0: jax.Array, eps: jax.Array, a: Factor, s: Fa
     return {"eps": eps, "x_0": x_0, "v": a * eps - s * x_0}[kind]
 
 
-def eps_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: Factor, s: Factor):
+def eps_from(kind: Prediction, out: jax.Array, x_t: Latents, a: Factor, s: Factor) -> Any:
     """The noise that an output of kind `kind` implies at x_t. s must not be 0."""
     if kind == "eps":
         return out
@@ -111,7 +112,7 @@ def eps_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: Factor, s: Fac
     return (x_t - a * out) / s
 
 
-def x_0_from(kind: Prediction, out: jax.Array, x_t: jax.Array, a: Factor, s: Factor):
+def x_0_from(kind: Prediction, out: jax.Array, x_t: Latents, a: Factor, s: Factor) -> Any:
     """The clean latent that an output of kind `kind` implies at x_t. a must not be 0."""
     if kind == "x_0":
         return out

@@ -45,14 +45,15 @@ def take_rows(table: pd.DataFrame, positions: np.ndarray) -> pd.DataFrame:
 def row_blocks(
     table: pd.DataFrame, columns: np.ndarray | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """(which rows, their values: float32 [n, F]), one block of rows after another.
+    """(which rows, their values: float32 [n, F]), block of rows after block; one of none where
+    there are none.
 
     columns: positions in the table; all by default.
     """
     columns = np.arange(table.shape[1]) if columns is None else columns
     step = max(ROWS, BLOCK // max(len(columns), 1))
     matrix = _by_rows(table.iloc[:, columns]) if is_sparse(table) else None
-    for first in range(0, len(table), step):
+    for first in range(0, max(len(table), 1), step):
         own = slice(first, min(first + step, len(table)))
         if matrix is not None:
             yield own, matrix[own].toarray()

@@ -32,7 +32,7 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
     if config.cohort == "demo" or config.cohort.startswith("tfds:"):
         for option in ("layers", "id_column", "transpose"):
             if getattr(config, option):
-                raise InputError(f"{option} is about tables in files: {config.cohort} has none")
+                raise InputError(f"{option}: {config.cohort} has none, it is about tables in files")
     if config.cohort == "demo":
         cohort = _of_kinds(demo_cohort(), config.kinds)
     elif config.cohort.startswith("tfds:"):

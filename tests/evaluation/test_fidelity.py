@@ -108,7 +108,8 @@ def test_standard_errors_are_of_patients(latents):
     patients = np.repeat(np.arange(20), 3)
     result = evaluate(generators, latents, np.arange(60), draws=3, patients=patients)
     for row in result.conditions.to_dict("records"):
-        own = result.by_patient.query("method == @row['method'] and sources == @row['sources']")
+        told = result.by_patient
+        own = told[(told["method"] == row["method"]) & (told["sources"] == row["sources"])]
         assert (own["patient"] == patients[own["row"]]).all()
         assert row["patients"] == own["patient"].nunique() < row["n"]
         deviation = own["energy_score"] - own["energy_score"].mean()

@@ -52,6 +52,26 @@ def demo_tables(seed: int, num_patients: int) -> tuple[dict[str, pd.DataFrame], 
     return tables, cohort.samples.drop(columns="split")
 
 
+def set_apart(
+    tables: dict[str, pd.DataFrame], facts: pd.DataFrame
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Enough of train and of val have rppa beside another modality, but not beside the same."""
+    patients = facts["patient_id"]
+    ids = facts.index[~patients.duplicated(keep=False)]  # of one sample
+    for table in tables.values():
+        ids = ids.intersection(table.index)
+    train, val = ids[:12], ids[12:15]
+    of_patient = np.array(["train"] * 8 + ["val", "test"])[pd.factorize(patients)[0] % 10]
+    sides = pd.Series(of_patient, facts.index)
+    sides[train], sides[val] = "train", "val"
+    apart = {
+        "rppa": tables["rppa"].loc[[*train, *val]],
+        "cna": tables["cna"].drop(val),
+        "rnaseq": tables["rnaseq"].drop(train),
+    }
+    return apart, facts.assign(split=sides)
+
+
 def write_tables(folder, tables, facts=None):
     """The tables as a stranger would have them: Parquet, CSV and TSV, facts in samples.csv."""
     folder.mkdir(parents=True)

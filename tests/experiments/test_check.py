@@ -11,7 +11,7 @@ from cohgen_jax.cohort import Understood, demo_cohort, load_cohort, understood
 from cohgen_jax.errors import InputError
 from cohgen_jax.report.files import RunFiles
 from cohgen_jax.report.sections import cohort as section
-from tests.experiments.conftest import DEBUG, demo_tables, write_tables
+from tests.experiments.conftest import DEBUG, demo_tables, set_apart, write_tables
 
 SIDES = ["train"] * 7 + ["val", "test", "test"]
 
@@ -84,16 +84,13 @@ def test_what_training_refuses_is_refused(command, folder, tmp_path):
     assert "no such cohort" in command("check", tmp_path / "nowhere").refused()
     wrong = command("check", whole, "--covariates", "colour")
     assert "colour" in wrong.refused()
-    tables, facts = demo_tables(0, 200)
-    tables["cna"] = tables["cna"].iloc[:110]
-    tables["rppa"] = tables["rppa"].loc[tables["rppa"].index > tables["cna"].index[98]]
-    apart = write_tables(tmp_path / "apart", tables, facts)
+    apart = write_tables(tmp_path / "apart", *set_apart(*demo_tables(0, 200)))
     refused = [
         command("check", apart, *DEBUG).refused(),
         command("train", *DEBUG, "--cohort", apart, "--out", tmp_path / "out").refused(),
     ]
     assert refused[0] == refused[1]
-    assert "model cna_from_rppa: only " in refused[0]
+    assert "no single source of rppa has enough patients" in refused[0]
 
 
 def test_a_run_keeps_it_and_its_report_shows_it(run_dir, cohort_dir):

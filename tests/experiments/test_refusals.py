@@ -15,7 +15,7 @@ from cohgen_jax.baselines import OPTIONAL
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs import prepare, train
 from cohgen_jax.runs.run import open_run
-from tests.experiments.conftest import DEBUG, demo_tables, write_tables
+from tests.experiments.conftest import DEBUG, demo_tables, set_apart, write_tables
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -251,11 +251,9 @@ def test_too_few_patients(refused, damaged):
     assert "patients in train, fewer than 12" in message
 
     def apart(tables, facts):
-        """Enough have rppa beside another, but few beside the same."""
-        ids = tables["rppa"].index[:16]
-        tables["rppa"] = tables["rppa"].loc[ids]
-        tables["cna"] = tables["cna"].drop(ids[:8], errors="ignore")
-        tables["rnaseq"] = tables["rnaseq"].drop(ids[8:], errors="ignore")
+        changed, facts = set_apart(tables, facts)
+        tables.update(changed)
+        return facts
 
     message = refused(cohort=damaged(apart, "apart"))
     assert message.startswith("no single source of rppa has enough patients, 6 in train")

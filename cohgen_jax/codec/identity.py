@@ -11,8 +11,7 @@ from cohgen_jax.codec.codec import Codec
 from cohgen_jax.codec.config import CodecConfig
 from cohgen_jax.codec.pca import Pca
 from cohgen_jax.codec.preprocess import Preprocess
-from cohgen_jax.cohort.tables import shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, shown
 
 LARGEST_MEAN, LARGEST_SD = 0.5, 2.0
 """Of a column over the training samples; latents are of mean 0 and variance 1."""

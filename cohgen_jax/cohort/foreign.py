@@ -15,7 +15,14 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.sparse import column_blocks
-from cohgen_jax.cohort.spellings import COLUMNS, DAYS_OF, TO_DEATH, TO_LAST_SEEN, joined
+from cohgen_jax.cohort.spellings import (
+    COLUMNS,
+    DAYS_OF,
+    ROW_NUMBERS,
+    TO_DEATH,
+    TO_LAST_SEEN,
+    joined,
+)
 from cohgen_jax.errors import shown
 
 MANY = 20
@@ -45,7 +52,6 @@ _COORDINATES = {
     *("vector", "vec", "z", "latent", "component", "pc", "wsi", "slide", "uni", "titan", "virchow"),
 }
 """What coordinates of an embedding are called, but for their number."""
-_ROW_NUMBERS = {"", "index", "unnamed0", "level0", "rowid", "rownumber", "rownum", "rownames"}
 _COUNTERS = re.compile(
     r"(__)?(no_feature|ambiguous|too_low_aqual|not_aligned|alignment_not_unique)"
     r"|n_(unmapped|multimapping|nofeature|ambiguous)|unassigned_\w+",
@@ -157,7 +163,7 @@ def _row_numbers(table: pd.DataFrame) -> list[str]:
         c
         for own, values in column_blocks(table)
         for c, x in zip(table.columns[own], values.T, strict=True)
-        if is_row_number(x) or (joined(c) in _ROW_NUMBERS and is_row_number(x, named=True))
+        if is_row_number(x) or (joined(c) in ROW_NUMBERS and is_row_number(x, named=True))
     ]
     return found if len(found) < table.shape[1] / 2 else []  # else the table is of ranks
 

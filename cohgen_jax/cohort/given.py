@@ -5,8 +5,7 @@ import pandas as pd
 
 from cohgen_jax.cohort.cohort import SPLITS
 from cohgen_jax.cohort.spellings import side_of
-from cohgen_jax.cohort.tables import shown
-from cohgen_jax.errors import InputError
+from cohgen_jax.errors import InputError, shown
 
 
 def given_split(samples: pd.DataFrame, source: str, notes: list[str]) -> np.ndarray:

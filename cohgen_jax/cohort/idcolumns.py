@@ -15,7 +15,7 @@ import pandas as pd
 
 from cohgen_jax.cohort.ids import barcode_patient, without_zeros
 from cohgen_jax.cohort.sheets import Sheet
-from cohgen_jax.cohort.spellings import joined
+from cohgen_jax.cohort.spellings import ROW_NUMBERS, joined
 from cohgen_jax.cohort.text import ID_NAMES
 from cohgen_jax.errors import InputError, shown
 
@@ -24,8 +24,8 @@ ENOUGH = 0.5
 """Share of ids, of the fewer, that two tables of the same patients have in common."""
 _LOOKED_AT = 60
 """Columns of text that may be ids, of a sheet."""
-_ROW_NUMBERS = {"", "index", "unnamed0", "level0", "rowid", "rownumber", "rownum", "rownames", "x"}
-"""Names (`joined`) of columns that count rows."""
+_COUNTING = ROW_NUMBERS | {"x"}
+"""Names (`joined`) of columns that count rows, where ids are looked for: R writes X."""
 
 
 class Candidate(NamedTuple):
@@ -79,13 +79,13 @@ def candidates(sheet: Sheet) -> list[Candidate]:
     return [found[0], *(c for c in found[1:] if c.unique and _may_name(c))]
 
 
-def choose(sheet: Sheet, others: Sequence[Candidate], name: str) -> Candidate:
-    """The candidate that holds the ids, `others` being those of the other tables.
+def choose(known: Sequence[Candidate], others: Sequence[Candidate], name: str) -> Candidate:
+    """Of the `candidates` of a sheet the one that holds the ids, `others` being those of the other
+    tables.
 
     Raises:
         InputError: several columns match the other tables alike.
     """
-    known = candidates(sheet)
     plain = known[0]
     matched = {c.column: max((share(c.keys, o.keys) for o in _alike(c, others)), default=0.0)
                for c in known}  # fmt: skip
@@ -117,7 +117,7 @@ def choose(sheet: Sheet, others: Sequence[Candidate], name: str) -> Candidate:
 
 def id_column_alone(sheet: Sheet, name: str) -> str | None:
     """The column of ids of a sheet without company."""
-    return choose(sheet, (), name).column
+    return choose(candidates(sheet), (), name).column
 
 
 def note_on(chosen: Candidate, plain: Candidate) -> str:
@@ -162,7 +162,7 @@ def _candidate(sheet: Sheet, column: str | None) -> Candidate:
     unique = bool(not cells.isna().any() and (texts != "").all() and not texts.duplicated().any())
     whole = bool(texts.str.fullmatch(r"\d+(\.0)?").all()) and len(texts) > 0
     called = joined(str(sheet.frame.index.name or "") if column is None else column)
-    rows = called in _ROW_NUMBERS or (is_row_count(texts) and called not in ID_NAMES)
+    rows = called in _COUNTING or (is_row_count(texts) and called not in ID_NAMES)
     counts = whole and rows
     return Candidate(column, keys(texts[~cells.isna()]), unique, whole, counts)
 

@@ -141,14 +141,14 @@ def read_readings(
                 _refuse_contradiction(name, axes[name])
             readings[name] = _across(sheet, files[name], axes[name], others)
         else:
-            readings[name] = _down(sheet, files[name], axes[name], others, id_column)
+            readings[name] = _down(sheet, files[name], axes[name].rows, others, id_column)
             if "none" not in transpose and name not in features:
                 readings[name] = _doubted(readings[name], name, axes[name], down, axes)
                 if samples[name] is None and _both_shared(name, axes):
                     readings[name] = _undecided(readings[name], axes[name])
     if facts is not None:
         others = _samples_of(axes, down, None)
-        readings[""] = _down(facts, files[""], None, others, id_column)
+        readings[""] = _down(facts, files[""], known, others, id_column)
     return readings
 
 
@@ -355,15 +355,14 @@ def _doubted(
 def _down(
     sheet: Sheet,
     file: str,
-    own: _Axes | None,
+    rows: Sequence[Candidate],
     others: Sequence[Candidate],
     asked: str | None,
 ) -> Reading:
-    rows = own.rows if own is not None else candidates(sheet)
     notes = [f"{file}: {note}." for note in sheet.notes]
     if asked is not None and asked in sheet.frame.columns:
         return Reading(file, "down", asked, notes=tuple(notes))
-    chosen, plain = choose(sheet, others, file), rows[0]
+    chosen, plain = choose(rows, others, file), rows[0]
     if chosen.column != plain.column:
         notes.append(f"{file}: {note_on(chosen, plain)}.")
     elif chosen.counts and is_row_count(ids_of(sheet, chosen)):

@@ -105,6 +105,8 @@ _DURATION = re.compile(
     r"([0-9.,]+)\s*(d|days?|w|weeks?|m|mo|mos|months?|y|yr|yrs|years?)\.?", re.IGNORECASE
 )
 _DAYS = {"d": 1.0, "w": 7.0, "m": 30.4375, "y": 365.25}
+ROW_NUMBERS = {"", "index", "unnamed0", "level0", "rowid", "rownumber", "rownum", "rownames"}
+"""Names (`joined`) of columns that number the rows."""
 
 
 def joined(name: object) -> str:

@@ -185,7 +185,7 @@ def understood(cohort: Cohort) -> Understood:
         for label in cohort.samples.columns
         if label not in ("patient_id", "split") or label in cohort.label_columns
     ]
-    everybody: np.ndarray = np.full(len(patients), 1, bool)
+    everybody: np.ndarray = np.ones(len(patients), bool)
     facts = cohort.origins.get("samples", Origin())
     return Understood(
         cohort=cohort.name,

@@ -15,7 +15,7 @@ from cohgen_jax.baselines import BASELINES, EVENTS, fit_baselines
 from cohgen_jax.errors import InputError, check_seed
 from cohgen_jax.evaluation.by_kind import score_kinds
 from cohgen_jax.evaluation.masks import shown_latents
-from cohgen_jax.evaluation.of_run import OTHER_RULES, run_generators
+from cohgen_jax.evaluation.of_run import KNOWN, run_generators
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_run
 from cohgen_jax.evaluation.units import score_units
 from cohgen_jax.runs.families import METHODS
@@ -52,10 +52,9 @@ def score_held_out(
       InputError: an unknown target, method or split, fewer than two draws, or a run whose tables
         are not to be had any more.
     """
-    known = (*METHODS, *OTHER_RULES, *BASELINES, *EVENTS)
-    unknown = [method for method in methods if method not in known]
+    unknown = [method for method in methods if method not in KNOWN]
     if unknown or not methods:
-        raise InputError(f"unknown method {unknown[:1]}; known: {', '.join(known)}")
+        raise InputError(f"unknown method {unknown[:1]}; known: {', '.join(KNOWN)}")
     if num_draws < 2:
         raise InputError(f"num_draws must be at least 2, got {num_draws}")
     check_seed(seed)

@@ -27,6 +27,7 @@ from cohgen_jax.interop.generated import generated_tables
 from cohgen_jax.interop.processed import load_processed
 from cohgen_jax.interop.published import MULTI, PublishedRun, load_published_results
 from cohgen_jax.runs.config import ExperimentConfig, RecipeName, recipe
+from cohgen_jax.runs.families import METHODS
 from cohgen_jax.runs.run import Run
 from cohgen_jax.sampling.config import SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus
@@ -107,7 +108,7 @@ def compare_published(
     if train is not None and config.recipe is not None:
         run = train(run_config(config.recipe, data, cohort.modalities, config.seed), out / "run")
         own = run_generators(run, targets)
-        generators |= {key: own[key] for key in own if key[0] in ("coherent", "multi")}
+        generators |= {key: own[key] for key in own if key[0] in METHODS}
         latents = run.latents._replace(scale=latents.scale)
         rows = run.samples.index.get_indexer(cohort.samples.index[rows])
     scored = []
@@ -118,7 +119,7 @@ def compare_published(
             rows,
             draws=config.draws,
             seed=config.seed,
-            together=(*RULES, PUBLISHED_MULTI, "coherent", "multi"),
+            together=(*RULES, PUBLISHED_MULTI, *METHODS),
             progress=progress,
             tell=tell,
         )

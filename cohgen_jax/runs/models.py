@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cohgen_jax.storage.checkpoint import load_tree, save_tree
 from cohgen_jax.training import ModelSpec
-from cohgen_jax.training.validation import METRICS
 
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """Trained models of one kind."""
+    """Trained models of one family."""
 
     specs: tuple[ModelSpec, ...]
     variables: dict[str, Any]
@@ -30,30 +26,11 @@ class Models:
         return [k for k, spec in enumerate(self.specs) if (spec.target, spec.sources) == wanted]
 
 
-def save_models(
-    directory: Path,
-    specs: Sequence[ModelSpec],
-    variables: Mapping[str, Any],
-    scores: Mapping[str, np.ndarray],
-    epochs: Mapping[str, np.ndarray],
-) -> None:
-    """variables: metric -> trees stacked along the models; scores, epochs: metric -> [K]."""
-    save_tree(
-        directory,
-        "models",
-        {metric: variables[metric] for metric in METRICS},
-        {
-            "specs": [[spec.name, spec.target, list(spec.sources)] for spec in specs],
-            "scores": {metric: score.tolist() for metric, score in scores.items()},
-            "epochs": {metric: epoch.tolist() for metric, epoch in epochs.items()},
-        },
-    )
-
-
-def write_models(directory: Path, models: Models) -> None:
-    """Models as they are, with whichever metrics they have weights of."""
+def save_models(directory: Path, models: Models, **about: Any) -> None:
+    """With whichever metrics they have weights of; about: what is kept beside, for JSON."""
     specs = [[spec.name, spec.target, list(spec.sources)] for spec in models.specs]
-    save_tree(directory, "models", models.variables, {"specs": specs, "scores": models.scores})
+    about = {"specs": specs, "scores": models.scores, **about}
+    save_tree(directory, "models", models.variables, about)
 
 
 def load_models(directory: Path) -> Models:

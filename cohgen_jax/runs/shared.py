@@ -27,8 +27,8 @@ from cohgen_jax.codec import Latents, load_codecs, padded_scale, save_codecs, wi
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.calibration import load_calibration, save_calibration
 from cohgen_jax.runs.consensus import load_moments, save_moments
-from cohgen_jax.runs.families import FAMILIES, family_of
-from cohgen_jax.runs.models import Models, load_models, write_models
+from cohgen_jax.runs.families import FAMILIES
+from cohgen_jax.runs.models import Models, load_models, save_models
 from cohgen_jax.runs.prepare import read_covariates
 from cohgen_jax.runs.regressions import load_whole_regressions, save_whole_regressions
 from cohgen_jax.runs.run import Run, read_configuration
@@ -53,7 +53,7 @@ def save_shared(run: Run, folder: Path, about: Mapping[str, Any], data: str) -> 
     write_json(folder / "covariates.json", run.covariates.to_json())
     save_codecs(run.codecs, folder / "codec")
     for name, models in run.models.items():
-        write_models(folder / "models" / name, models)
+        save_models(folder / "models" / name, models)
     if run.regressions:
         save_whole_regressions(folder / "regression", run.regressions)
     save_moments(folder / "consensus", run.moments)
@@ -154,7 +154,7 @@ def kept_models(run: Run) -> dict[str, Models]:
     """The models of a run with the weights that it samples with alone."""
     kept = {}
     for name, models in run.models.items():
-        metric = family_of(FAMILIES[name].method).config(run.config).keep
+        metric = FAMILIES[name].config(run.config).keep
         kept[name] = dataclasses.replace(models, variables={metric: models.variables[metric]})
     return kept
 

@@ -18,7 +18,7 @@ from cohgen_jax.runs.calibration import save_calibration
 from cohgen_jax.runs.config import ExperimentConfig
 from cohgen_jax.runs.consensus import measure_consensus, save_moments
 from cohgen_jax.runs.families import FAMILIES, Family
-from cohgen_jax.runs.models import save_models
+from cohgen_jax.runs.models import Models, save_models
 from cohgen_jax.runs.prepare import Tell, prepared, read_latents
 from cohgen_jax.runs.regressions import fit_run_regressions
 from cohgen_jax.runs.run import Run, open_run
@@ -170,7 +170,9 @@ def _train_family(
         metrics = run_dir / "metrics"
         metrics.mkdir(exist_ok=True)
         write_text(metrics / f"history_{family}.csv", table.to_csv(index=False))
-        save_models(run_dir / "models" / family, farm.specs, best, scores, epochs)
+        models = Models(farm.specs, best, {m: score.tolist() for m, score in scores.items()})
+        kept_at = {metric: epoch.tolist() for metric, epoch in epochs.items()}
+        save_models(run_dir / "models" / family, models, epochs=kept_at)
         shutil.rmtree(checkpoints, ignore_errors=True)
 
     by_first(save)

@@ -23,7 +23,7 @@ from cohgen_jax.errors import InputError
 
 Prediction = Literal["eps", "x_0", "v"]
 PREDICTIONS: tuple[str, ...] = get_args(Prediction)
-Latents = jax.Array | np.ndarray
+AnyArray = jax.Array | np.ndarray
 Factor = jax.Array | np.floating | float
 """a or s: [..., 1], or one for all."""
 
@@ -73,7 +73,7 @@ def _schedule(beta: np.ndarray) -> Schedule:
 
 
 def signal_and_noise(
-    schedule: Schedule, t: Integer[Array, " *shape"]
+    schedule: Schedule, t: Integer[AnyArray, " *shape"]
 ) -> tuple[Float[Array, "*shape 1"], Float[Array, "*shape 1"]]:
     """a = sqrt(alpha_bar_t) and s = sqrt(1 - alpha_bar_t) as float32, with a trailing axis.
 
@@ -85,7 +85,10 @@ def signal_and_noise(
 
 
 def q_sample(
-    schedule: Schedule, x_0: Float[Array, "N D"], t: Integer[Array, " N"], eps: Float[Array, "N D"]
+    schedule: Schedule,
+    x_0: Float[AnyArray, "N D"],
+    t: Integer[AnyArray, " N"],
+    eps: Float[AnyArray, "N D"],
 ) -> Float[Array, "N D"]:
     """x_t of the forward process.
 
@@ -103,7 +106,7 @@ def target_of(kind: Prediction, x_0: jax.Array, eps: jax.Array, a: Factor, s: Fa
     return {"eps": eps, "x_0": x_0, "v": a * eps - s * x_0}[kind]
 
 
-def eps_from(kind: Prediction, out: jax.Array, x_t: Latents, a: Factor, s: Factor) -> Any:
+def eps_from(kind: Prediction, out: jax.Array, x_t: AnyArray, a: Factor, s: Factor) -> Any:
     """The noise that an output of kind `kind` implies at x_t. s must not be 0."""
     if kind == "eps":
         return out
@@ -112,7 +115,7 @@ def eps_from(kind: Prediction, out: jax.Array, x_t: Latents, a: Factor, s: Facto
     return (x_t - a * out) / s
 
 
-def x_0_from(kind: Prediction, out: jax.Array, x_t: Latents, a: Factor, s: Factor) -> Any:
+def x_0_from(kind: Prediction, out: jax.Array, x_t: AnyArray, a: Factor, s: Factor) -> Any:
     """The clean latent that an output of kind `kind` implies at x_t. a must not be 0."""
     if kind == "x_0":
         return out

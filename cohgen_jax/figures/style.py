@@ -137,5 +137,6 @@ def save(figure: Figure, stem: Path) -> Path:
     svg = stem.with_name(stem.name + ".svg")
     with house_style():
         figure.savefig(svg, metadata={"Date": None}, dpi=120)  # of rasterised clouds
+        figure.set_layout_engine("none")  # both files have the layout of the first
         figure.savefig(stem.with_name(stem.name + ".png"), dpi=200)
     return svg

@@ -62,7 +62,7 @@ def completed(tables, tmp_path_factory):
     write_tables(folder / "new", new)
     args = ("--run", folder / "run", "--input", folder / "new", "--out", folder / "out")
     commanded("impute", *args, "--draws", 10)
-    methods = ("--methods", "coherent", "multi", "climatology", "logistic")
+    methods = ("--methods", "multi", "climatology", "logistic")
     commanded(
         "evaluate", "--run", folder / "run", "--draws", 3, "--targets", "mut", "mirna", *methods
     )
@@ -122,7 +122,7 @@ def test_events_and_counts_have_their_own_scores(completed):
     table = pd.read_csv(metrics / "fidelity.csv").query("num_sources == 4").set_index("method")
     mut, mirna = (table[table["target"] == name] for name in ("mut", "mirna"))
     assert mut["binary_brier"].notna().all()
-    assert {"logistic", "climatology", "coherent", "multi"} <= set(mut.index)
+    assert {"logistic", "climatology", "multi"} <= set(mut.index)
     assert mut.loc["climatology", "binary_auc"] == pytest.approx(0.5)
     assert mirna["counts_crps_log"].notna().all()
     assert "logistic" not in mirna.index

@@ -75,7 +75,8 @@ def _with_best(row: dict[str, Any], key: str, form: str) -> str:
 def steps_table(rows: list[dict[str, Any]]) -> str:
     """The share of the measured peak of float32 products says something only of a CPU: an
     accelerator has other units for lower precision, and waits for launches of few samples."""
-    header = ["samples", "precision", "published loop, ms a step", "jit alone, ms", "library, ms"]
+    loops = ["published loop, ms a step", "through torch.compile, ms"]
+    header = ["samples", "precision", *loops, "jit alone, ms", "library, ms"]
     on_cpu = {row["precision"] for row in rows} == {"float32"}
     return _table(
         [*header, "times faster (best)", *["share of product peak (best)"] * on_cpu],
@@ -84,6 +85,7 @@ def steps_table(rows: list[dict[str, Any]]) -> str:
                 f"{row['samples']:,}",
                 row["precision"],
                 f"{row['torch_ms']:.2f}",
+                f"{row['torch_compiled_ms']:.2f}" if "torch_compiled_ms" in row else "",
                 f"{row['plain_ms']:.2f}",
                 f"{row['ours_ms']:.{2 if on_cpu else 3}f}",
                 _with_best(row, "speedup", ".1f"),

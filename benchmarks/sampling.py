@@ -157,8 +157,11 @@ def timed(task: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def torch_loop(bank: Bank, num: int, count: int, device: str) -> Callable[[], object]:
-    """The published loop with the weights of a bank of norm_mlps, `count` of its 1000 steps."""
+def torch_loop(
+    bank: Bank, num: int, count: int, device: str, compiled: bool = False
+) -> Callable[[], object]:
+    """The published loop with the weights of a bank of norm_mlps, `count` of its 1000 steps; the
+    networks eager, as published, or through `torch.compile`."""
     import torch
 
     from benchmarks.torch_baseline import from_variables, published_loop
@@ -170,6 +173,8 @@ def torch_loop(bank: Bank, num: int, count: int, device: str) -> Callable[[], ob
         ).to(device)
         for k in range(len(group.members))
     ]
+    if compiled:
+        models = [torch.compile(model) for model in models]
     z, _ = patients(num, len(bank.sources))
     conds = [[torch.tensor(z[:, s]).to(device) for s in slot] for slot in bank.slots]
     timesteps = np.linspace(SCHEDULE.num_steps - 1, 0, count).round().astype(int).tolist()
@@ -205,9 +210,10 @@ def equal_steps(sizes: Sizes, device: str) -> list[dict]:
     flops = 3 * loop_flops(PUBLISHED)
     for num, our_steps in sizes.our_steps.items():
         solver = ddpm(SCHEDULE, our_steps)
-        steps = {"torch": TIMED_STEPS, "plain": min(our_steps, 100)}
+        steps = {"torch": TIMED_STEPS, "compiled": TIMED_STEPS, "plain": min(our_steps, 100)}
         tasks = {
             "torch": torch_loop(bank, num, TIMED_STEPS, device),
+            "compiled": torch_loop(bank, num, TIMED_STEPS, device, compiled=True),
             "plain": lambda num=num, s=ddpm(SCHEDULE, steps["plain"]): plain(bank, num, s),
         }
         for precision in PRECISIONS if GPU else PRECISIONS[:1]:
@@ -218,11 +224,12 @@ def equal_steps(sizes: Sizes, device: str) -> list[dict]:
         tasks["product"]()
         seconds, best = interleaved(tasks, sizes.repeats)
         product = 20 * 2 * 3 * num * PUBLISHED.width**2
-        for precision in steps.keys() - {"torch", "plain"}:
+        for precision in steps.keys() - {"torch", "compiled", "plain"}:
             row: dict[str, Any] = {"samples": num, "models": 3, "precision": precision}
             for kind, of in (("", seconds), ("_best", best)):
                 step = {name: of[name] / count for name, count in steps.items()}
                 row |= {f"torch_ms{kind}": 1e3 * step["torch"]}
+                row |= {f"torch_compiled_ms{kind}": 1e3 * step["compiled"]}
                 row |= {f"plain_ms{kind}": 1e3 * step["plain"]}
                 row |= {f"ours_ms{kind}": 1e3 * step[precision]}
                 row |= {f"speedup{kind}": step["torch"] / step[precision]}

@@ -136,6 +136,7 @@ class Trainer:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
+        self._wait()
 
     def generate(self, latents, val_rows: np.ndarray, num_steps: int) -> None:
         """The first steps of generating the validation patients; a validation takes all."""
@@ -145,14 +146,21 @@ class Trainer:
         published_loop(
             [self.model], [conds], self.schedule, torch.randn_like(conds[0]), timesteps=levels
         )
+        self._wait()
+
+    def _wait(self) -> None:
+        if self.x_0.is_cuda:
+            torch.cuda.synchronize()
 
     def variables(self, module) -> dict:
         """The weights as variables of the library's norm_mlp; inverse of `from_variables`."""
         model = self.model
 
+        def on_host(array: torch.Tensor) -> np.ndarray:
+            return array.detach().cpu().numpy().copy()
+
         def linear(layer: torch.nn.Linear) -> dict:
-            weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-            return {"kernel": weight.T.copy(), "bias": bias.copy()}
+            return {"kernel": on_host(layer.weight).T.copy(), "bias": on_host(layer.bias)}
 
         params = {"time_embedding_dense": linear(model.time)}
         stats = {}
@@ -161,12 +169,11 @@ class Trainer:
         for i, layer in enumerate(model.layers):
             params[f"mlp_layers_{i}"] = linear(layer)
         for i, norm in enumerate(model.norms):
-            scale, bias = norm.weight.detach().numpy(), norm.bias.detach().numpy()
-            params[f"bn_layers_{i}"] = {"scale": scale.copy(), "bias": bias.copy()}
+            params[f"bn_layers_{i}"] = {"scale": on_host(norm.weight), "bias": on_host(norm.bias)}
             mean, var = norm.running_mean, norm.running_var
             assert mean is not None
             assert var is not None
-            stats[f"bn_layers_{i}"] = {"mean": mean.numpy().copy(), "var": var.numpy().copy()}
+            stats[f"bn_layers_{i}"] = {"mean": on_host(mean), "var": on_host(var)}
         return {"params": params, "batch_stats": stats}
 
 

@@ -365,6 +365,8 @@ def main() -> None:
     import torch
 
     torch.manual_seed(0)
+    if jax.default_backend() != "cpu" and torch.cuda.is_available():
+        torch.set_default_device("cuda")
     began, found = time.perf_counter(), {}
     about = {
         "device": jax.devices()[0].device_kind,
@@ -372,6 +374,7 @@ def main() -> None:
         "machine": platform.machine(),
         "jax": jax.__version__,
         "torch": torch.__version__,
+        "torch_device": str(torch.get_default_device()),
         "patients": [len(cohort.train), len(cohort.val)],
     }
     for name in arguments.parts:

@@ -1,6 +1,7 @@
 """Settings of every test: no silent broadcasting between ranks, full float32 products."""
 
 import gc
+import os
 from pathlib import Path
 
 import jax
@@ -10,11 +11,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Accelerators round the factors of a float32 product by default; golden numbers are not rounded.
 jax.config.update("jax_default_matmul_precision", "highest")
 # Most of a test's time is compilation: compile lightly, and keep what was compiled, since tests
-# share programs.
-jax.config.update("jax_disable_most_optimizations", True)
+# share programs. XLA reads its flags when it first computes; one that it does not know is fatal.
+OPTIMISED = "COHGEN_TESTS_OPTIMISED"
+LIGHTLY = "--xla_cpu_use_fusion_emitters=false"
 CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
-jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+if OPTIMISED not in os.environ:
+    if jax.__version_info__ < (0, 11):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {LIGHTLY}".strip()
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_compilation_cache_dir", str(CACHE))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,42 +1,23 @@
-"""What users run: programs compiled with every optimisation, which the other tests do without."""
+"""The tests of optimised.py, in a process of their own."""
 
-import chex
-import jax
-import numpy as np
-import pytest
+import os
+import subprocess
+import sys
+from pathlib import Path
 
-from cohgen_jax.training import multi_specs, train_farm
-from tests import test_golden_vectors as vectors
-from tests.training.test_farm import MODALITIES, farm_of, killed
+from tests.conftest import LIGHTLY, OPTIMISED
 
-
-@pytest.fixture(autouse=True, scope="module")
-def optimised():
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-    jax.clear_caches()
+FILE = Path(__file__).with_name("optimised.py")
 
 
-def test_programs_are_optimised():
-    """Two operations become one fusion."""
-    program = jax.jit(lambda x: np.float32(2) * jax.numpy.sin(x) + 1).lower(np.ones(64, np.float32))
-    assert "fusion" in program.compile().as_text()
-
-
-@pytest.mark.parametrize("rule", ["mean", "loss"])
-def test_the_sampler_arrives_where_the_publication_does(rule):
-    vectors.test_coherent_sampling_arrives_where_the_publication_does(rule)
-
-
-def test_stopping_and_resuming_changes_nothing(tmp_path):
-    """Bitwise."""
-    farm, data = farm_of(multi_specs(MODALITIES)[:1])
-    whole = train_farm(farm, data, tmp_path / "whole")
-    with pytest.raises(RuntimeError):
-        train_farm(farm, data, tmp_path / "stopped", killed)
-    resumed = train_farm(farm, data, tmp_path / "stopped")
-    chex.assert_trees_all_equal(whole[0], resumed[0])
-    assert whole[1] == resumed[1]
+def test_what_users_run():
+    flags = os.environ.get("XLA_FLAGS", "").replace(LIGHTLY, "")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", FILE, "-p", "no:cacheprovider"],
+        env={**os.environ, "XLA_FLAGS": flags, OPTIMISED: "1"},
+        cwd=FILE.parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout

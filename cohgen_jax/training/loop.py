@@ -124,7 +124,8 @@ def train_farm(
                 team = team._replace(state=state)
                 rows = _history_rows(farm, team, log, scores)
                 log = Log([*log.rows, *rows], [], team.training())
-                team = shrink(team, data, log.training)
+                if jax.default_backend() == "cpu":  # elsewhere a place costs less than a program
+                    team = shrink(team, data, log.training)
             else:
                 samples += len(team.training()) * farm.steps_per_epoch * config.batch_size
                 state, losses = train_epochs(team.state, team.data, farm=farm, num_epochs=1)

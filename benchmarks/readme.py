@@ -59,9 +59,16 @@ def _parts(name: str) -> Iterator[tuple[str, Any]]:
             yield (
                 f"{about['device']}, {about['cpu_count']} CPU cores ({about['machine']}), JAX "
                 f"{about['jax']}, PyTorch {about['torch']} on {about['torch_device']}, "
-                f"{about['time']}; load average before: {about['load_average_before']:.1f}.",
+                f"{about['time']}; {_circumstance(about)}.",
                 part["results"],
             )
+
+
+def _circumstance(about: dict[str, Any]) -> str:
+    """What disturbed a measurement: other work, or a time limit that left larger sizes out."""
+    if "stopped_after_s" in about:
+        return f"stopped after {about['stopped_after_s']} s, larger sizes not measured"
+    return f"load average before: {about['load_average_before']:.1f}"
 
 
 def _of_every_device(name: str, table: Callable[[Any], str]) -> str:
@@ -348,16 +355,15 @@ def _by_strength(variant: str) -> tuple[float, ...]:
 
 
 def training_table() -> str:
-    parts = _load("training.json")
+    files = sorted(HERE.glob("training*.json"), key=lambda path: len(path.name))
     texts = []
-    for name, part in parts.items():
-        about, found = part["about"], part["results"]
+    for name, part in [item for path in files for item in _load(path.name).items()]:
+        about = part["about"]
         where = (
-            f"{about['cpu_count']} CPU cores ({about['machine']}), JAX {about['jax']}, PyTorch "
-            f"{about['torch']}, {about['time']}; load average before: "
-            f"{about['load_average_before']:.1f}."
+            f"{about['device']}, {about['cpu_count']} CPU cores ({about['machine']}), JAX "
+            f"{about['jax']}, PyTorch {about['torch']}, {about['time']}; {_circumstance(about)}"
         )
-        texts.append(f"**{name}** ({where})\n\n" + _TRAINING[name](found))
+        texts.append(f"**{name}** ({where})\n\n" + _TRAINING[name](part["results"]))
     return "\n\n".join(texts)
 
 

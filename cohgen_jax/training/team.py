@@ -3,8 +3,8 @@
 The state of all models stays whole; those that still train are taken out of it into a farm with
 fewer places, trained there, and put back. Every size of farm is a program to compile, so the sizes
 are few: K, 3/4 K, K/2, 3/8 K, ... A place too many holds a model that is finished, whose updates
-are masked as in the full farm. Accelerators keep the farm whole: there a place costs next to nothing
-and a program tens of seconds (on an H100, 20 s for what five epochs of 0.02 s could save).
+are masked as in the full farm. Accelerators keep the farm whole: there a place costs next to
+nothing and a program tens of seconds (on an H100, 20 s to save a part of epochs of 0.02 s).
 """
 
 from __future__ import annotations

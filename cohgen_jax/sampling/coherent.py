@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ from cohgen_jax.axes import Array, Bool, Float, Integer
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank, Ensemble
 from cohgen_jax.sampling.chain import make_ready, run_chains
+from cohgen_jax.sampling.check import check_devices, check_draws, check_rows
 from cohgen_jax.sampling.config import Rejection, SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus, Weights, weigh
 from cohgen_jax.sampling.dispatch import Dispatch, dispatch, everywhere
@@ -51,6 +52,15 @@ class Samples(NamedTuple):
     retries: Integer[Array, "R N"]  # redraws used
     trajectory: Float[Array, "R N S"] | None  # disagreement of each step, t = T-1 first
     mean: Float[Array, "1 N D"] | None = None  # of the posterior, where spread was scaled about it
+
+
+class Rows(NamedTuple):
+    """The samples of one call."""
+
+    conds: tuple[jax.Array, ...]  # as the models see them, [N, C]
+    present: jax.Array  # [N, S] bool
+    ids: jax.Array  # [N]
+    plan: Dispatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,99 +105,54 @@ class Sampler:
             not know enough for.
         """
         bank, config = self.bank, self.config
-        solver, consensus = config.solver, config.consensus
-        conds = tuple(jnp.asarray(cond, jnp.float32) for cond in conds)
-        if consensus != "stacked":
+        if config.consensus != "stacked":
             bank = bank.networks()  # the other rules are about sources
-        if len(conds) != len(bank.sources) + (bank.covariates > 0):
-            raise InputError(
-                f"{len(conds)} conditions for the {len(bank.sources)} sources "
-                f"{', '.join(bank.sources)}{' and covariates' * (bank.covariates > 0)} of target "
-                f"{bank.target!r}"
-            )
-        num_samples, num_devices = conds[0].shape[0], mesh.size if mesh else 1
-        num_sources, widths = len(bank.sources), bank.widths
-        for c, cond in enumerate(conds):
-            name = bank.sources[c] if c < num_sources else "covariates"
-            wanted = (num_samples, widths.get(c, cond.shape[-1]))
-            if cond.shape != wanted:
-                raise InputError(
-                    f"{name} must be [samples, width] = {wanted}, got {tuple(cond.shape)}"
-                )
-        if mesh and any(isinstance(leaf, Tracer) for leaf in (*conds, present)):
-            raise InputError(
-                "samples are shared out among devices by the host: call it outside jit"
-            )
+        conds = tuple(jnp.asarray(cond, jnp.float32) for cond in conds)
+        num_samples = len(conds[0]) if conds else 0
         if present is None:
-            present = jnp.ones((num_samples, num_sources), bool)
-        if present.shape != (num_samples, num_sources):
-            raise InputError(
-                f"present must be [samples, sources] = {(num_samples, num_sources)}, "
-                f"got {tuple(present.shape)}"
-            )
-        if num_draws < 1:
-            raise InputError(f"num_draws must be at least 1, got {num_draws}")
-        if num_samples % num_devices:
-            raise InputError(
-                f"{num_samples} samples cannot be shared evenly by {num_devices} devices"
-            )
-        if recorded is not None and config.rejection is not None:
-            raise InputError(
-                "recorded noise replays one chain: it cannot be combined with rejection"
-            )
-        initial = (num_draws, num_samples, bank.x_dim)
-        wanted = initial, (solver.num_steps, *initial)
-        if recorded is not None and tuple(noise.shape for noise in recorded) != wanted:
-            given = " and ".join(str(tuple(noise.shape)) for noise in recorded)
-            raise InputError(f"recorded noise must be {wanted[0]} and {wanted[1]}, got {given}")
-        schedule = solver.schedule
-        scale = _scale(bank, config)
+            present = jnp.ones((num_samples, len(bank.sources)), bool)
+        check_rows(bank, conds, present)
+        check_devices(mesh, conds, present)
+        check_draws(num_draws, num_samples, bank, config, recorded)
         if sample_ids is None:
             sample_ids = jnp.arange(num_samples)
-        if bank.regression is not None and isinstance(present, Tracer):
-            raise InputError("a bank with a regression computes on the host: call it outside jit")
-        known, conds = jnp.asarray(present, bool), bank.conditions(conds, present)
+        scale = _scale(bank, config)
+        conds, known = bank.conditions(conds, present), jnp.asarray(present, bool)
         turns = bank.turns(config.ensemble)
 
         def chains(
             bank: Bank, draw_ids: np.ndarray, recorded: RecordedNoise | None, config: SamplerConfig
-        ):
+        ) -> Samples:
             groups = [group.members for group in bank.groups]
             if isinstance(present, Tracer):  # inside a caller's jit nobody knows who needs what
                 plan = everywhere(num_samples, groups)
             else:
-                plan = dispatch(bank.needed(np.asarray(present)), groups, num_devices)
-            weights = weigh(consensus, bank, present, schedule.log_snr[config.solver.timesteps])
-            rows = (conds, known, sample_ids, plan)
+                plan = dispatch(bank.needed(np.asarray(present)), groups, mesh.size if mesh else 1)
+            solver = config.solver
+            log_snr = solver.schedule.log_snr[solver.timesteps]
+            weights = weigh(config.consensus, bank, present, log_snr)
+            rows = Rows(conds, known, sample_ids, plan)
             if mesh:
                 rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
                 weights = _on_mesh(weights, mesh)
-            return _sample(
-                key,
-                bank.unnamed(),
-                weights,
-                *rows,
-                jnp.asarray(draw_ids),
-                recorded,
-                config=config.compiled,
-                mesh=mesh,
-            )
+            asked = (bank.unnamed(), weights, rows, jnp.asarray(draw_ids), recorded)
+            return _sample(key, *asked, config=config.compiled, mesh=mesh)
 
         draw_ids = first_draw + np.arange(num_draws)
         turn_of = draw_ids % len(turns)
-        own = [np.flatnonzero(turn_of == turn) for turn in range(len(turns))]
+        draws_of = [np.flatnonzero(turn_of == turn) for turn in range(len(turns))]
         parts = [
-            chains(turn, draw_ids[mine], recorded and recorded.of(mine), config)
-            for turn, mine in zip(turns, own, strict=True)
-            if len(mine)
+            chains(turn, draw_ids[draws], recorded and recorded.of(draws), config)
+            for turn, draws in zip(turns, draws_of, strict=True)
+            if len(draws)
         ]
         samples = parts[0]
         if len(parts) > 1:
-            back = np.argsort(np.concatenate(own))
+            back = np.argsort(np.concatenate(draws_of))
             samples = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
         if np.all(scale == 1):
             return samples
-        leap = _leap(schedule)
+        leap = _leap(config.solver.schedule)
         leaping = dataclasses.replace(config, solver=leap, rejection=None, keep_trajectory=False)
         still = jnp.zeros((1, num_samples, bank.x_dim))
         mean = chains(bank, np.zeros(1, int), RecordedNoise(still, still[None]), leaping).draws
@@ -275,8 +240,8 @@ def _leap(schedule: Schedule) -> Solver:
 def _on_mesh(weights: Weights, mesh: Mesh) -> Weights:
     everywhere_alike = NamedSharding(mesh, PartitionSpec())
     over_samples = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    own = jax.device_put((weights.pattern, weights.pairs), over_samples)
-    return Weights(jax.device_put(weights.table, everywhere_alike), *own)
+    of_samples = jax.device_put((weights.pattern, weights.pairs), over_samples)
+    return Weights(jax.device_put(weights.table, everywhere_alike), *of_samples)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "mesh"))
@@ -284,62 +249,56 @@ def _sample(
     key: jax.Array,
     bank: Bank,
     weights: Weights,
-    conds: Sequence[jax.Array],
-    present: jax.Array,
-    sample_ids: jax.Array,
-    plan: Dispatch,
+    rows: Rows,
     draw_ids: jax.Array,
     recorded: RecordedNoise | None,
     *,
     config: SamplerConfig,
     mesh: Mesh | None,
 ) -> Samples:
-    block = functools.partial(_sample_block, config=config)
-    noise = None if recorded is None else (recorded.initial, recorded.steps)
-    rows = (conds, present, sample_ids, plan)
-    arguments = (key, bank, weights, *rows, draw_ids, noise)
+    one_device = functools.partial(_sample_rows, config=config)
     if mesh is None:
-        return block(*arguments)
+        return one_device(key, bank, weights, rows, draw_ids, recorded)
     # Every device runs its own samples, redraws included, as if it were alone.
-    everyone, axis = PartitionSpec(), mesh.axis_names
-    own, draws = PartitionSpec(axis), PartitionSpec(None, axis)
-    noise_axes = None if recorded is None else (draws, PartitionSpec(None, None, axis))
-    of_rows = (own,) * len(rows)
+    axis = mesh.axis_names
+    alike, by_sample, by_draw = PartitionSpec(), PartitionSpec(axis), PartitionSpec(None, axis)
+    of_noise: Any = (by_draw, PartitionSpec(None, None, axis))
     return jax.shard_map(
-        block,
+        one_device,
         mesh=mesh,
         in_specs=(
-            *(everyone, everyone, Weights(everyone, own, own)),
-            *(*of_rows, everyone, noise_axes),
+            alike,
+            alike,
+            Weights(alike, by_sample, by_sample),
+            by_sample,
+            alike,
+            recorded and RecordedNoise(*of_noise),
         ),
-        out_specs=draws,
+        out_specs=by_draw,
         check_vma=False,
-    )(*arguments)
+    )(key, bank, weights, rows, draw_ids, recorded)
 
 
-def _sample_block(
+def _sample_rows(
     key: jax.Array,
     bank: Bank,
     weights: Weights,
-    conds: Sequence[jax.Array],
-    present: jax.Array,
-    sample_ids: jax.Array,
-    plan: Dispatch,
+    rows: Rows,
     draw_ids: jax.Array,
-    recorded: tuple[jax.Array, jax.Array] | None,
+    recorded: RecordedNoise | None,
     *,
     config: SamplerConfig,
 ) -> Samples:
     """All samples of one device."""
     with jax.default_matmul_precision("tensorfloat32" if config.precision == "tf32" else "highest"):
-        ready = make_ready(bank, conds, present, weights, config)
-        keys = chain_keys(key, draw_ids, sample_ids)
+        ready = make_ready(bank, rows.conds, rows.present, weights, config)
+        keys = chain_keys(key, draw_ids, rows.ids)
         if recorded is None:
             initial, noise = noise_of(of_attempt(keys, 0), bank.dims)
         else:
             dims = bank.dims[None, None]
-            initial, noise = recorded[0] * dims, lambda i: recorded[1][i] * dims
-        chains = run_chains(bank, ready, plan, initial, noise, config)
+            initial, noise = recorded.initial * dims, lambda i: recorded.steps[i] * dims
+        chains = run_chains(bank, ready, rows.plan, initial, noise, config)
         retries = jnp.zeros(chains.share.shape, jnp.int32)
         accepted = jnp.ones(chains.share.shape, bool)
         if config.rejection is not None:

@@ -21,6 +21,7 @@ from cohgen_jax.cohort import RawTables, cohort_from, save_cohort
 from cohgen_jax.cohort.load import parse_layers
 from cohgen_jax.cohort.read import FACTS, choose, raw_tables, without_empty_rows
 from cohgen_jax.errors import InputError
+from cohgen_jax.interop.annotated import raw_tables_of
 from cohgen_jax.runs.config import ExperimentConfig, RecipeName, recipe
 from cohgen_jax.runs.run import Run, open_run
 from cohgen_jax.runs.source import cohort_settings
@@ -186,8 +187,6 @@ def _raw(tables: Tables, samples: pd.DataFrame | None, config: ExperimentConfig)
         raise InputError(
             f"expected DataFrames by modality or a MuData, got {type(tables).__name__}"
         )
-    from data_prep.annotated import raw_tables_of
-
     layers = parse_layers(config.layers)
     return without_empty_rows(raw_tables_of(tables, "tables", "the MuData", layers))
 

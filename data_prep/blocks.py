@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from data_prep.files import read_json, whole_file, write_json
+from cohgen_jax.storage.whole import whole_file
+from data_prep.files import read_json, write_json
 
 
 class Block(NamedTuple):

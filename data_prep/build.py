@@ -235,7 +235,7 @@ def write_wide(path: Path, table: pd.DataFrame) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from data_prep.files import whole_file
+    from cohgen_jax.storage.whole import whole_file
 
     narrow = table if (table.dtypes == np.float32).all() else table.astype(np.float32)
     arrow = pa.Table.from_pandas(narrow)

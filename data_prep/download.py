@@ -20,8 +20,9 @@ from typing import Any, Literal, NamedTuple
 from tqdm import tqdm
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.storage.whole import full_disk_explained
 from data_prep.config import PrepConfig
-from data_prep.files import full_disk_explained, read_json, write_json
+from data_prep.files import read_json, write_json
 from data_prep.stages import Stages
 from data_prep.xena import KINDS, file_name, resolve_projects
 

@@ -5,9 +5,9 @@
     python -m data_prep.mudata_io from-cohort --cohort data/study --out study.h5mu
     python -m data_prep.mudata_io write-back --source study.h5mu --generated DIR --out new.h5mu
 
-Read     as data_prep/annotated.py says
+Read     as cohgen_jax/interop/annotated.py says
 Written  one modality a table, facts in `obs`; units, kinds of values and notes in `uns["cohort"]`;
-         generated modalities as data_prep/generated.py says
+         generated modalities as cohgen_jax/interop/completed.py says
 """
 
 import sys
@@ -17,26 +17,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cohgen_jax.cohort import SOURCES, Cohort, cohort_from, load_cohort, save_cohort
+from cohgen_jax.cohort import Cohort, cohort_from, load_cohort, save_cohort
 from cohgen_jax.cohort.load import parse_layers
 from cohgen_jax.cohort.read import without_empty_rows
 from cohgen_jax.errors import InputError
-from data_prep.annotated import (
+from cohgen_jax.interop.annotated import (
     EVERY,
-    SUFFIXES,
     libraries,
     open_annotated,
     quiet,
     raw_tables_of_several,
-    read_raw_tables,
 )
-from data_prep.generated import plain_anndata, save, write_back
-
-
-def register() -> None:
-    """Lets `load_cohort` read `.h5mu` and `.h5ad` files as it reads folders."""
-    for suffix in SUFFIXES:
-        SOURCES[suffix] = read_raw_tables
+from cohgen_jax.interop.completed import plain_anndata, save, write_back
 
 
 def to_cohort(

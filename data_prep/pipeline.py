@@ -19,11 +19,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from cohgen_jax.errors import InputError, shown
+from cohgen_jax.storage.whole import whole_file
 from data_prep.barcodes import patients, sample_types, without_vial
 from data_prep.blocks import Block, block_paths, load_block, merged_samples
 from data_prep.clinical import merge_clinical, merge_survival, reduce_clinical
 from data_prep.config import PrepConfig
-from data_prep.files import whole_file
 from data_prep.ids import check_overlap, omics_summary, sample_ids
 from data_prep.omics import KIND_OF, prepare_project
 from data_prep.slides.embeddings import h5_files, read_slide_vectors, sample_vectors, slide_samples

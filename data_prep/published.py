@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from cohgen_jax.storage.whole import whole_file
 from data_prep.blocks import Block, assemble, merged_features
-from data_prep.files import whole_file
 from data_prep.latents import EMBEDDINGS, SPLITS, Splits, published_latents
 from data_prep.omics import kept_features
 

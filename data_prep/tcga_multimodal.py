@@ -32,10 +32,9 @@ import tensorflow_datasets as tfds
 
 from cohgen_jax.cohort import SPLITS, Cohort, load_cohort
 from cohgen_jax.errors import InputError
+from cohgen_jax.interop.tfds_cohort import NUMBER_FACTS, TEXT_FACTS
 
 FILE_FORMAT = "array_record"
-TEXT_FACTS = ("patient_id", "cancer_type", "stage")
-NUMBER_FACTS = ("os_event", "os_days")
 
 CONFIGS = {
     "raw": "The tables of the cohort, in their units.",

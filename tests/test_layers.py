@@ -6,8 +6,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LEAVES = {"axes", "errors", "seeds", "evenly"}
 """Modules that everything may use."""
-READERS = {"runs/source.py", "runs/impute.py", "runs/patients.py"}
-"""Files that import the readers of MuData and tfds of data_prep, when they are given such data."""
 
 
 def layers() -> dict[str, int]:
@@ -49,6 +47,5 @@ def test_imports_point_down():
         for file in (ROOT / "cohgen_jax" / package).rglob("*.py")
         for target in imports(file) - LEAVES
         if height.get(target, 1) > height[package]
-        and not (target == "data_prep" and f"{package}/{file.name}" in READERS)
     ]
     assert upward == []

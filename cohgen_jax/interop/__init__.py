@@ -1,4 +1,4 @@
-"""Models from elsewhere: PyTorch parameters and published results, without PyTorch."""
+"""What others hold: PyTorch parameters and published results, without PyTorch; MuData, tfds."""
 
 from cohgen_jax.interop.convert import autoencoder_from_torch, denoiser_from_torch
 from cohgen_jax.interop.published import PublishedModel, PublishedRun, load_published_results

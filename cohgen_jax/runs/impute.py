@@ -162,7 +162,7 @@ def impute_in_memory(
     disagreement = complete_patients(run, patients, how, lambda name: _Frame(name, made), tell)
     if frames:
         return {**made, "disagreement": disagreement}
-    from data_prep.generated import generated_of, with_generated
+    from cohgen_jax.interop.completed import generated_of, with_generated
 
     there = raw._replace(tables={m: t for m, t in patients.tables.items() if len(t)})
     whole, _ = with_generated(tables, there, generated_of(made))
@@ -177,7 +177,7 @@ def _annotated(run: Run, data: Any) -> RawTables:
             f"expected DataFrames by modality or a MuData, got {type(data).__name__}: name its "
             f"modality, as in {{{run.modalities[0]!r}: ...}}"
         )
-    from data_prep.annotated import raw_tables_of
+    from cohgen_jax.interop.annotated import raw_tables_of
 
     layers = parse_layers(run.config.layers)
     raw = raw_tables_of(data, "", "the MuData", layers, lenient=True)

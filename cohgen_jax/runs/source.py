@@ -14,16 +14,16 @@ from pandas.util import hash_pandas_object
 from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
 from cohgen_jax.cohort.kinds import asked_kinds
 from cohgen_jax.errors import InputError, need
+from cohgen_jax.interop.annotated import SUFFIXES, register
 from cohgen_jax.interop.processed import is_processed, load_processed
+from cohgen_jax.interop.tfds_cohort import load_tfds_cohort
 from cohgen_jax.runs.config import ExperimentConfig
 from cohgen_jax.storage import rundir
 
 
 def register_formats(source: str | Path) -> None:
     """Let the cohort readers open this file if it is MuData or AnnData."""
-    if Path(source).suffix.lower() in (".h5mu", ".h5ad"):
-        from data_prep.mudata_io import register
-
+    if Path(source).suffix.lower() in SUFFIXES:
         register()
 
 
@@ -37,8 +37,6 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
         cohort = _of_kinds(demo_cohort(), config.kinds)
     elif config.cohort.startswith("tfds:"):
         need(f"--cohort {config.cohort}", "prep", "tensorflow_datasets", "array_record")
-        from data_prep.tfds_cohort import load_tfds_cohort
-
         cohort = _of_kinds(load_tfds_cohort(config.cohort), config.kinds)
     elif is_processed(config.cohort):
         cohort = load_processed(config.cohort, config.modalities or None)

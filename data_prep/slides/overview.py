@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.files import whole_file
+from cohgen_jax.storage.whole import whole_file
 from data_prep.slides.patches import Grid
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cohgen_jax.errors import InputError
-from data_prep.files import whole_file
+from cohgen_jax.storage.whole import whole_file
 from data_prep.slides.tissue import tissue_mask
 
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")

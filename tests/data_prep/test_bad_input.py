@@ -14,9 +14,11 @@ import pytest
 
 from cohgen_jax.cohort import load_cohort
 from cohgen_jax.errors import InputError
-from data_prep import files, tcga
+from cohgen_jax.storage import whole
+from cohgen_jax.storage.whole import whole_file
+from data_prep import tcga
 from data_prep.config import PrepConfig
-from data_prep.files import read_json, whole_file
+from data_prep.files import read_json
 from data_prep.stages import Stages
 from data_prep.xena import find_file, projects_in, read_matrix, read_rows, resolve_projects
 
@@ -281,7 +283,7 @@ def test_whole_file_or_none(tmp_path):
 
 
 def test_full_disk_is_one_message_and_leaves_nothing(raw, tmp_path, capfd, monkeypatch):
-    real = files.os.fsync
+    real = whole.os.fsync
 
     def full(descriptor):
         name = os.readlink(f"/proc/self/fd/{descriptor}")
@@ -289,7 +291,7 @@ def test_full_disk_is_one_message_and_leaves_nothing(raw, tmp_path, capfd, monke
             raise OSError(28, "No space left on device")
         return real(descriptor)
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(whole.os, "fsync", full)
     out = tmp_path / "out"
     assert _run(raw, out) == 1
     error = capfd.readouterr().err

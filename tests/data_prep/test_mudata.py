@@ -15,10 +15,10 @@ import mudata
 
 from cohgen_jax.cohort import demo_cohort, load_cohort, save_cohort
 from cohgen_jax.errors import InputError
+from cohgen_jax.interop.annotated import quiet, read_raw_tables, register
+from cohgen_jax.interop.completed import plain_anndata, write_back
 from data_prep import mudata_io
-from data_prep.annotated import quiet, read_raw_tables
-from data_prep.generated import plain_anndata, write_back
-from data_prep.mudata_io import _storable, register, save_mudata, to_cohort
+from data_prep.mudata_io import _storable, save_mudata, to_cohort
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +335,7 @@ def test_values_left_in_the_file_are_read(cohort, tmp_path):
     """Backed objects, as of `Run.impute`, sparse and dense."""
     import scipy.sparse
 
-    from data_prep.annotated import raw_tables_of
+    from cohgen_jax.interop.annotated import raw_tables_of
 
     table = cohort.tables["cna"]
     for kind in (np.asarray, scipy.sparse.csr_matrix, scipy.sparse.csc_matrix):

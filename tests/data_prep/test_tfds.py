@@ -17,8 +17,8 @@ import tensorflow_datasets as tfds  # noqa: E402
 
 from cohgen_jax.cohort import demo_cohort, load_cohort, save_cohort  # noqa: E402
 from cohgen_jax.errors import InputError  # noqa: E402
+from cohgen_jax.interop.tfds_cohort import grain_batches, load_tfds_cohort  # noqa: E402
 from data_prep.tcga_multimodal import build, latent_cohort, make_builder  # noqa: E402
-from data_prep.tfds_cohort import grain_batches, load_tfds_cohort  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -169,7 +169,7 @@ def test_all_of_it_where_importing_tensorflow_fails(cohort, tmp_path):
             import tensorflow
         import tensorflow_datasets as tfds
         from data_prep import tcga_multimodal
-        from data_prep.tfds_cohort import grain_batches, load_tfds_cohort
+        from cohgen_jax.interop.tfds_cohort import grain_batches, load_tfds_cohort
         sys.argv = ["x", "--cohort", sys.argv[1], "--data-dir", sys.argv[2]]
         assert tcga_multimodal.main() == 0
         source = tfds.data_source("tcga_multimodal/raw", split="train", data_dir=sys.argv[4])

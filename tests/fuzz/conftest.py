@@ -39,8 +39,8 @@ def _annotated(folder, form: str) -> None:
     import mudata
     import scipy.sparse
 
-    from data_prep.annotated import quiet
-    from data_prep.generated import plain_anndata
+    from cohgen_jax.interop.annotated import quiet
+    from cohgen_jax.interop.completed import plain_anndata
     from data_prep.mudata_io import _storable
 
     tables, facts = _tables()

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cohgen_jax.errors import InputError
-from data_prep import hdf5
+from cohgen_jax.interop import hdf5
 from tests.fuzz.damage import damaged, damaged_member
 
 SECONDS = 30
@@ -47,7 +47,7 @@ def _cohort(folder: Path) -> None:
 
 def _annotated(folder: Path) -> None:
     from cohgen_jax.cohort import load_cohort
-    from data_prep.mudata_io import register
+    from cohgen_jax.interop.annotated import register
 
     register()
     file = next(folder.glob("*.h5*"))
@@ -73,7 +73,7 @@ def _torch(folder: Path) -> None:
 
 
 def _generated(folder: Path) -> None:
-    from data_prep.generated import read_generated
+    from cohgen_jax.interop.completed import read_generated
 
     read_generated(folder)
 

@@ -24,14 +24,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from cohgen_jax.cohort import RawTables
+from cohgen_jax.cohort import SOURCES, RawTables
 from cohgen_jax.cohort.cohort import Origin
 from cohgen_jax.cohort.kinds import KINDS, Kind, kind_of
 from cohgen_jax.cohort.sparse import is_sparse, row_blocks, table_of
 from cohgen_jax.cohort.tables import numeric
 from cohgen_jax.errors import InputError, shown, unreadable
-from data_prep.hdf5 import flaw
-from data_prep.obs import joined_facts
+from cohgen_jax.interop.hdf5 import flaw
+from cohgen_jax.interop.obs import joined_facts
 
 SUFFIXES = (".h5mu", ".h5ad")
 SPLIT_COLUMNS = ("modality", "feature_types")
@@ -111,6 +111,12 @@ def _check_sparse(part: Any) -> None:
     for values in (*single, *(own for group in groups for own in group.values())):
         if values is not None and scipy.sparse.issparse(values):
             values.check_format(full_check=True)
+
+
+def register() -> None:
+    """Lets `load_cohort` read `.h5mu` and `.h5ad` files as it reads folders."""
+    for suffix in SUFFIXES:
+        SOURCES[suffix] = read_raw_tables
 
 
 def read_raw_tables(

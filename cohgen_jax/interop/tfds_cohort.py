@@ -14,9 +14,11 @@ import pandas as pd
 
 from cohgen_jax.cohort import SPLITS, Cohort, Origin
 from cohgen_jax.errors import InputError
-from data_prep.tcga_multimodal import NUMBER_FACTS, TEXT_FACTS
 
 PREFIX = "tfds:"
+TEXT_FACTS = ("patient_id", "cancer_type", "stage")
+NUMBER_FACTS = ("os_event", "os_days")
+"""Of a record; whatever else is known of a sample is in its labels."""
 
 
 def open_builder(spec: str) -> Any:

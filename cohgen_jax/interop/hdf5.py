@@ -4,7 +4,7 @@ The HDF5 library believes what it reads: of a file with a few wrong bits it may 
 or ask for more memory than there is, and take the process with it. So a process of its own goes
 through the file first, a piece at a time, and what becomes of it is told.
 
-    python data_prep/hdf5.py FILE
+    python cohgen_jax/interop/hdf5.py FILE
 """
 
 import signal

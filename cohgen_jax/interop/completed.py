@@ -12,8 +12,8 @@ from cohgen_jax.cohort import RawTables
 from cohgen_jax.cohort.kinds import kind_of
 from cohgen_jax.cohort.tables import COMPANIONS, DRAW
 from cohgen_jax.errors import InputError, unreadable
-from data_prep.annotated import libraries, open_annotated, quiet, raw_tables_of
-from data_prep.files import whole_file
+from cohgen_jax.interop.annotated import libraries, open_annotated, quiet, raw_tables_of
+from cohgen_jax.storage.whole import whole_file
 
 
 class Completed(NamedTuple):
@@ -82,7 +82,7 @@ def write_back(
     its own table and these.
 
     Args:
-        layers: what the source was read by, as in training (`data_prep.annotated`).
+        layers: what the source was read by, as in training (`cohgen_jax.interop.annotated`).
 
     Returns:
         The names of the modalities added.

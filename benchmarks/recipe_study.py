@@ -134,7 +134,7 @@ def study(arguments: Arguments, latents, split: np.ndarray, group: dict, seed: i
         epochs.append(int(state.epoch))
     result = {}
     for v, variant in enumerate(group):
-        own = range(v * len(pairs), (v + 1) * len(pairs))
+        of_variant = range(v * len(pairs), (v + 1) * len(pairs))
         result[variant] = {
             "epochs": epochs,
             "samples": [e * farm.steps_per_epoch * farm.config.batch_size for e in epochs],
@@ -142,7 +142,7 @@ def study(arguments: Arguments, latents, split: np.ndarray, group: dict, seed: i
             "seconds_per_model_epoch": float(
                 np.median(seconds[1:]) / arguments.validate_every / len(specs)
             ),
-            "energy": {specs[k].name: [e[k] for e in energies] for k in own},
+            "energy": {specs[k].name: [e[k] for e in energies] for k in of_variant},
         }
     return result
 

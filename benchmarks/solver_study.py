@@ -112,24 +112,27 @@ def study(run: Run, arguments: argparse.Namespace, tried: dict[str, Candidate]) 
                 ).draws
                 per_seed.append(scores(drawn[..., :width], z[:, t, :width]))
             seconds = (time.perf_counter() - began) / len(per_seed)
-            found = {key: np.mean([s[key] for s in per_seed], axis=0) for key in per_seed[0]}
-            energy = found.pop("energy")
+            means = {key: np.mean([s[key] for s in per_seed], axis=0) for key in per_seed[0]}
+            energy = means.pop("energy")
             excess = energy - reference.setdefault(target, energy)
             row = {"solver": name, "target": target, "seconds": seconds}
             row |= {"nfe": solver.num_steps * bank.turns(ensemble)[0].num_models}
             row |= {"energy_score": float(energy.mean()), "energy_score_se": _se(energy)}
             row |= {"excess": float(excess.mean()), "excess_se": _se(excess)}
             row |= {"seed_sd": float(np.std([s["energy"].mean() for s in per_seed]))}
-            table.append(row | {key: float(value) for key, value in found.items()})
-        mine = table[-len(reference) :]
+            table.append(row | {key: float(value) for key, value in means.items()})
+        of_solver = table[-len(reference) :]
         print(
             f"{name:34s}",
-            *(f"{r['energy_score']:.3f}({r['excess']:+.3f}±{r['excess_se']:.3f})" for r in mine),
+            *(
+                f"{r['energy_score']:.3f}({r['excess']:+.3f}±{r['excess_se']:.3f})"
+                for r in of_solver
+            ),
             " spread",
-            *(f"{r['spread_error']:.2f}" for r in mine),
+            *(f"{r['spread_error']:.2f}" for r in of_solver),
             " r2_inf",
-            *(f"{r['r2_inf']:.3f}" for r in mine),
-            f" {sum(r['seconds'] for r in mine):.0f} s",
+            *(f"{r['r2_inf']:.3f}" for r in of_solver),
+            f" {sum(r['seconds'] for r in of_solver):.0f} s",
             flush=True,
         )
     return table
@@ -145,7 +148,7 @@ def holding(table: list[dict]) -> list[dict]:
     by_solver: dict[str, list[dict]] = {}
     for row in table:
         by_solver.setdefault(row["solver"], []).append(row)
-    found = []
+    solvers = []
     for name, rows in by_solver.items():
         excess = max(
             (row["energy_score"] - reference[row["target"]]["energy_score"])
@@ -154,10 +157,10 @@ def holding(table: list[dict]) -> list[dict]:
         )
         if excess <= 1:
             spread = float(np.mean([row["spread_error"] for row in rows]))
-            found.append(
+            solvers.append(
                 {"solver": name, "nfe": rows[0]["nfe"], "excess_se": excess, "spread": spread}
             )
-    return sorted(found, key=lambda row: (row["nfe"], row["excess_se"]))
+    return sorted(solvers, key=lambda row: (row["nfe"], row["excess_se"]))
 
 
 def main() -> None:

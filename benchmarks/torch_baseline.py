@@ -80,13 +80,13 @@ def from_variables(module, variables: Mapping) -> NormMLP:
             copy(layer, f"mlp_layers_{i}")
         for i, norm in enumerate(model.norms):
             stats = variables["batch_stats"][f"bn_layers_{i}"]
-            for ours, theirs in (
+            for ours, array in (
                 (norm.weight, params[f"bn_layers_{i}"]["scale"]),
                 (norm.bias, params[f"bn_layers_{i}"]["bias"]),
                 (norm.running_mean, stats["mean"]),
                 (norm.running_var, stats["var"]),
             ):
-                ours.copy_(torch.tensor(np.array(theirs)))
+                ours.copy_(torch.tensor(np.array(array)))
     return model.eval()
 
 
@@ -234,7 +234,7 @@ def check() -> float:
         recorded=RecordedNoise(jnp.asarray(noise[:1]), jnp.asarray(noise[1:, None])),
     )
     drawn = iter(noise[1:])
-    theirs, trajectory = published_loop(
+    published, trajectory = published_loop(
         [from_variables(module, v) for v in variables],
         [[torch.tensor(cond)] for cond in conds],
         schedule,
@@ -243,7 +243,7 @@ def check() -> float:
     )
     assert ours.trajectory is not None
     return max(
-        float(np.abs(np.asarray(ours.draws[0]) - theirs.numpy()).max()),
+        float(np.abs(np.asarray(ours.draws[0]) - published.numpy()).max()),
         float(np.abs(np.asarray(ours.trajectory[0]) - trajectory.numpy()).max()),
     )
 

@@ -267,13 +267,13 @@ def score_part(cohort: Cohort, quick: bool) -> dict:
         ]
         # Ours: the same models until all are at least as good.
         farm, data = cohort.farm(specs, dataclasses.replace(ours, num_epochs=ours_most))
-        state, reached, own = init_state(data, farm=farm), {}, []
+        state, reached, ours_scores = init_state(data, farm=farm), {}, []
         step = 2 if not quick else 5
         while int(state.epoch) < ours_most and len(reached) < len(specs):
             state, _ = train_epochs(state, data, farm=farm, num_epochs=step)
             state, scores = validate(state, data, farm=farm)
-            own.append(np.asarray(scores["energy"]).tolist())
-            for m, energy in enumerate(own[-1]):
+            ours_scores.append(np.asarray(scores["energy"]).tolist())
+            for m, energy in enumerate(ours_scores[-1]):
                 if energy <= best[m]:
                     reached.setdefault(m, int(state.epoch))
         # All models of the kind at once: seconds an epoch and a validation.
@@ -305,7 +305,7 @@ def score_part(cohort: Cohort, quick: bool) -> dict:
             "torch_curve_every": every,
             "torch_curve": curve,
             "ours_curve_every": step,
-            "ours_curve": own,
+            "ours_curve": ours_scores,
         }
         for m, spec in enumerate(specs):
             result["models"].append(
@@ -314,7 +314,7 @@ def score_part(cohort: Cohort, quick: bool) -> dict:
                     "baseline_best": float(best[m]),
                     "baseline_epochs": epochs_to_best[m],
                     "ours_epochs": reached.get(m),
-                    "ours_energy": min(row[m] for row in own),
+                    "ours_energy": min(row[m] for row in ours_scores),
                 }
             )
             print(result["models"][-1], flush=True)
@@ -367,7 +367,7 @@ def main() -> None:
     torch.manual_seed(0)
     if jax.default_backend() != "cpu" and torch.cuda.is_available():
         torch.set_default_device("cuda")
-    began, found = time.perf_counter(), {}
+    began, measured = time.perf_counter(), {}
     about = {
         "device": jax.devices()[0].device_kind,
         "cpu_count": os.cpu_count(),
@@ -383,14 +383,14 @@ def main() -> None:
         more = (arguments.run,) if name == "scaling" else ()
         results = globals()[f"{name}_part"](cohort, arguments.quick, *more)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        found[name] = {
+        measured[name] = {
             "about": about | {"time": now, "load_average_before": load},
             "results": results,
         }
         out = arguments.out or (None if arguments.quick else RESULT)
         if out:
             kept = json.loads(out.read_text()) if out.exists() else {}
-            out.write_text(json.dumps(kept | found, indent=1) + "\n")
+            out.write_text(json.dumps(kept | measured, indent=1) + "\n")
     if out == RESULT and len(json.loads(RESULT.read_text())) == len(parts):
         from benchmarks.readme import refresh
 

@@ -70,8 +70,8 @@ class CohortModel(BaseEstimator):
           InputError: what `cohgen train` refuses, before anything is fitted. A model that was
             fitted before stays as it was.
         """
-        own = self.config
-        config = own if isinstance(own, ExperimentConfig) else recipe(own)
+        asked = self.config
+        config = asked if isinstance(asked, ExperimentConfig) else recipe(asked)
         raw = _raw(tables, samples, config)
         if config.modalities:
             chosen = choose(raw.tables, config.modalities, Path("tables"))

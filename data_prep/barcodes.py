@@ -58,5 +58,5 @@ def patients(ids: Iterable[str]) -> list[str]:
 def sample_types(ids: Iterable[str]) -> pd.Series:
     """The two-digit sample type of every id, index the id ("" where the id has none)."""
     ids = list(ids)
-    found = [re.match(r"^(?:[^-]+-){3}(\d{2})", i) for i in usual_spelling(ids)]
-    return pd.Series([m.group(1) if m else "" for m in found], index=ids, dtype=object)
+    matches = [re.match(r"^(?:[^-]+-){3}(\d{2})", i) for i in usual_spelling(ids)]
+    return pd.Series([m.group(1) if m else "" for m in matches], index=ids, dtype=object)

@@ -72,12 +72,12 @@ def sample_facts(
     out = pd.DataFrame({"patient_id": patients(rows.index)}, index=rows.index)
     out["split"], out["cancer_type"] = rows["split"], rows["cancertype"]
     out["stage"] = [_ROMAN.get(number) for number in labels["ajcc_pathologic_stage"]]
-    own = survival.reindex(rows["original_id"]).set_axis(rows.index)
+    outcome = survival.reindex(rows["original_id"]).set_axis(rows.index)
     if len(survival):
         of_patient = survival.groupby(patients(survival.index)).first()
-        own = own.fillna(of_patient.reindex(out["patient_id"]).set_axis(rows.index))
-    out["os_event"] = own["os_event"].astype(np.float32)
-    out["os_days"] = own["os_days"].where(own["os_days"] >= 0).astype(np.float32)
+        outcome = outcome.fillna(of_patient.reindex(out["patient_id"]).set_axis(rows.index))
+    out["os_event"] = outcome["os_event"].astype(np.float32)
+    out["os_days"] = outcome["os_days"].where(outcome["os_days"] >= 0).astype(np.float32)
     rest = labels.drop(columns=["cancertype", "ajcc_pathologic_stage"])
     out = out.join(rest)
     out["original_id"] = rows["original_id"]
@@ -219,9 +219,9 @@ def _build_table(config, stages: Stages, modality: str, usable, slides) -> dict[
     return stages.run(f"build-{modality}", inputs, params, [output, listing], build)
 
 
-def feature_list(found: Sequence[str], expressed: pd.Index, kept: pd.Index) -> pd.DataFrame:
+def feature_list(features: Sequence[str], expressed: pd.Index, kept: pd.Index) -> pd.DataFrame:
     """Every feature found and what became of it: kept, not expressed, missing too often."""
-    names = pd.Index(found)
+    names = pd.Index(features)
     fate = np.where(names.isin(expressed), "missing too often", "not expressed")
     return pd.DataFrame({"feature": names, "fate": np.where(names.isin(kept), "kept", fate)})
 

@@ -40,13 +40,13 @@ MODALITIES = ("cna", "rnaseq", "rppa")
 def wanted_projects(config: PrepConfig) -> list[str]:
     """The projects asked for; "all" of an offline folder means those that are in it."""
     if config.offline is not None and [p.lower() for p in config.projects] == ["all"]:
-        found = projects_in(config.offline)
-        if not found:
+        projects = projects_in(config.offline)
+        if not projects:
             raise InputError(
                 f"{config.offline} has no TCGA-<project>.<kind>.tsv[.gz] file, directly or in "
                 "tcga_<project>_ucsc_xena/raw_data/"
             )
-        return found
+        return projects
     return resolve_projects(config.projects)
 
 
@@ -55,9 +55,9 @@ def raw_files(config: PrepConfig) -> tuple[dict[str, dict[str, Path]], list[str]
     files: dict[str, dict[str, Path]] = {}
     empty = []
     for project in wanted_projects(config):
-        found = {k: p for k in KINDS if (p := find_file(config.raw, project, k)) is not None}
-        if found:
-            files[project] = found
+        paths = {k: p for k in KINDS if (p := find_file(config.raw, project, k)) is not None}
+        if paths:
+            files[project] = paths
         else:
             empty.append(project)
     if not files:

@@ -100,11 +100,11 @@ def audit_run(
         generators = {key: made[key] for key in made if key[0] in METHODS}
         material = _Material(run, config, generators, cohort, progress)
         note = run.uncalibrated(config.solver, config.consensus)
-        found = [note] if note else []
+        statements = [note] if note else []
         for analysis in config.analyses:
-            found += _ANALYSES[analysis](material)
+            statements += _ANALYSES[analysis](material)
             rundir.log(run.path, "audited", analysis=analysis)
-    return found
+    return statements
 
 
 def _raw_space(of: _Material) -> list[str]:
@@ -121,7 +121,7 @@ def _raw_space(of: _Material) -> list[str]:
         targets=targets,
         **features_of_run(of.run, of.cohort, targets)._asdict(),
     )
-    found = raw_space_of_run(
+    tables = raw_space_of_run(
         of.run,
         of.cohort,
         of.generators | baselines,
@@ -130,36 +130,36 @@ def _raw_space(of: _Material) -> list[str]:
         seed=of.config.seed,
         progress=of.progress,
     )
-    for name, table in found._asdict().items():
+    for name, table in tables._asdict().items():
         if len(table):
             write_table(table, of.run.path / "metrics" / f"raw_{name}")
-    _save(of.run, "raw_scores", audit_figures.raw_scores(found.scores))
-    if len(found.dosage):
-        _save(of.run, "raw_links", audit_figures.links(found.links, found.dosage))
-    methods = [m for m in dict.fromkeys(found.scores["method"]) if m != "train"]
+    _save(of.run, "raw_scores", audit_figures.raw_scores(tables.scores))
+    if len(tables.dosage):
+        _save(of.run, "raw_links", audit_figures.links(tables.links, tables.dosage))
+    methods = [m for m in dict.fromkeys(tables.scores["method"]) if m != "train"]
     lines = ["correlation of mean draws and measured features over patients, median of features:"]
-    wide = found.scores.pivot(index="target", columns="method", values="r_mean")[methods]
-    return [*lines, wide.loc[list(dict.fromkeys(found.scores["target"]))].round(3).to_string()]
+    wide = tables.scores.pivot(index="target", columns="method", values="r_mean")[methods]
+    return [*lines, wide.loc[list(dict.fromkeys(tables.scores["target"]))].round(3).to_string()]
 
 
 def _intervals(of: _Material) -> list[str]:
     from cohgen_jax.evaluation.intervals import intervals_of_run
 
     assert of.cohort is not None
-    found = intervals_of_run(
+    coverage = intervals_of_run(
         of.run, of.cohort, of.generators, of.config.draws, of.config.seed, of.progress
     )
-    write_table(found, of.run.path / "metrics" / "intervals")
+    write_table(coverage, of.run.path / "metrics" / "intervals")
     columns = ["coverage", "coverage_low", "coverage_high", "uncalibrated"]
     lines = ["coverage of 80 % intervals, in units, held-out patients:"]
-    return [*lines, found.set_index(["method", "target"])[columns].round(3).to_string()]
+    return [*lines, coverage.set_index(["method", "target"])[columns].round(3).to_string()]
 
 
 def _privacy(of: _Material) -> list[str]:
     from cohgen_jax.audits.privacy import LATENTS_ONLY, STATEMENT, TARGET_AUC, privacy_of_run
     from cohgen_jax.figures import audits as audit_figures
 
-    found = privacy_of_run(
+    tables = privacy_of_run(
         of.run,
         of.generators,
         num_draws=of.config.draws,
@@ -170,10 +170,10 @@ def _privacy(of: _Material) -> list[str]:
         progress=of.progress,
     )
     statement = STATEMENT if of.cohort is not None else f"{STATEMENT} {LATENTS_ONLY}"
-    for name, table in found._asdict().items():
+    for name, table in tables._asdict().items():
         write_table(table, of.run.path / "metrics" / f"privacy_{name}")
-    own = found.membership[found.membership["method"] != "nearest"]
-    worst = own.iloc[own["auc"].argmax()]
+    attacks = tables.membership[tables.membership["method"] != "nearest"]
+    worst = attacks.iloc[attacks["auc"].argmax()]
     trained = of.run.path / "metrics" / "privacy_training.json"
     verdict = {
         "training": json.loads(trained.read_text()) if trained.exists() else None,
@@ -184,8 +184,8 @@ def _privacy(of: _Material) -> list[str]:
         "statement": statement,
     }
     write_json(of.run.path / "metrics" / "privacy.json", verdict)
-    _save(of.run, "privacy_membership", audit_figures.membership(found.membership))
-    _save(of.run, "privacy_distances", audit_figures.record_distances(found.distances))
+    _save(of.run, "privacy_membership", audit_figures.membership(tables.membership))
+    _save(of.run, "privacy_distances", audit_figures.record_distances(tables.distances))
     return [
         f"membership inference: worst AUC {worst['auc']:.3f} "
         f"({worst['auc_low']:.3f} to {worst['auc_high']:.3f}; {verdict['worst']}; "
@@ -199,10 +199,10 @@ def _told(training: dict[str, Any] | None) -> str:
     """What differential privacy there is, in words."""
     if training is None:
         return "training: without differential privacy, so nothing bounds other attacks"
-    own = training["together"]
+    together = training["together"]
     return (
         f"training: differentially private at delta {training['delta']:g} with epsilon "
-        f"{own['epsilon']:.2f}. {training['meaning']}"
+        f"{together['epsilon']:.2f}. {training['meaning']}"
     )
 
 
@@ -211,7 +211,7 @@ def _shift(of: _Material) -> list[str]:
     from cohgen_jax.figures import audits as audit_figures
 
     assert of.cohort is not None
-    found = shift_of_run(
+    scores = shift_of_run(
         of.run,
         of.cohort,
         of.generators,
@@ -220,12 +220,12 @@ def _shift(of: _Material) -> list[str]:
         seed=of.config.seed,
         progress=of.progress,
     )
-    write_table(found, of.run.path / "metrics" / "shift")
-    _save(of.run, "shift", audit_figures.shift(found))
+    write_table(scores, of.run.path / "metrics" / "shift")
+    _save(of.run, "shift", audit_figures.shift(scores))
     columns = [
         *("energy_score", "rmse", "spread", "coverage80", "disagreement", "typicality", "flagged"),
     ]
-    mean = found.groupby(["method", "case"], sort=False)[columns].mean()
+    mean = scores.groupby(["method", "case"], sort=False)[columns].mean()
     lines = ["patients and assays out of distribution, mean over targets and shifted sources:"]
     return [*lines, mean.round(3).to_string()]
 

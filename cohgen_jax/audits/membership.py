@@ -55,9 +55,9 @@ def rates(members: np.ndarray, others: np.ndarray, seed: int = 0) -> Rates:
     # The threshold is the score of the first false accusation too many.
     too_many = np.cumsum(count_others[:, order], axis=1) > FALSE_ACCUSATIONS * n
     thresholds = others[order][too_many.argmax(axis=1)]
-    found = np.sum(count_members * (members > thresholds[:, None]), axis=1) / m
+    resampled = np.sum(count_members * (members > thresholds[:, None]), axis=1) / m
     auc_low, auc_high = np.quantile(aucs, [0.025, 0.975]).tolist()
-    tpr_low, tpr_high = np.quantile(found, [0.025, 0.975]).tolist()
+    tpr_low, tpr_high = np.quantile(resampled, [0.025, 0.975]).tolist()
     return Rates(
         float(wins.mean()),
         auc_low,
@@ -95,7 +95,7 @@ def denoising_losses(
     noises = jax.vmap(lambda t: jax.random.fold_in(key, t))(steps)
     eps = jax.vmap(lambda k: jax.random.normal(k, (num_noises, x_0.shape[1]), jnp.float32))(noises)
     batches = range(0, len(x_0), BATCH)
-    found = [
+    losses = [
         _losses(
             bank.unnamed(),
             jnp.asarray(x_0[start : start + BATCH]),
@@ -106,7 +106,7 @@ def denoising_losses(
         )
         for start in batches
     ]
-    return np.concatenate(found, axis=1)
+    return np.concatenate(losses, axis=1)
 
 
 @jax.jit

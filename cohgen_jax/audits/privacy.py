@@ -178,24 +178,26 @@ def privacy_of_run(
         real = run.latents.z[chosen.rows, t, :width]
         key = {"method": method, "target": target}
         near.append(key | record_distances(query[0, ~is_member], real[~is_member], real[is_member]))
-        found = by_distance(real, query, released)
+        attacked = by_distance(real, query, released)
         if target in tables.features:
             codec = run.codecs[target]
             few = np.linspace(0, len(codec.features) - 1, MOST_FEATURES).round().astype(int)
             few = np.unique(few)
             records = released_as(codec, generated, streams[everyone], seed, few)
-            own, others = np.split(records, [len(chosen.rows)], axis=1)
-            in_files = by_distance(tables.features[target][chosen.rows][:, few], own, others)
-            found |= {f"{name}_units": score for name, score in in_files.items()}
-        features = list(found.values())
+            of_candidates, of_release = np.split(records, [len(chosen.rows)], axis=1)
+            in_files = by_distance(
+                tables.features[target][chosen.rows][:, few], of_candidates, of_release
+            )
+            attacked |= {f"{name}_units": score for name, score in in_files.items()}
+        features = list(attacked.values())
         if method != "nearest":
-            own, others = model_losses(run, method, target, chosen.rows, labels, seed)
-            scale = own.std(axis=1, keepdims=True)
-            found["loss"] = -np.mean(own / scale, axis=0)
-            found["loss_calibrated"] = -np.mean((own - others) / scale, axis=0)
-            features += [*np.log(own), *np.log(others)]
-        found["supervised"] = supervised_scores(np.stack(features, axis=1), is_member, seed)
-        for attack, score in found.items():
+            losses, of_others = model_losses(run, method, target, chosen.rows, labels, seed)
+            scale = losses.std(axis=1, keepdims=True)
+            attacked["loss"] = -np.mean(losses / scale, axis=0)
+            attacked["loss_calibrated"] = -np.mean((losses - of_others) / scale, axis=0)
+            features += [*np.log(losses), *np.log(of_others)]
+        attacked["supervised"] = supervised_scores(np.stack(features, axis=1), is_member, seed)
+        for attack, score in attacked.items():
             attacks.append(key | _attacked(attack, score, is_member, seed))
             scores.setdefault(method, {}).setdefault(attack, []).append(score / score.std())
         inferred += [
@@ -238,8 +240,8 @@ def released_as(
 
 
 def _attacked(attack: str, score: np.ndarray, is_member: np.ndarray, seed: int) -> dict[str, Any]:
-    found = rates(score[is_member], score[~is_member], seed)
-    return {"attack": attack, "members": int(is_member.sum()), **found._asdict()}
+    measured = rates(score[is_member], score[~is_member], seed)
+    return {"attack": attack, "members": int(is_member.sum()), **measured._asdict()}
 
 
 def model_losses(
@@ -269,17 +271,19 @@ def model_losses(
         )
 
     def shifted(by: int) -> np.ndarray:
-        found = np.empty_like(rows)
-        found[order] = rows[np.roll(order, by)]
-        return found
+        rolled = np.empty_like(rows)
+        rolled[order] = rows[np.roll(order, by)]
+        return rolled
 
     return losses(rows), (losses(shifted(1)) + losses(shifted(-1))) / 2
 
 
-def record_distances(generated: np.ndarray, own: np.ndarray, train: np.ndarray) -> dict[str, float]:
+def record_distances(
+    generated: np.ndarray, held_out: np.ndarray, train: np.ndarray
+) -> dict[str, float]:
     """How near generated records are to training records, beside how near unseen real ones are.
 
-    generated [N, D] from the sources of N held-out patients, whose real records are `own` [N, D];
+    generated [N, D] from the sources of N held-out patients, whose real records are `held_out`;
     train [N, D], as many training patients of the same cancer types, in the same order.
 
     dcr, dcr_real               median distance to the closest training record (DCR)
@@ -289,8 +293,8 @@ def record_distances(generated: np.ndarray, own: np.ndarray, train: np.ndarray) 
                                 patient's own): 0.5 if the training set is nothing special; `_se`
     nndr, nndr_real             median ratio of the nearest and second nearest training distances
     """
-    to_train, between = distances(generated, train), distances(own, train)
-    to_others, aside = distances(generated, own), np.eye(len(own), dtype=bool)
+    to_train, between = distances(generated, train), distances(held_out, train)
+    to_others, aside = distances(generated, held_out), np.eye(len(held_out), dtype=bool)
     first, second = np.partition(to_train, 1, axis=1)[:, :2].T
     real_first, real_second = np.partition(between, 1, axis=1)[:, :2].T
     # Each loses one record, so that both sets are of the same size and mix.
@@ -339,16 +343,16 @@ def inferences(
         explained(np.stack([linear, linear]), real[1]),
         seed,
     )
-    found = [{"attribute": target, "score": "R2", **value}]
+    inferred = [{"attribute": target, "score": "R2", **value}]
     for name in attributes:
         if name not in run.samples:
             continue
         labels = run.samples[name].astype(object).where(run.samples[name].notna(), None).to_numpy()
         members, others, public = (
-            Known(sources[g], own.mean(axis=0), labels[groups[g]])
-            for g, own in enumerate((of_members, of_others, of_release))
+            Known(sources[g], values.mean(axis=0), labels[groups[g]])
+            for g, values in enumerate((of_members, of_others, of_release))
         )
         label = label_inference(public, members, others, seed)
         if label is not None:
-            found.append({"attribute": name, **label})
-    return found
+            inferred.append({"attribute": name, **label})
+    return inferred

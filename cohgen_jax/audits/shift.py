@@ -105,7 +105,7 @@ def shift_of_run(
             z[:, m, : codec.width] = codec.encode(wrong)
             residual[:, m] = codec.residual(wrong)
             cases.append(Case(case, name, z, residual, test))
-    found = []
+    scores = []
     jobs = [(key, case) for key in generators for case in cases if case.shifted != key[1]]
     typical = {id(case): _typicality(run, case) for case in cases}
     for done, ((method, target), case) in enumerate(jobs):
@@ -119,7 +119,7 @@ def shift_of_run(
         width = int(run.latents.widths[t])
         least = typical[id(case)][:, sources].min(axis=1)
         key = {"method": method, "target": target, "case": case.case, "shifted": case.shifted}
-        found.append(
+        scores.append(
             key
             | _scores(generated.draws[..., :width], run.latents.z[case.rows, t, :width])
             | {
@@ -129,7 +129,7 @@ def shift_of_run(
             }
         )
     progress(len(jobs), len(jobs), "shifted")
-    return pd.DataFrame(found)
+    return pd.DataFrame(scores)
 
 
 def _typicality(run: Run, case: Case) -> np.ndarray:

@@ -82,9 +82,9 @@ def fit_baselines(
             others = [i for i in range(len(view.modalities)) if i != t]
             sources = [] if method in SOURCELESS else others
             events = method in EVENTS
-            own = seen_by_logistic(view, t) if events else view
+            seen = seen_by_logistic(view, t) if events else view
             fitted[method, target] = joint.get(target) or fit_patterns(
-                REGRESSIONS[method], own, rows_train, t, sources, measured_only=events
+                REGRESSIONS[method], seen, rows_train, t, sources, measured_only=events
             )
     return fitted
 

@@ -75,8 +75,8 @@ def engression(x: np.ndarray, y: np.ndarray) -> Fitted:
                 turns = range(k, len(u), MEMBERS)
                 for n, (row, seed) in enumerate(zip(inputs(x_new), seeds, strict=True)):
                     torch.manual_seed(int(seed) + k)
-                    found = member.sample(row[None].repeat(each, 1), 1).cpu().numpy()
-                    drawn[turns, n] = found[: len(turns)]
+                    samples = member.sample(row[None].repeat(each, 1), 1).cpu().numpy()
+                    drawn[turns, n] = samples[: len(turns)]
         # Other numbers than the seed is made of.
         return rest.draw(drawn, u * 2**20 % 1)
 

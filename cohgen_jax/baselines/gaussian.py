@@ -89,12 +89,12 @@ def columns_of(view: View, rows_train: np.ndarray) -> Columns:
     """The COMPONENTS of largest scale of each modality, fewer than a third of its patients."""
     modality, component, scale = [], [], []
     for m, width in enumerate(view.widths):
-        own = view.scale[m, :width]
-        most = min(COMPONENTS, view.present[rows_train, m].sum() // 3, (own > 0).sum())
-        chosen = np.sort(np.argsort(-own, kind="stable")[:most])
+        scales = view.scale[m, :width]
+        most = min(COMPONENTS, view.present[rows_train, m].sum() // 3, (scales > 0).sum())
+        chosen = np.sort(np.argsort(-scales, kind="stable")[:most])
         modality.append(np.full(len(chosen), m))
         component.append(chosen)
-        scale.append(own[chosen])
+        scale.append(scales[chosen])
     # Shrinkage draws all variances to their mean, which would drown rare categories.
     sd = view.z[rows_train][:, -1, view.covariates].std(axis=0)
     usual = np.sqrt(np.mean(np.concatenate(scale) ** 2)) if any(map(len, scale)) else 1.0
@@ -130,18 +130,20 @@ def gaussian(view: View, rows_train: np.ndarray, rows_val: np.ndarray) -> dict[s
                     f"that have it; there are {len(having)}"
                 )
             columns, (mean, covariance) = joint()
-            own, values = columns.modality == target, columns.of(np.asarray(z, float))
+            of_target, values = columns.modality == target, columns.of(np.asarray(z, float))
             # One block of numbers a patient: its draws do not depend on how many come after.
-            noise = np.random.default_rng(seed).standard_normal((len(z), num_draws, own.sum()))
-            components = np.zeros((num_draws, len(z), own.sum()))
-            for given, rows in groups(known(present, columns) & ~own):
-                used = given | own
+            noise = np.random.default_rng(seed).standard_normal(
+                (len(z), num_draws, of_target.sum())
+            )
+            components = np.zeros((num_draws, len(z), of_target.sum()))
+            for given, rows in groups(known(present, columns) & ~of_target):
+                used = given | of_target
                 weights, left = conditional(covariance[np.ix_(used, used)], given[used])
-                centre = mean[own] + (values[np.ix_(rows, given)] - mean[given]) @ weights
+                centre = mean[of_target] + (values[np.ix_(rows, given)] - mean[given]) @ weights
                 drawn = centre[:, None] + noise[rows] @ np.linalg.cholesky(left).T
                 components[:, rows] = drawn.swapaxes(0, 1)
             u = np.random.default_rng([seed, 1]).random((len(z), num_draws)).T
-            patients = columns.of(view.z[having])[:, own]
+            patients = columns.of(view.z[having])[:, of_target]
             rest = fit_rest(patients, view.outcomes(target, having))
             return view.generated(target, rest.draw(components, u))
 

@@ -39,7 +39,7 @@ def nearest_patients(x: np.ndarray, y: np.ndarray) -> Fitted:
 
 def _others(x: np.ndarray, k: int) -> np.ndarray:
     """Positions of the k nearest other rows of each row: [n, k]."""
-    found = neighbours(x, x, k + 1)
-    own = found == np.arange(len(x))[:, None]
-    own[:, -1] |= ~own.any(axis=1)  # where too many others are exactly alike
-    return found[~own].reshape(len(x), k)
+    nearest = neighbours(x, x, k + 1)
+    itself = nearest == np.arange(len(x))[:, None]
+    itself[:, -1] |= ~itself.any(axis=1)  # where too many others are exactly alike
+    return nearest[~itself].reshape(len(x), k)

@@ -112,11 +112,11 @@ def fit_patterns(
         for index, pattern in enumerate(patterns):
             rows = np.flatnonzero(group.ravel() == index)
             subset = served_by(tuple(np.array(sources, int)[pattern].tolist()))
-            for own in np.split(rows, range(ROWS, len(rows), ROWS)):
-                fitted, inputs = model(subset), view.inputs(z_new[own], subset)
-                drawn[:, own] = fitted(inputs, u[:, own])
+            for block in np.split(rows, range(ROWS, len(rows), ROWS)):
+                fitted, inputs = model(subset), view.inputs(z_new[block], subset)
+                drawn[:, block] = fitted(inputs, u[:, block])
                 if view.wants_mean(target) and fitted.mean is not None:
-                    mean[own] = fitted.mean(inputs)
+                    mean[block] = fitted.mean(inputs)
         return view.generated(target, drawn, None if np.isnan(mean).any() else mean)
 
     return generate

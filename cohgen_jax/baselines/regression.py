@@ -63,8 +63,8 @@ def _residual_bootstrap(predict: Mean, residuals: np.ndarray, x: np.ndarray) -> 
         centre = predict(x_new) - gain * local
         chosen = np.take_along_axis(near, pick(u, k).T, axis=1).T  # [R, N]
         draws = np.empty((*chosen.shape, residuals.shape[1]), residuals.dtype)
-        for one, own in zip(draws, chosen, strict=True):
-            one[:] = centre + gain * residuals[own]
+        for one, picked in zip(draws, chosen, strict=True):
+            one[:] = centre + gain * residuals[picked]
         return draws
 
     return Fitted(draw, predict)
@@ -168,8 +168,10 @@ def _left_out(exponent: np.ndarray, penalty: float, y: np.ndarray) -> LeftOut:
     intercept = (ones @ y / ones.sum()).astype(y.dtype)
     residuals = np.empty_like(y)
     for start in range(0, y.shape[1], BLOCK):
-        own = slice(start, start + BLOCK)
-        residuals[:, own] = cho_solve(cholesky, y[:, own] - intercept[own], check_finite=False)
+        block = slice(start, start + BLOCK)
+        residuals[:, block] = cho_solve(
+            cholesky, y[:, block] - intercept[block], check_finite=False
+        )
     (invert,) = get_lapack_funcs(("potri",), (cholesky[0],))
     inverse, _ = invert(cholesky[0], lower=True, overwrite_c=True)
     diagonal = np.diag(inverse) - ones**2 / ones.sum()

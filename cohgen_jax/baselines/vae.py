@@ -87,8 +87,8 @@ class VAE(NamedTuple):
 
         with torch.inference_mode():
             flat = torch.as_tensor(np.asarray(z, np.float32).reshape(-1, z.shape[-1]))
-            found = self.model.decoders[self.names[target]](flat).reconstruction.numpy()
-        return found.reshape(*z.shape[:-1], -1)
+            decoded = self.model.decoders[self.names[target]](flat).reconstruction.numpy()
+        return decoded.reshape(*z.shape[:-1], -1)
 
 
 def fit_vae(latents, rows_train: np.ndarray, rows_val: np.ndarray) -> VAE:
@@ -242,8 +242,8 @@ def _generator(fit: Any, target: int, latents, rows_val: np.ndarray) -> Generato
         eps = np.random.default_rng(seed).standard_normal((len(z), num_draws, LATENT + width))
         eps = eps.swapaxes(0, 1).astype(np.float32)
         centre, away = decoded(z, shown, eps[..., :LATENT])
-        found = [noise_of(tuple(row.tolist())) for row in shown]
-        scale, sd = (np.stack(values) for values in zip(*found, strict=True))
+        noises = [noise_of(tuple(row.tolist())) for row in shown]
+        scale, sd = (np.stack(values) for values in zip(*noises, strict=True))
         draws = np.zeros((num_draws, len(z), z.shape[-1]), np.float32)
         draws[..., :width] = centre + scale * away + sd * eps[..., LATENT:]
         return Generated(draws, np.full(draws.shape[:2], np.nan, np.float32))

@@ -84,8 +84,8 @@ class View(NamedTuple):
             return Generated(draws, absent)
         for draw, x in zip(draws, drawn, strict=True):
             for start in range(0, patients, ROWS):
-                own = slice(start, start + ROWS)
-                draw[own, :width] = self.project[name](x[own])
+                block = slice(start, start + ROWS)
+                draw[block, :width] = self.project[name](x[block])
         return Generated(draws, absent, drawn, None if mean is None else mean[None])
 
 
@@ -105,9 +105,9 @@ def view_of(
         raise InputError(f"{lacking[0]}: features to draw, but no way from these to latents")
     z, modalities = np.asarray(latents.z, np.float32), tuple(latents.modalities)
     scale = np.ones(z.shape[1:], np.float32)
-    own = getattr(latents, "scale", None)
-    if own is not None:
-        scale[: len(own)] = own
+    scales = getattr(latents, "scale", None)
+    if scales is not None:
+        scale[: len(scales)] = scales
     columns = np.zeros(0, int)
     if z.shape[1] > len(modalities):
         columns = np.flatnonzero((z[rows_train, -1] != 0).any(axis=0))

@@ -187,8 +187,8 @@ class Codec:
         if self.rest is None or not isinstance(self.reducer, Pca):
             return np.broadcast_to(self.standardised(table), x.shape)
         measured = standardise(self.preprocess, table, allow_absent=0.0, impute=False)
-        own = self.rest.gain[:, None] * self.reducer.components
-        loadings = np.concatenate([own, self.rest.loadings], axis=1)
+        components = self.rest.gain[:, None] * self.reducer.components
+        loadings = np.concatenate([components, self.rest.loadings], axis=1)
         sd = np.ones((len(measured), loadings.shape[1]), np.float32)
         sd[:, : self.width] = np.sqrt(variance) * self.latent_sd
         return condition(x, measured, loadings, sd, self.rest.noise)

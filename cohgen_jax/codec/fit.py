@@ -187,7 +187,7 @@ def fit_codecs(
         if done is not None and modality in done:
             codecs[modality] = done[modality]
             continue
-        own = config if isinstance(config, CodecConfig) else config[modality]
+        settings = config if isinstance(config, CodecConfig) else config[modality]
         train, val = cohort.table(modality, "train"), cohort.table(modality, "val")
 
         def tell(line: str, modality: str = modality) -> None:
@@ -198,7 +198,7 @@ def fit_codecs(
             codecs[modality] = fit_codec(
                 train,
                 val,
-                own,
+                settings,
                 seed,
                 tell,
                 kind=cohort.kinds[modality],

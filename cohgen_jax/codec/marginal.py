@@ -77,13 +77,13 @@ def fit_marginals(
 
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(columns), COLUMNS_AT_ONCE):
-            own = columns[first : first + COLUMNS_AT_ONCE]
-            parts = np.ascontiguousarray(values[np.ix_(rows, own)].T)
-            knots += pool.map(fit, own, parts, of[first : first + COLUMNS_AT_ONCE])
+            chunk = columns[first : first + COLUMNS_AT_ONCE]
+            parts = np.ascontiguousarray(values[np.ix_(rows, chunk)].T)
+            knots += pool.map(fit, chunk, parts, of[first : first + COLUMNS_AT_ONCE])
     table = np.empty((len(columns), 4, max((k.shape[1] for k in knots), default=1)), np.float32)
-    for f, own in enumerate(knots):
-        table[f, :, : own.shape[1]] = own
-        table[f, :, own.shape[1] :] = own[[0, 1, 3, 3], -1:]
+    for f, points in enumerate(knots):
+        table[f, :, : points.shape[1]] = points
+        table[f, :, points.shape[1] :] = points[[0, 1, 3, 3], -1:]
     return Marginals(*(np.ascontiguousarray(table[:, i].T) for i in range(4)))
 
 
@@ -95,12 +95,12 @@ def joined(parts: Sequence[Marginals]) -> Marginals:
         ends = (part.value, part.score, part.high, part.high)
         more = most - len(part.value)
         return [
-            np.concatenate([own, end[-1:].repeat(more, axis=0)])
-            for own, end in zip(part, ends, strict=True)
+            np.concatenate([array, end[-1:].repeat(more, axis=0)])
+            for array, end in zip(part, ends, strict=True)
         ]
 
     every = zip(*map(padded, parts), strict=True)
-    return Marginals(*(np.concatenate(own, axis=1) for own in every))
+    return Marginals(*(np.concatenate(arrays, axis=1) for arrays in every))
 
 
 def columns_of(marginals: Marginals, columns: slice | np.ndarray) -> Marginals:
@@ -139,11 +139,11 @@ def _interpolated(
     result = np.empty(x.shape, np.float32)
 
     def block(first: int) -> None:
-        own = slice(first, first + COLUMNS_AT_ONCE)
-        columns = np.ascontiguousarray(x[:, own].T, dtype=np.float64)
+        chunk = slice(first, first + COLUMNS_AT_ONCE)
+        columns = np.ascontiguousarray(x[:, chunk].T, dtype=np.float64)
         for f, column in enumerate(columns, start=first):
             columns[f - first] = np.interp(column, *knots(f))
-        result[:, own] = columns.T
+        result[:, chunk] = columns.T
 
     with ThreadPoolExecutor() as pool:  # np.interp lets other threads work
         list(pool.map(block, range(0, x.shape[1], COLUMNS_AT_ONCE)))

@@ -63,8 +63,8 @@ def fit_preprocess(
     table's; `seed` of the cells that choose the imputer's components.
     """
     max_missing = max_missing_of(kind, max_missing)
-    for own, part in row_blocks(train):
-        _check_finite(part, train.index[own], train.columns)
+    for block, part in row_blocks(train):
+        _check_finite(part, train.index[block], train.columns)
     keep = usable_features(train, max_missing)
     if not keep["keep"].any():
         raise InputError(
@@ -82,16 +82,16 @@ def fit_preprocess(
         "median": np.zeros(0, int),
     }[imputer]
     reference = np.empty((len(rows), len(kept)), np.float32)
-    for own, part in column_blocks(train, kept):
-        mean[own] = np.nanmean(part, axis=0, dtype=np.float64)
-        sd[own] = np.nanstd(part, axis=0, dtype=np.float64)
+    for block, part in column_blocks(train, kept):
+        mean[block] = np.nanmean(part, axis=0, dtype=np.float64)
+        sd[block] = np.nanstd(part, axis=0, dtype=np.float64)
         if marginals == "normal_scores":
-            parts.append(fit_marginals(part, kinds=kinds[own]))
+            parts.append(fit_marginals(part, kinds=kinds[block]))
             x = to_scores(parts[-1], part)
         else:
-            x = ((part - mean[own]) / sd[own]).astype(np.float32)
-        median[own] = np.nanmedian(x, axis=0)
-        reference[:, own] = x[rows]
+            x = ((part - mean[block]) / sd[block]).astype(np.float32)
+        median[block] = np.nanmedian(x, axis=0)
+        reference[:, block] = x[rows]
     return Preprocess(
         features=tuple(train.columns[kept]),
         mean=mean.astype(np.float32),
@@ -125,8 +125,8 @@ def standardise(
         if file is None
         else np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
     )
-    for own, part in _blocks(fitted, table, columns, impute=impute):
-        x[own] = part
+    for rows, part in _blocks(fitted, table, columns, impute=impute):
+        x[rows] = part
     return x
 
 
@@ -164,16 +164,16 @@ def _blocks(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """(which rows, their x: float32 [n, F]), one block after another."""
     there = columns >= 0
-    for own, known in row_blocks(table, columns[there]):
+    for rows, known in row_blocks(table, columns[there]):
         values = known
         if not there.all():
             values = np.full((len(known), len(columns)), np.nan, np.float32)
             values[:, there] = known
-        _check_finite(values, table.index[own], fitted.features)
+        _check_finite(values, table.index[rows], fitted.features)
         part = _scaled(fitted, values)
         if impute:
             _impute(fitted, part)
-        yield own, part
+        yield rows, part
 
 
 def _scaled(fitted: Preprocess, values: np.ndarray) -> np.ndarray:

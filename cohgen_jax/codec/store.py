@@ -32,7 +32,7 @@ def save_codecs(codecs: Mapping[str, Codec], directory: str | Path) -> None:
 def load_codecs(directory: str | Path) -> dict[str, Codec]:
     """The codecs that `save_codecs` wrote, checked; InputError if they are not whole."""
     arrays, about = load_tree(directory, "codecs")
-    return {name: _codec(own, arrays[name]) for name, own in about["codecs"].items()}
+    return {name: _codec(saved, arrays[name]) for name, saved in about["codecs"].items()}
 
 
 def _arrays(codec: Codec) -> dict[str, Any]:

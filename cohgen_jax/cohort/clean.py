@@ -31,8 +31,8 @@ def cleaned(
     notes: list[str] = []
     tables: dict[str, pd.DataFrame] = {}
     for name, table in raw.tables.items():
-        own = without_foreign(name, table, notes, needed.get(name, ()))
-        tables[name] = without_codes(name, own, notes)
+        features = without_foreign(name, table, notes, needed.get(name, ()))
+        tables[name] = without_codes(name, features, notes)
     tables, joined = one_spelling_of_tables(tables)
     notes += joined.notes
     raw = raw._replace(tables=tables, notes=(*raw.notes, *notes))

@@ -168,17 +168,17 @@ class Covariates:
         lacks, training never saw, or is no number, counts as unknown, and `notes` is told.
         """
         encoded = [np.zeros((len(samples), 0), np.float32)]
-        own, absent = {column.name for column in self.columns}, []
+        names, absent = {column.name for column in self.columns}, []
         for column in self.columns:
-            free = [c for c in samples.columns if c == column.name or c not in own]
-            found = _find(free, column.name)
-            if found is None:
+            free = [c for c in samples.columns if c == column.name or c not in names]
+            header = _find(free, column.name)
+            if header is None:
                 absent.append(column.name)
                 texts = [""] * len(samples)
             else:
-                texts = _texts(samples[found])
-                if _joined(found) != _joined(column.name):
-                    notes.append(f"{column.name} was read from the column {found!r}.")
+                texts = _texts(samples[header])
+                if _joined(header) != _joined(column.name):
+                    notes.append(f"{column.name} was read from the column {header!r}.")
             encoded.append(column.encode(texts, notes))
         if absent:
             notes.append(f"The samples have no {', '.join(absent)}: unknown for everybody.")
@@ -272,13 +272,13 @@ def with_values(
         name, equals, text = (part.strip() for part in setting.partition("="))
         if not (name and equals and text):
             raise InputError(f"{setting!r} is not like cancer_type=LUSC")
-        found = _find(known, name)
-        if found is None:
+        covariate = _find(known, name)
+        if covariate is None:
             have = ", ".join(known) or "none at all"
             raise InputError(f"{setting}: {name} is no covariate of the models; they have {have}")
-        if found in values:
-            raise InputError(f"{setting}: {found} is set twice")
-        values[found] = None if text.casefold() == UNKNOWN else known[found].value(text)
+        if covariate in values:
+            raise InputError(f"{setting}: {covariate} is set twice")
+        values[covariate] = None if text.casefold() == UNKNOWN else known[covariate].value(text)
     return samples.assign(**values)
 
 
@@ -313,15 +313,15 @@ def _named(samples: pd.DataFrame, name: str) -> str:
             f"covariates: {name} says how the patient fared, after the fact: nobody knows it when "
             "assays are generated, and analyses of survival would find it in them"
         )
-    found = _find(samples.columns, name)
-    if found is None:
+    header = _find(samples.columns, name)
+    if header is None:
         known = [str(c) for c in samples.columns if _joined(c) not in _BOOKKEEPING]
         known = [c for c in known if not _SURVIVAL.fullmatch(_plain(c))]
         raise InputError(
             f"covariates: the samples have no column {name!r}; they have "
             f"{', '.join(known) or 'none that can be one'}"
         )
-    return found
+    return header
 
 
 def _fit(samples: pd.DataFrame, name: str, notes: list[str]) -> Categorical | Numeric | None:

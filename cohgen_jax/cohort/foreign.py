@@ -106,10 +106,10 @@ def without_foreign(
         )
     doubtful = [c for c in rest if joined(c) in SUMMARIES and joined(c) not in ("max", "min")]
     nameless = [c for c in rest if _WITHOUT_NAME.fullmatch(c.strip())]
-    for found, what in ((doubtful, "called as summaries are"), (nameless, "without a name")):
-        if found:
+    for names, what in ((doubtful, "called as summaries are"), (nameless, "without a name")):
+        if names:
             notes.append(
-                f"{name}: {len(found)} features are {what} ({shown(found)}) and stay: remove them "
+                f"{name}: {len(names)} features are {what} ({shown(names)}) and stay: remove them "
                 "if they are no measurements."
             )
     return table.drop(columns=list(gone)) if gone and len(gone) < table.shape[1] else table
@@ -159,13 +159,13 @@ def is_row_number(values: np.ndarray, named: bool = False) -> bool:
 
 
 def _row_numbers(table: pd.DataFrame) -> list[str]:
-    found = [
+    numbers = [
         c
-        for own, values in column_blocks(table)
-        for c, x in zip(table.columns[own], values.T, strict=True)
+        for block, values in column_blocks(table)
+        for c, x in zip(table.columns[block], values.T, strict=True)
         if is_row_number(x) or (joined(c) in ROW_NUMBERS and is_row_number(x, named=True))
     ]
-    return found if len(found) < table.shape[1] / 2 else []  # else the table is of ranks
+    return numbers if len(numbers) < table.shape[1] / 2 else []  # else the table is of ranks
 
 
 def _sums_up_samples(name: str, table: pd.DataFrame) -> bool:

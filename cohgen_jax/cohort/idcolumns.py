@@ -75,8 +75,8 @@ def candidates(sheet: Sheet) -> list[Candidate]:
     else:
         ordered += [*by_name, *columns[:1]]
     ordered = list(dict.fromkeys([*ordered, *texts[:_LOOKED_AT]]))
-    found = [_candidate(sheet, column) for column in ordered]
-    return [found[0], *(c for c in found[1:] if c.unique and _may_name(c))]
+    considered = [_candidate(sheet, column) for column in ordered]
+    return [considered[0], *(c for c in considered[1:] if c.unique and _may_name(c))]
 
 
 def choose(known: Sequence[Candidate], others: Sequence[Candidate], name: str) -> Candidate:

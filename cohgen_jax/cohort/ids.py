@@ -186,11 +186,11 @@ class _State:
 
     def ids(self) -> dict[str, list[str]]:
         """Id so far -> the tables that have it."""
-        found: dict[str, list[str]] = defaultdict(list)
+        tables_of: dict[str, list[str]] = defaultdict(list)
         for name, ids in self.now.items():
             for current in ids.values():
-                found[current].append(name)
-        return found
+                tables_of[current].append(name)
+        return tables_of
 
     def renamed(self) -> dict[str, dict[str, str]]:
         changes = {t: {a: b for a, b in ids.items() if a != b} for t, ids in self.now.items()}
@@ -326,8 +326,10 @@ def _patient_of_one_sample(ids: Collection[str]) -> Callable[[str], str | None]:
             samples[patient].add(canonical_barcode(name) or name)
     one = {
         patient
-        for patient, found in samples.items()
-        if patient in found and len(found) == 2 and not _is_normal(max(found, key=len))
+        for patient, of_patient in samples.items()
+        if patient in of_patient
+        and len(of_patient) == 2
+        and not _is_normal(max(of_patient, key=len))
     }
 
     def key(name: str) -> str | None:

@@ -70,8 +70,8 @@ def kind_of_table(table: pd.DataFrame) -> Kind:
     if kind != "continuous" or table.shape[1] == 1:
         return kind
     values = levels_of_columns(table)
-    own = np.array([kind_of(column) for column in values])
-    whole, fraction = np.isin(own, WHOLE), own == "fraction"
+    kinds = np.array([kind_of(column) for column in values])
+    whole, fraction = np.isin(kinds, WHOLE), kinds == "fraction"
     if whole.mean() >= MOST:
         return kind_of(np.concatenate([values[f] for f in np.flatnonzero(whole)]))
     return "fraction" if fraction.mean() >= MOST else "continuous"
@@ -83,12 +83,12 @@ def kinds_of_features(table: pd.DataFrame, kind: Kind) -> list[Kind]:
     values = levels_of_columns(table)
     if kind not in ("continuous", "fraction") and all(allowed(v, kind).all() for v in values):
         return [kind] * len(values)
-    found = []
+    kinds = []
     for column in values:
-        own = kind_of(column)
-        follows = own not in WHOLE if kind in ("continuous", "fraction") else True
-        found.append(kind if follows and allowed(column, kind).all() else own)
-    return found
+        seen = kind_of(column)
+        follows = seen not in WHOLE if kind in ("continuous", "fraction") else True
+        kinds.append(kind if follows and allowed(column, kind).all() else seen)
+    return kinds
 
 
 def max_missing_of(kind: Kind, asked: float | None) -> float:
@@ -97,15 +97,15 @@ def max_missing_of(kind: Kind, asked: float | None) -> float:
 
 def asked_kinds(settings: Sequence[str], tables: Mapping[str, pd.DataFrame]) -> dict[str, Kind]:
     """Of MODALITY=KIND, as `mut=binary`, checked against the tables."""
-    found = parse_kinds(settings, tables)
-    for modality, kind in found.items():
+    asked = parse_kinds(settings, tables)
+    for modality, kind in asked.items():
         check_kind(modality, tables[modality], kind)
-    return found
+    return asked
 
 
 def parse_kinds(settings: Sequence[str], modalities: Collection[str]) -> dict[str, Kind]:
     """Of MODALITY=KIND, as `mut=binary`."""
-    found = {}
+    asked = {}
     for setting in settings:
         modality, _, kind = setting.partition("=")
         if kind not in KINDS:
@@ -114,19 +114,19 @@ def parse_kinds(settings: Sequence[str], modalities: Collection[str]) -> dict[st
             raise InputError(
                 f"kinds: unknown modality {modality!r}; there are {', '.join(modalities)}"
             )
-        found[modality] = kind
-    return found
+        asked[modality] = kind
+    return asked
 
 
 def check_kind(modality: str, table: pd.DataFrame, kind: Kind) -> None:
     """Raises InputError for the first value that a table of this kind cannot hold."""
     number, first = 0, ""
-    for own, values in column_blocks(table):
+    for block, values in column_blocks(table):
         wrong = ~allowed(values, kind)
         if wrong.any() and not number:
             row, column = np.argwhere(wrong)[0]
             first = (
-                f"column {table.columns[own][column]!r}, row {table.index[row]!r} is "
+                f"column {table.columns[block][column]!r}, row {table.index[row]!r} is "
                 f"{values[row, column]:g}"
             )
         number += int(wrong.sum())

@@ -68,12 +68,14 @@ def sample_facts(
         notes += repeats_told(list(sample_ids), kin or {})
         return patients.to_frame()
     rows = _rows_of(sample_ids, patients, facts, source, notes)
-    own = pd.Series([rows.get(i) for i in sample_ids], index=sample_ids, dtype=object)
-    shared = own.notna() & own.duplicated(keep=False)  # a row of several samples is a patient's
-    named = [barcode_patient(str(row)) or row for row in own]
+    row_of = pd.Series([rows.get(i) for i in sample_ids], index=sample_ids, dtype=object)
+    shared = row_of.notna() & row_of.duplicated(
+        keep=False
+    )  # a row of several samples is a patient's
+    named = [barcode_patient(str(row)) or row for row in row_of]
     patients = patients.where(~shared, pd.Series(named, index=sample_ids, dtype=object))
-    aligned = facts.reindex(own.to_numpy()).set_axis(sample_ids, axis=0)
-    unused = int((~facts.index.isin(own)).sum())
+    aligned = facts.reindex(row_of.to_numpy()).set_axis(sample_ids, axis=0)
+    unused = int((~facts.index.isin(row_of)).sum())
     if len(rows) < len(sample_ids):
         notes.append(f"{len(sample_ids) - len(rows)} samples have no row in {source}.")
     if unused:
@@ -129,29 +131,29 @@ def _named_labels(
     spelt: dict[str, str],
 ) -> pd.DataFrame:
     columns = {str(c): facts[c] for c in facts.columns}
-    found = _found_labels(columns, source, notes)
+    column_of = _found_labels(columns, source, notes)
     named: dict[str, np.ndarray | pd.Series] = {
-        "patient_id": _patients(columns, found, patients, notes)
+        "patient_id": _patients(columns, column_of, patients, notes)
     }
-    if (column := found.get("cancer_type")) is not None:
+    if (column := column_of.get("cancer_type")) is not None:
         types = columns[column].to_numpy(dtype=object)
         named["cancer_type"] = np.array(
             [None if spellings.is_missing(t) else str(t).removeprefix("TCGA-") for t in types],
             dtype=object,
         )
-    if (column := found.get("os_event")) is not None:
+    if (column := column_of.get("os_event")) is not None:
         cells = columns[column].to_numpy(dtype=object)
         named["os_event"] = _events(cells, facts.index, source, notes)
-    days = _days(columns, found.get("os_days"), facts.index, source, notes)
+    days = _days(columns, column_of.get("os_days"), facts.index, source, notes)
     if days is not None:
         column, named["os_days"] = days
-        found["os_days"] = column
+        column_of["os_days"] = column
     for label in ("split", "stage"):
-        if label in found:
-            named[label] = columns[found[label]]
-    _tell_spellings(found, source, notes)
-    spelt.update(found)
-    rest = {c: columns[c] for c in columns if c not in found.values() and c not in named}
+        if label in column_of:
+            named[label] = columns[column_of[label]]
+    _tell_spellings(column_of, source, notes)
+    spelt.update(column_of)
+    rest = {c: columns[c] for c in columns if c not in column_of.values() and c not in named}
     order = [label for label in ("patient_id", "split", *_LABELS) if label in named]
     return pd.DataFrame({**{c: named[c] for c in order}, **rest}, index=facts.index)
 
@@ -163,21 +165,21 @@ def _found_labels(
     columns: Mapping[str, pd.Series], source: str, notes: list[str]
 ) -> dict[str, str]:
     """Label -> the column that is read as it. What is not called just so has to look like it."""
-    found: dict[str, str] = {}
+    column_of: dict[str, str] = {}
     for label in ("patient_id", "split", *_LABELS):
         for column in spellings.columns_called(label, columns):
-            if column in found.values():
+            if column in column_of.values():
                 continue
             usual = column if label in ("patient_id", "split") else column.lower()
             why = "" if usual == label else _unlike(label, columns[column])
             if not why:
-                found[label] = column
+                column_of[label] = column
                 break
             notes.append(
                 f"{source}: {column} was not read as {label}, for {why}; it stays the column "
                 f"{column}."
             )
-    return found
+    return column_of
 
 
 def _unlike(label: str, cells: pd.Series) -> str:
@@ -202,14 +204,14 @@ def _unlike(label: str, cells: pd.Series) -> str:
 
 def _patients(
     columns: Mapping[str, pd.Series],
-    found: Mapping[str, str],
+    column_of: Mapping[str, str],
     patients: pd.Series,
     notes: list[str],
 ) -> np.ndarray:
     """Patient of each sample [N]: as given, else as its id says; one spelling for each."""
-    if "patient_id" not in found:
+    if "patient_id" not in column_of:
         return patients.to_numpy(dtype=object)
-    given = columns[found["patient_id"]].to_numpy(dtype=object)
+    given = columns[column_of["patient_id"]].to_numpy(dtype=object)
     missing = np.array([spellings.is_missing(p) for p in given])
     names = np.where(missing, patients, given).astype(str).astype(object)
     names = np.array([name.strip() for name in names], dtype=object)
@@ -314,10 +316,10 @@ def _event_numbers(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return numbers, bad | (~np.isnan(numbers) & (numbers != 0) & (numbers != 1))
 
 
-def _tell_spellings(found: Mapping[str, str], source: str, notes: list[str]) -> None:
+def _tell_spellings(column_of: Mapping[str, str], source: str, notes: list[str]) -> None:
     """Which columns were taken for which labels, where they are called otherwise."""
     told = [
-        f"{label} from {column}" for label, column in found.items() if column not in ("", label)
+        f"{label} from {column}" for label, column in column_of.items() if column not in ("", label)
     ]
     if told:
         notes.append(f"{source}: read {', '.join(told)}.")

@@ -182,12 +182,12 @@ def save_cohort(cohort: Cohort, path: str | Path) -> None:
 def usable_features(train: pd.DataFrame, max_missing: float) -> dict[str, np.ndarray]:
     """bool [F] each: features to "keep", and those "missing" too often or "constant" on train."""
     missing, constant = np.zeros((2, train.shape[1]), bool)
-    for own, values in column_blocks(train):
+    for block, values in column_blocks(train):
         observed = ~np.isnan(values)
-        missing[own] = ((~observed).mean(axis=0) >= max_missing) | ~observed.any(axis=0)
+        missing[block] = ((~observed).mean(axis=0) >= max_missing) | ~observed.any(axis=0)
         low = np.min(values, axis=0, where=observed, initial=np.inf)
         high = np.max(values, axis=0, where=observed, initial=-np.inf)
-        constant[own] = ~missing[own] & (low == high)
+        constant[block] = ~missing[block] & (low == high)
     return {"keep": ~missing & ~constant, "missing": missing, "constant": constant}
 
 
@@ -216,8 +216,10 @@ def _kinds_told(tables: dict[str, pd.DataFrame], kinds: dict[str, Kind]) -> list
     told = [f"{kind}: {', '.join(names)}" for kind, names in of.items() if names]
     notes = [f"Kinds of values: {'; '.join(told)} (--kinds MODALITY=KIND sets another)."]
     for modality, table in tables.items():
-        own = kinds_of_features(table, kinds[modality])
-        others = [(c, k) for c, k in zip(table.columns, own, strict=True) if k != kinds[modality]]
+        by_feature = kinds_of_features(table, kinds[modality])
+        others = [
+            (c, k) for c, k in zip(table.columns, by_feature, strict=True) if k != kinds[modality]
+        ]
         if others:
             named = shown([f"{column} ({kind})" for column, kind in others])
             notes.append(f"{modality}: {len(others)} features are of another kind: {named}.")

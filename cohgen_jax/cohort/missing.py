@@ -103,11 +103,11 @@ def zero_blocks_told(name: str, table: pd.DataFrame, kind: Kind) -> list[str]:
         return []
     least = max(LEAST_BLOCK, BLOCK_SHARE * len(table))
     blocks: dict[bytes, list[int]] = {}
-    for own, values in column_blocks(table):
+    for block, values in column_blocks(table):
         zero = values == 0
         count = zero.sum(axis=0)
         for j in np.flatnonzero((count >= least) & (count <= len(table) - LEAST_BLOCK)):
-            blocks.setdefault(np.packbits(zero[:, j]).tobytes(), []).append(own.start + int(j))
+            blocks.setdefault(np.packbits(zero[:, j]).tobytes(), []).append(block.start + int(j))
     told = []
     for columns in blocks.values():
         if len(columns) >= LEAST_BLOCK:

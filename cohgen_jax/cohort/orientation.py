@@ -218,36 +218,36 @@ def _decided(
         if where is not None
     ]
     if patients or told:
-        for name, own in axes.items():
+        for name, table in axes.items():
             if samples[name] is None:
-                rows = max((own.rows_share(p) for p in [*patients, *told]), default=0.0)
-                columns = max((share(own.columns, p) for p in [*patients, *told]), default=0.0)
+                rows = max((table.rows_share(p) for p in [*patients, *told]), default=0.0)
+                columns = max((share(table.columns, p) for p in [*patients, *told]), default=0.0)
                 samples[name] = "across" if columns >= ENOUGH > rows else None
         return samples
     return _among_themselves(samples, axes, files)
 
 
-def _sure(own: _Axes, told: list[frozenset[str]]) -> Axis | None:
-    rows, columns = own.look_rows, own.look_columns
-    down = any(own.rows_share(t) >= ENOUGH for t in told) or _is(rows, "samples")
-    across = any(share(own.columns, t) >= ENOUGH for t in told) or _is(columns, "samples")
+def _sure(table: _Axes, told: list[frozenset[str]]) -> Axis | None:
+    rows, columns = table.look_rows, table.look_columns
+    down = any(table.rows_share(t) >= ENOUGH for t in told) or _is(rows, "samples")
+    across = any(share(table.columns, t) >= ENOUGH for t in told) or _is(columns, "samples")
     if down == across and _is(rows, "features") != _is(columns, "features"):
         down, across = _is(columns, "features"), _is(rows, "features")
     return None if down == across else "down" if down else "across"
 
 
-def _is(found: Look, of: str) -> bool:
-    return found.sure and found.of == of
+def _is(names: Look, of: str) -> bool:
+    return names.sure and names.of == of
 
 
 def _somebodys(name: str, axes: dict[str, _Axes], told: list[frozenset[str]]) -> bool:
     """Whether the columns of a sheet are names that the facts or another sheet have, too."""
-    own = axes[name].columns
+    columns = axes[name].columns
     others = [a for other, a in axes.items() if other != name]
     if not others and not told:
         return True
-    return any(share(own, t) >= ENOUGH for t in told) or any(
-        share(own, a.columns) >= ENOUGH or a.rows_share(own) >= ENOUGH for a in others
+    return any(share(columns, t) >= ENOUGH for t in told) or any(
+        share(columns, a.columns) >= ENOUGH or a.rows_share(columns) >= ENOUGH for a in others
     )
 
 
@@ -293,17 +293,17 @@ def _among_themselves(
     return samples
 
 
-def _hinted(own: _Axes) -> Literal["across", "either", ""]:
+def _hinted(table: _Axes) -> Literal["across", "either", ""]:
     """What header and names hint at where both axes are shared with other tables."""
-    rows, columns = own.look_rows.of, own.look_columns.of
-    if own.header == "samples" or rows == "samples" or columns == "features":
-        return "either" if own.header == "features" else ""
-    signs = (own.header == "features") + (rows == "features") + (columns == "samples")
+    rows, columns = table.look_rows.of, table.look_columns.of
+    if table.header == "samples" or rows == "samples" or columns == "features":
+        return "either" if table.header == "features" else ""
+    signs = (table.header == "features") + (rows == "features") + (columns == "samples")
     return "across" if signs >= 2 else "either" if signs else ""
 
 
-def _either(name: str, file: str, own: _Axes) -> InputError:
-    rows, columns = own.look_rows.example, own.look_columns.example
+def _either(name: str, file: str, table: _Axes) -> InputError:
+    rows, columns = table.look_rows.example, table.look_columns.example
     return InputError(
         f"{file}: either its rows{f' (as {rows})' if rows else ''} or its columns"
         f"{f' (as {columns})' if columns else ''} may be the samples, and other tables share both: "
@@ -313,23 +313,23 @@ def _either(name: str, file: str, own: _Axes) -> InputError:
 
 def _both_shared(name: str, axes: dict[str, _Axes]) -> bool:
     """Whether other tables have the names of both axes, and none of them looks like anything."""
-    own = axes[name]
+    table = axes[name]
     others = [a for other, a in axes.items() if other != name]
-    said = bool(own.header == "samples" or own.look_rows.of or own.look_columns.of)
-    rows = (a.rows_share(c.keys) >= ENOUGH for a in others for c in own.named)
-    return not said and any(rows) and any(share(own.columns, a.columns) >= ENOUGH for a in others)
+    said = bool(table.header == "samples" or table.look_rows.of or table.look_columns.of)
+    rows = (a.rows_share(c.keys) >= ENOUGH for a in others for c in table.named)
+    return not said and any(rows) and any(share(table.columns, a.columns) >= ENOUGH for a in others)
 
 
-def _undecided(reading: Reading, own: _Axes) -> Reading:
+def _undecided(reading: Reading, table: _Axes) -> Reading:
     note = (
         f"{reading.file}: other tables share its rows and its columns; its rows (as "
-        f"{own.first_row}) are taken for samples, and --transpose all takes the columns."
+        f"{table.first_row}) are taken for samples, and --transpose all takes the columns."
     )
     return reading._replace(notes=(*reading.notes, note))
 
 
-def _refuse_contradiction(name: str, own: _Axes) -> None:
-    if own.header == "samples":
+def _refuse_contradiction(name: str, table: _Axes) -> None:
+    if table.header == "samples":
         raise InputError(
             f"{name} shares no sample with any other modality: its columns are their samples: "
             f"transpose it (--transpose {name}), though its header calls the rows samples"
@@ -337,13 +337,13 @@ def _refuse_contradiction(name: str, own: _Axes) -> None:
 
 
 def _doubted(
-    reading: Reading, name: str, own: _Axes, down: Mapping[str, Axis], axes: dict[str, _Axes]
+    reading: Reading, name: str, table: _Axes, down: Mapping[str, Axis], axes: dict[str, _Axes]
 ) -> Reading:
     """A table whose rows are surely features, and whose columns are nobody's samples."""
-    if not _is(own.look_rows, "features") or _is(own.look_columns, "features"):
+    if not _is(table.look_rows, "features") or _is(table.look_columns, "features"):
         return reading
     return reading._replace(
-        doubt=f"{reading.file}: its rows look like features (as {own.look_rows.example}), and no "
+        doubt=f"{reading.file}: its rows look like features (as {table.look_rows.example}), and no "
         f"other table has its columns for samples: --transpose {name} takes the columns for "
         "samples, --transpose none the rows"
     )
@@ -375,8 +375,8 @@ def _down(
     return Reading(file, "down", chosen.column, notes=tuple(notes))
 
 
-def _across(sheet: Sheet, file: str, own: _Axes, others: Sequence[Candidate]) -> Reading:
-    named = [c for c in own.rows if not c.counts] or own.rows
+def _across(sheet: Sheet, file: str, table: _Axes, others: Sequence[Candidate]) -> Reading:
+    named = [c for c in table.rows if not c.counts] or table.rows
     chosen = next((c for c in named if c.unique and c.column is not None
                    and header_says(c.column) == "features"), named[0])  # fmt: skip
     known = frozenset().union(*(o.keys for o in others)) if others else frozenset()
@@ -386,7 +386,7 @@ def _across(sheet: Sheet, file: str, own: _Axes, others: Sequence[Candidate]) ->
         if column != chosen.column
         and key(str(column)) not in known
         and (not pd.api.types.is_numeric_dtype(dtype) or joined(column) in _ABOUT_FEATURES
-             or any(column == c.column for c in own.rows))
+             or any(column == c.column for c in table.rows))
     ]  # fmt: skip
     columns = [str(c) for c in sheet.frame.columns if c != chosen.column and c not in about]
     notes = [f"{file}: {note}." for note in sheet.notes]
@@ -422,12 +422,12 @@ def _samples_of(
     """What may be the ids of the other sheets."""
     return [
         candidate
-        for other, own in axes.items()
+        for other, table in axes.items()
         if other != name
         for candidate in (
-            own.rows
+            table.rows
             if down[other] == "down"
-            else [Candidate(None, own.columns, True, False, False)]
+            else [Candidate(None, table.columns, True, False, False)]
         )
     ]
 

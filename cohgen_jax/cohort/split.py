@@ -208,11 +208,11 @@ def set_aside(cohort: Cohort, rules: Sequence[str]) -> Cohort:
                 f"exclude: the samples have no column {column!r}; they have "
                 f"{', '.join(c for c in samples.columns if c != 'split')}"
             )
-        own = samples[column].astype(str).to_numpy() == value
-        if not own.any():
+        matches = samples[column].astype(str).to_numpy() == value
+        if not matches.any():
             values = sorted(samples[column].dropna().astype(str).unique())
             raise InputError(f"exclude: no sample has {rule}; {column} is one of {shown(values)}")
-        matched |= own
+        matched |= matches
     moved = samples["patient_id"].isin(samples["patient_id"][matched])
     if not rules:
         return cohort

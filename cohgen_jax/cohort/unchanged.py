@@ -33,10 +33,10 @@ def unchanged(files: Iterable[Path]) -> Iterator[None]:
 
 def _state(files: Iterable[Path]) -> State:
     """File -> size in bytes and time of its last change."""
-    found: State = {}
+    state: State = {}
     for file in files:
         for part in [f for f in file.rglob("*") if f.is_file()] if file.is_dir() else [file]:
             with contextlib.suppress(FileNotFoundError):
                 about = part.stat()
-                found[part] = (about.st_size, about.st_mtime_ns)
-    return found
+                state[part] = (about.st_size, about.st_mtime_ns)
+    return state

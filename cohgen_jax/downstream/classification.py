@@ -87,18 +87,18 @@ class Classification:
         hit = (predicted.argmax(axis=-1) == truth).astype(float)  # [P, n]
         recalls = []
         for code in np.unique(truth):
-            own = weights[:, truth == code]
-            total = own.sum(axis=1)
-            found = hit[:, truth == code] @ own.T
-            recalls.append(found / np.where(total > 0, total, np.nan))
+            weights_of_class = weights[:, truth == code]
+            total = weights_of_class.sum(axis=1)
+            hits = hit[:, truth == code] @ weights_of_class.T
+            recalls.append(hits / np.where(total > 0, total, np.nan))
         return np.nanmean(recalls, axis=0)
 
     def curve_scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
         truth, guess = self.labels.codes[rows], predicted.argmax(axis=-1)
         f1 = []
         for code in range(len(self.labels.names)):
-            found, real = guess == code, truth == code
-            both, either = (found & real).sum(axis=-1), found.sum(axis=-1) + real.sum()
+            guessed, real = guess == code, truth == code
+            both, either = (guessed & real).sum(axis=-1), guessed.sum(axis=-1) + real.sum()
             f1.append(np.where(either > 0, 2 * both / np.maximum(either, 1), np.nan))
         balanced = self.score(predicted, rows, np.ones((1, len(rows))))[:, 0]
         return {"balanced_accuracy": balanced, "macro_f1": np.nanmean(f1, axis=0)}

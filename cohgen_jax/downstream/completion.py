@@ -52,9 +52,9 @@ def training_sets(
             m = study.modalities.index(target)
             lacking = study.train[~study.latents.present[study.train, m]]
             place = {row: i for i, row in enumerate(lacking)}
-            own = np.flatnonzero(holes[:, m])
-            chosen = drawn[repeat % len(drawn)][[place[row] for row in rows[own]]]
-            filled[own, m, : drawn.shape[-1]] = chosen
+            gaps = np.flatnonzero(holes[:, m])
+            chosen = drawn[repeat % len(drawn)][[place[row] for row in rows[gaps]]]
+            filled[gaps, m, : drawn.shape[-1]] = chosen
         sets[method] = study.features(filled, rows), rows
     return sets
 
@@ -70,8 +70,8 @@ def one_seed(
         sets = training_sets(study, draws, outcome, repeat)
         results.append(
             {
-                name: (len(rows), outcome.fit(own, rows, seed)(x))
-                for name, (own, rows) in sets.items()
+                name: (len(rows), outcome.fit(x_train, rows, seed)(x))
+                for name, (x_train, rows) in sets.items()
             }
         )
     return results
@@ -103,17 +103,17 @@ def completion(
         weights = patient_weights(study.patients[test], options.bootstrap, options.seed)
         replicates = {}
         for name, (size, _) in repeats[0][i].items():
-            each = [found[i][name][1] for found in repeats]
+            each = [of_seed[i][name][1] for of_seed in repeats]
             key = {"outcome": outcome.name, "training": name, "n_train": size}
             for s, predicted in enumerate(each):
                 scores = outcome.scores(predicted, test)
-                own = key | {"seed": options.seed + s}
-                table += [own | {"metric": k, "value": v} for k, v in scores.items()]
+                row = key | {"seed": options.seed + s}
+                table += [row | {"metric": k, "value": v} for k, v in scores.items()]
             replicates[name] = outcome.score(np.mean(each, axis=0)[None], test, weights)[0]
             interval = bootstrap_interval(replicates[name])
             bounds = {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
-            own = key | {"seed": -1, "metric": outcome.metric, "value": interval.estimate}
-            table.append(own | bounds)
+            row = key | {"seed": -1, "metric": outcome.metric, "value": interval.estimate}
+            table.append(row | bounds)
         contrasts = {
             f"{outcome.name}: {name} - {COMPLETE}": values - replicates[COMPLETE]
             for name, values in replicates.items()
@@ -121,11 +121,11 @@ def completion(
         }
         count = len(np.unique(study.patients[test]))
         parts.append(claims("completion", outcome.metric, contrasts, count))
-        own = pd.DataFrame(table).query(
+        by_seed = pd.DataFrame(table).query(
             "outcome == @outcome.name and metric == @outcome.metric and seed >= 0"
         )
         if options.seeds > 1:
-            pairs = paired_tests(own, "value", "training", "seed", reference=COMPLETE)
+            pairs = paired_tests(by_seed, "value", "training", "seed", reference=COMPLETE)
             tests.append(pairs.assign(outcome=outcome.name))
     told_all = pd.concat(parts, ignore_index=True)
     told_all["p_holm"] = adjusted(told_all["p"].to_numpy(float))  # one family over the outcomes
@@ -139,13 +139,13 @@ def completion(
 
 def figure(table: pd.DataFrame) -> Figure:
     """Each outcome's metric by training set; bars: 95 % over patients."""
-    own = table[table["seed"] == -1]
-    panel = own["outcome"] + " (" + own["metric"].map(plots.label) + ")"
+    pooled = table[table["seed"] == -1]
+    panel = pooled["outcome"] + " (" + pooled["metric"].map(plots.label) + ")"
     return plots.dots(
-        own.assign(panel=panel, everyone="test patients"),
+        pooled.assign(panel=panel, everyone="test patients"),
         x="everyone",
         y="value",
         series="training",
-        order=list(dict.fromkeys(own["training"])),
+        order=list(dict.fromkeys(pooled["training"])),
         panel="panel",
     )

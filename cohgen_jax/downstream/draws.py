@@ -153,7 +153,7 @@ def generate_all(
     generators: (method, target) -> generator. A constant (`mean`) is drawn once.
     """
     names, z, present = study.modalities, study.latents.z, study.latents.present
-    own = {target: generators[method, target] for target in names}
+    by_target = {target: generators[method, target] for target in names}
     num_draws = 1 if method == "mean" else num_draws
     orders = [*subsets_removed(names), *(reverse for _, reverse in pair_orders(names))]
     rows, train = study.test, study.train
@@ -167,19 +167,19 @@ def generate_all(
         progress(done, total, method)
 
     progress(0, total, method)
-    drawn = cascade_orders(own, names, z[rows], orders, num_draws, seed, advance)
+    drawn = cascade_orders(by_target, names, z[rows], orders, num_draws, seed, advance)
     nothing = np.zeros((len(rows), len(names)), bool)
     unconditional, holes = {}, {}
     for m, target in enumerate(names):
         own_seed = seed_of(seed, "unconditional", target)
-        free = own[target](shown_latents(z[rows], nothing), nothing, num_draws, own_seed)
+        free = by_target[target](shown_latents(z[rows], nothing), nothing, num_draws, own_seed)
         unconditional[target] = free.draws
         advance(num_draws * len(rows))
         lacking = train[~present[train, m]]
         if len(lacking):
             hidden = shown_latents(z[lacking], present[lacking])
             own_seed = seed_of(seed, "holes", target)
-            holes[target] = own[target](hidden, present[lacking], num_draws, own_seed).draws
+            holes[target] = by_target[target](hidden, present[lacking], num_draws, own_seed).draws
             advance(num_draws * len(lacking))
     return Draws(names, {method: drawn}, {method: unconditional}, {method: holes})
 

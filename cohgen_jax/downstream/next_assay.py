@@ -87,21 +87,21 @@ def rank_assays(
     study, outcome = question.study, question.outcome
     train = complete_training(study, outcome)
     weights = patient_weights(study.patients[train], forests, seed)[1:].astype(int)
-    drawn = [np.repeat(train, own) for own in weights]
+    drawn = [np.repeat(train, counts) for counts in weights]
     calls = [
         (question, rows, [seed, number])
         for number, rows in enumerate(drawn)
         if outcome.cases(rows)  # of few deaths a draw may have none
     ]
-    found = workers(one_forest, calls)
+    answers = workers(one_forest, calls)
     by_patient: dict[int, list[Candidate]] = {}
     for modality, drawn in question.missing.items():
-        changes = np.array([one.changes[modality] for one in found])  # [F, 2, n]
+        changes = np.array([one.changes[modality] for one in answers])  # [F, 2, n]
         cost = np.nan if costs is None else costs[modality]
         for i, row in enumerate(drawn.rows.tolist()):
             one = Candidate(modality, changes[:, :, i], cost, drawn.flagged[i])
             by_patient.setdefault(row, []).append(one)
-    predicted = outcome.words(np.mean([one.now for one in found], axis=0))
+    predicted = outcome.words(np.mean([one.now for one in answers], axis=0))
     table = []
     for row, candidates in sorted(by_patient.items()):
         ranked = sorted(candidates, key=lambda one: (-one.value, one.modality))
@@ -159,8 +159,8 @@ def one_forest(question: Question, rows: np.ndarray, seed: list[int]) -> OfFores
     x = study.features(study.latents.z[rows], rows, with_type=types.shape[1] > 0)
     predict = outcome.fit(x, rows, sum(seed))
 
-    def of(z: np.ndarray, present: np.ndarray, own: np.ndarray) -> np.ndarray:
-        return predict(np.hstack([open_gaps(study.latents, z, present), types[own]]))
+    def of(z: np.ndarray, present: np.ndarray, patients: np.ndarray) -> np.ndarray:
+        return predict(np.hstack([open_gaps(study.latents, z, present), types[patients]]))
 
     everyone, changes = np.arange(len(question.z)), {}
     for modality, (lacking, draws, _) in question.missing.items():
@@ -174,7 +174,7 @@ def one_forest(question: Question, rows: np.ndarray, seed: list[int]) -> OfFores
         after = np.array(after)  # [R, n, K]
         rng = np.random.default_rng([*seed, m])
         both = (after, after[rng.integers(0, len(after), len(after))])
-        changes[modality] = np.array([outcome.shift(own.mean(axis=0), own) for own in both])
+        changes[modality] = np.array([outcome.shift(given.mean(axis=0), given) for given in both])
     return OfForest(of(question.z, question.present, everyone), changes)
 
 

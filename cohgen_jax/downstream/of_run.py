@@ -105,10 +105,10 @@ class DownstreamConfig:
 
     @property
     def options(self) -> Options:
-        own = {"survival": self.survival, "bootstrap": self.bootstrap, "seed": self.seed}
+        shared = {"survival": self.survival, "bootstrap": self.bootstrap, "seed": self.seed}
         if self.quick:
-            return Options(seeds=min(self.seeds, 2), trees=min(self.trees, 25), **own)
-        return Options(seeds=self.seeds, trees=self.trees, **own)
+            return Options(seeds=min(self.seeds, 2), trees=min(self.trees, 25), **shared)
+        return Options(seeds=self.seeds, trees=self.trees, **shared)
 
 
 def analyse_run(

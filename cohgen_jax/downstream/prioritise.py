@@ -52,7 +52,7 @@ def orders_of_seed(study: Study, draws: Draws, outcome: Outcome, seed: int) -> d
     predict = outcome.fit(study.features(z[rows.train], rows.train), rows.train, seed)
     real = predict(study.features(z[rows.test], rows.test))
     rng = np.random.default_rng([seed, 4])
-    found = {}
+    orders = {}
     for modality in study.modalities:
         before = predict(study.features(z[rows.test], rows.test, missing=[modality]))
         gains = {}
@@ -70,8 +70,8 @@ def orders_of_seed(study: Study, draws: Draws, outcome: Outcome, seed: int) -> d
         curves = {order: scores(gain) for order, gain in gains.items()}
         chance = [scores(rng.random(len(real))) for _ in range(NUM_RANDOM)]
         curves[RANDOM] = {m: np.mean([c[m] for c in chance], axis=0) for m in chance[0]}
-        found[modality] = Orders(before, real, gains, curves)
-    return found
+        orders[modality] = Orders(before, real, gains, curves)
+    return orders
 
 
 def mixtures(before: np.ndarray, real: np.ndarray, gain: np.ndarray) -> np.ndarray:
@@ -107,21 +107,23 @@ def prioritise(
     weights = patient_weights(study.patients[rows], options.bootstrap, options.seed)
     table, areas, contrasts = [], [], {}
     for modality in study.modalities:
-        found = [repeat[modality] for repeat in repeats]
-        for order in found[0].curves:
-            for metric in found[0].curves[order]:
-                lines = np.array([one.curves[order][metric] for one in found])
+        of_modality = [repeat[modality] for repeat in repeats]
+        for order in of_modality[0].curves:
+            for metric in of_modality[0].curves[order]:
+                lines = np.array([one.curves[order][metric] for one in of_modality])
                 key = {"modality": modality, "order": order, "metric": metric}
                 table += _rows(key, lines)
                 areas += [
                     key | {"seed": options.seed + s, "area": area(line)}
                     for s, line in enumerate(lines)
                 ]
-        before, real = (np.mean([getattr(o, f) for o in found], axis=0) for f in ("before", "real"))
+        before, real = (
+            np.mean([getattr(o, f) for o in of_modality], axis=0) for f in ("before", "real")
+        )
         base = outcome.random_area(before, real, rows, weights)
         heights = {}
-        for order in (o for o in CLAIMED if o in found[0].gains):
-            gain = np.mean([one.gains[order] for one in found], axis=0)
+        for order in (o for o in CLAIMED if o in of_modality[0].gains):
+            gain = np.mean([one.gains[order] for one in of_modality], axis=0)
             heights[order] = area(outcome.score(mixtures(before, real, gain), rows, weights))
             contrasts[f"{modality}: {order} - {RANDOM}"] = heights[order] - base
         if UNCERTAINTY in heights:
@@ -149,10 +151,10 @@ def _tests(areas: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     return pd.concat(
         [
-            paired_tests(own, "area", "order", "seed", reference=RANDOM).assign(
+            paired_tests(group, "area", "order", "seed", reference=RANDOM).assign(
                 modality=str(modality), metric=str(metric)
             )
-            for (modality, metric), own in areas.groupby(["modality", "metric"], sort=False)
+            for (modality, metric), group in areas.groupby(["modality", "metric"], sort=False)
         ],
         ignore_index=True,
     )
@@ -160,10 +162,10 @@ def _tests(areas: pd.DataFrame) -> pd.DataFrame:
 
 def figure(table: pd.DataFrame, metric: str) -> Figure:
     """The metric against the share of patients given the real assay, a panel a modality."""
-    own = table[table["metric"] == metric].rename(columns={"value": metric})
-    shown = [o for o in (*CLAIMED, RANDOM, ORACLE) if o in set(own["order"])]
+    of_metric = table[table["metric"] == metric].rename(columns={"value": metric})
+    shown = [o for o in (*CLAIMED, RANDOM, ORACLE) if o in set(of_metric["order"])]
     return plots.curves(
-        own,
+        of_metric,
         x="share",
         y=metric,
         series="order",

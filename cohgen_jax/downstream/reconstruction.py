@@ -98,15 +98,15 @@ def _by_type(key: dict, values, real, energy: np.ndarray, types: np.ndarray) -> 
 def figure(table: pd.DataFrame) -> Figure:
     """R2 of the posterior mean by cancer type, a panel a target, from all other modalities."""
     most = table["sources"].str.count(r"\+").max()
-    own = table[table["sources"].str.count(r"\+") == most]
-    by_type = own[own["label"] != EVERYONE]
-    chosen = by_type if len(by_type) else own
+    fullest = table[table["sources"].str.count(r"\+") == most]
+    by_type = fullest[fullest["label"] != EVERYONE]
+    chosen = by_type if len(by_type) else fullest
     return plots.dots(
         chosen.drop(columns=["ci_low", "ci_high"]),
         x="label",
         y="r2_inf",
         series="method",
-        order=list(dict.fromkeys(own["method"])),
+        order=list(dict.fromkeys(fullest["method"])),
         panel="target",
         zero=True,
     )

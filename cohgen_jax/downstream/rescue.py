@@ -89,21 +89,23 @@ def one_seed(
     z = study.latents.z
     predict = outcome.fit(study.features(z[rows.train], rows.train), rows.train, seed)
     full = predict(study.features(z[rows.test], rows.test))
-    found: dict[tuple[str, Order], np.ndarray] = {("full", NOTHING): full}
+    predictions: dict[tuple[str, Order], np.ndarray] = {("full", NOTHING): full}
     if study.one_hot_type.shape[1] > 1:
         alone = outcome.fit(study.one_hot_type[rows.train], rows.train, seed)
-        found["cancer_type", NOTHING] = alone(study.one_hot_type[rows.test])
+        predictions["cancer_type", NOTHING] = alone(study.one_hot_type[rows.test])
     for removed in subsets_removed(names):
         left = [m for m in names if m not in removed]
         x = study.features(z[rows.test], rows.test, missing=removed)
-        found["ablated", removed] = predict(x)
-        own = study.train[(study.has(left) & outcome.known)[study.train]]
-        retrained = outcome.fit(study.features(z[own], own, left), own, seed)
-        found["retrained", removed] = retrained(study.features(z[rows.test], rows.test, left))
+        predictions["ablated", removed] = predict(x)
+        train = study.train[(study.has(left) & outcome.known)[study.train]]
+        retrained = outcome.fit(study.features(z[train], train, left), train, seed)
+        predictions["retrained", removed] = retrained(study.features(z[rows.test], rows.test, left))
         for method in draws.methods:
             completed = draws.completed(method, removed, z[study.test])[:, rows.tested]
-            found[method, removed] = predict_draws(predict, study, completed, rows.test).mean(0)
-    return found
+            predictions[method, removed] = predict_draws(predict, study, completed, rows.test).mean(
+                0
+            )
+    return predictions
 
 
 def rescue(
@@ -121,20 +123,20 @@ def rescue(
     weights = patient_weights(study.patients[rows.test], options.bootstrap, options.seed)
     table, replicates = [], {}
     for key in repeats[0]:
-        for s, found in enumerate(repeats):
-            table.append(_row(key, options.seed + s) | outcome.scores(found[key], rows.test))
-        mean = np.mean([found[key] for found in repeats], axis=0)
+        for s, of_seed in enumerate(repeats):
+            table.append(_row(key, options.seed + s) | outcome.scores(of_seed[key], rows.test))
+        mean = np.mean([of_seed[key] for of_seed in repeats], axis=0)
         replicates[key] = outcome.score(mean[None], rows.test, weights)[0]
         table.append(_row(key, -1) | outcome.scores(mean, rows.test) | _bounds(replicates[key]))
     means = {}
     for method in dict.fromkeys(method for method, _ in replicates):
-        own = {removed: v for (m, removed), v in replicates.items() if m == method}
-        means[method] = np.mean(list(own.values()), axis=0)
-        for size in sorted({len(removed) for removed in own} - {0}):
-            chosen = np.mean([v for r, v in own.items() if len(r) == size], axis=0)
+        of_method = {removed: v for (m, removed), v in replicates.items() if m == method}
+        means[method] = np.mean(list(of_method.values()), axis=0)
+        for size in sorted({len(removed) for removed in of_method} - {0}):
+            chosen = np.mean([v for r, v in of_method.items() if len(r) == size], axis=0)
             summary = {"method": method, "removed": f"any {size}", "num_removed": size, "seed": -1}
             table.append(summary | {outcome.metric: chosen[0]} | _bounds(chosen))
-        if NOTHING not in own:
+        if NOTHING not in of_method:
             summary = {"method": method, "removed": "any", "num_removed": 0, "seed": -1}
             table.append(summary | {outcome.metric: means[method][0]} | _bounds(means[method]))
     frame = pd.DataFrame(table)
@@ -173,10 +175,10 @@ def notes(outcome: Outcome) -> tuple[str, ...]:
 
 def _seed_tests(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Each way to fill the gap against `ablated`, mean over subsets, paired by seed."""
-    own = table[(table["seed"] >= 0) & (table["num_removed"] > 0)]
-    if own["seed"].nunique() < 2:
+    by_seed = table[(table["seed"] >= 0) & (table["num_removed"] > 0)]
+    if by_seed["seed"].nunique() < 2:
         return pd.DataFrame()
-    means = own.groupby(["seed", "method"], sort=False)[metric].mean().reset_index()
+    means = by_seed.groupby(["seed", "method"], sort=False)[metric].mean().reset_index()
     return paired_tests(means, metric, "method", "seed", reference="ablated")
 
 

@@ -96,11 +96,11 @@ def sets(study: Study, draws: Draws, options: Options, workers: Workers) -> Resu
 
 def figure(table: pd.DataFrame) -> Figure:
     """Energy distance of random subsets to real ones; bars: 95 % of the pairs of subsets."""
-    own = table[table["metric"] == "energy_global, subsets"].rename(columns={"value": "energy"})
+    subsets = table[table["metric"] == "energy_global, subsets"].rename(columns={"value": "energy"})
     return plots.dots(
-        own.rename(columns={"energy": "energy distance"}),
+        subsets.rename(columns={"energy": "energy distance"}),
         x="target",
         y="energy distance",
         series="set",
-        order=list(dict.fromkeys(own["set"])),
+        order=list(dict.fromkeys(subsets["set"])),
     )

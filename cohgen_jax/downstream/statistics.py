@@ -36,10 +36,10 @@ def patient_weights(patients: np.ndarray, num: int, seed: int) -> np.ndarray:
 
     patients: int [n], the patient of each sample.
     """
-    _, own = np.unique(patients, return_inverse=True)
-    count = own.max() + 1
+    _, patient_of = np.unique(patients, return_inverse=True)
+    count = patient_of.max() + 1
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), num)
-    return np.concatenate([np.ones((1, len(own))), drawn[:, own]])
+    return np.concatenate([np.ones((1, len(patient_of))), drawn[:, patient_of]])
 
 
 def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> Interval:
@@ -93,7 +93,7 @@ def repeated_measures(table: pd.DataFrame, value: str, within: str, subject: str
     """
     import pingouin
 
-    found = pingouin.rm_anova(
+    anova = pingouin.rm_anova(
         table,
         dv=value,
         within=within,
@@ -103,7 +103,7 @@ def repeated_measures(table: pd.DataFrame, value: str, within: str, subject: str
     ).iloc[0]
     names = {"F": "F", "ddof1": "df1", "ddof2": "df2", "p_unc": "p", "p_GG_corr": "p_gg"}
     names |= {"p-unc": "p", "p-GG-corr": "p_gg", "ng2": "ng2"}
-    return pd.DataFrame([{new: found[old] for old, new in names.items() if old in found.index}])
+    return pd.DataFrame([{new: anova[old] for old, new in names.items() if old in anova.index}])
 
 
 def paired_tests(
@@ -141,7 +141,7 @@ def paired_tests(
             row |= {"p": test.pvalue, "d_z": d_z, "hedges_g": bias * d_z}
         rows.append(row)
     columns = ["a", "b", "difference", "ci_low", "ci_high", "t", "df", "p"]
-    found = pd.DataFrame(rows).reindex(columns=[*columns, "d_z", "hedges_g", "n"])
+    tests = pd.DataFrame(rows).reindex(columns=[*columns, "d_z", "hedges_g", "n"])
     for name in ("bonferroni", "holm"):
-        found[f"p_{name}"] = adjusted(found["p"].to_numpy(float), name)
-    return found
+        tests[f"p_{name}"] = adjusted(tests["p"].to_numpy(float), name)
+    return tests

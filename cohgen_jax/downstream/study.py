@@ -148,14 +148,14 @@ class Study:
         training = pd.Series(values[self.train]).value_counts()
         names = tuple(sorted(str(v) for v, count in training.items() if count >= MIN_TRAIN))
         codes = pd.Categorical(values, names).codes.astype(int)
-        found = [f"{len(names)} classes with {MIN_TRAIN} training patients"]
+        counted = [f"{len(names)} classes with {MIN_TRAIN} training patients"]
         fewest = len(names)
         if tested:
             seen = len(set(codes[self.test]) - {-1})
-            found.append(f"{seen} among the tested ones")
+            counted.append(f"{seen} among the tested ones")
             fewest = min(fewest, seen)
         if fewest < 2:
-            raise NotPossible(f"{column}: {' and '.join(found)}; 2 are needed")
+            raise NotPossible(f"{column}: {' and '.join(counted)}; 2 are needed")
         reasons = [f"{unknown.sum()} samples without {column}"] * bool(unknown.any())
         rare = int(((codes < 0) & ~unknown).sum())
         reasons += [f"{rare} of a {column} with fewer than {MIN_TRAIN} to train on"] * bool(rare)

@@ -82,21 +82,21 @@ def one_seed(
     for outcome, _ in tasks:
         tested = np.flatnonzero(outcome.known[study.test])
         test = study.test[tested]
-        found = {}
+        predictions = {}
         for modality in study.modalities:
             m = study.modalities.index(modality)
             train = study.train[(study.has([modality]) & outcome.known)[study.train]]
             one = {"modalities": [modality], "with_type": False}
             predict = outcome.fit(study.features(z[train], train, **one), train, seed)
-            found[modality, REAL] = predict(study.features(z[test], test, **one))
+            predictions[modality, REAL] = predict(study.features(z[test], test, **one))
             for method in draws.methods:
                 drawn = draws.one(method, modality)
                 if method == "mean":
                     continue  # one value for everyone has no class to be told
                 completed = z[test].copy()
                 completed[:, m, : drawn.shape[-1]] = drawn[repeat % len(drawn)][tested]
-                found[modality, method] = predict(study.features(completed, test, **one))
-        results.append(found)
+                predictions[modality, method] = predict(study.features(completed, test, **one))
+        results.append(predictions)
     return results
 
 
@@ -115,12 +115,12 @@ def synthetic(study: Study, draws: Draws, options: Options, workers: Workers) ->
         rows = study.test[outcome.known[study.test]]
         truth = outcome.labels.codes[rows]
         key = {"task": outcome.name, "group": group, "n": len(rows)}
-        for s, found in enumerate(repeats):
-            for (modality, data), predicted in found[i].items():
-                own = key | {"modality": modality, "data": data, "seed": options.seed + s}
+        for s, of_seed in enumerate(repeats):
+            for (modality, data), predicted in of_seed[i].items():
+                row = key | {"modality": modality, "data": data, "seed": options.seed + s}
                 scores = outcome.scores(predicted, rows)
                 scores |= _shares(outcome, predicted.argmax(axis=-1))
-                table += [own | {"metric": name, "value": v} for name, v in scores.items()]
+                table += [row | {"metric": name, "value": v} for name, v in scores.items()]
         table += [
             key | {"modality": "", "data": TRUTH, "seed": -1, "metric": name, "value": value}
             for name, value in _shares(outcome, truth).items()
@@ -131,7 +131,7 @@ def synthetic(study: Study, draws: Draws, options: Options, workers: Workers) ->
             for modality in study.modalities:
                 score = {
                     data: outcome.score(
-                        np.stack([found[i][modality, data] for found in repeats]), rows, weights
+                        np.stack([of_seed[i][modality, data] for of_seed in repeats]), rows, weights
                     ).mean(axis=0)
                     for data in (REAL, *(m for m in draws.methods if m in METHODS))
                 }
@@ -156,11 +156,11 @@ def _shares(outcome: Classification, codes: np.ndarray) -> dict[str, float]:
 
 
 def _tests(table: pd.DataFrame) -> pd.DataFrame:
-    own = table[(table["metric"] == "balanced_accuracy") & (table["group"] == EVERYONE)]
-    if own["seed"].nunique() < 2:
+    by_seed = table[(table["metric"] == "balanced_accuracy") & (table["group"] == EVERYONE)]
+    if by_seed["seed"].nunique() < 2:
         return pd.DataFrame()
     parts = []
-    for (task, modality), values in own.groupby(["task", "modality"], sort=False):
+    for (task, modality), values in by_seed.groupby(["task", "modality"], sort=False):
         key = {"task": str(task), "modality": str(modality)}
         several = values["seed"].nunique() > 2 and values["data"].nunique() > 1
         if several and values.groupby("data")["value"].std().max() > 0:
@@ -173,13 +173,13 @@ def _tests(table: pd.DataFrame) -> pd.DataFrame:
 
 def figure(table: pd.DataFrame) -> Figure:
     """Balanced accuracy by modality (top), and the classes that patients are put into (bottom)."""
-    own = table[table["group"] == EVERYONE]
-    tasks = list(dict.fromkeys(own["task"]))
-    data = [d for d in dict.fromkeys(own["data"]) if d != TRUTH]
+    everyone = table[table["group"] == EVERYONE]
+    tasks = list(dict.fromkeys(everyone["task"]))
+    data = [d for d in dict.fromkeys(everyone["data"]) if d != TRUTH]
     with house_style():
         figure, axes = panels(2, len(tasks), width=max(4.4, 8.0 / len(tasks)), height=2.6)
         for task, (top, bottom) in zip(tasks, axes.T, strict=True):
-            of_task = own[own["task"] == task]
+            of_task = everyone[everyone["task"] == task]
             accuracy = of_task[of_task["metric"] == "balanced_accuracy"]
             means = _mean(accuracy, ["modality", "data"])
             modalities = list(dict.fromkeys(means["modality"]))

@@ -45,13 +45,13 @@ def score_kinds(
     if binary.any():
         p, true = units.expected(generated, draws)[:, binary], truth[:, binary]
         features = binary_by_feature(p, true)
-        found = score_binary(p, true, units.mean[binary], features)
-        scores |= {f"binary_{name}": score for name, score in found.items()}
+        scored = score_binary(p, true, units.mean[binary], features)
+        scores |= {f"binary_{name}": score for name, score in scored.items()}
         features = features.assign(feature=np.asarray(units.names)[binary])
         curve = calibration_curve(p, true)
     if counts.any():
-        found = score_counts(draws[..., counts], truth[:, counts])
-        scores |= {f"counts_{name}": score for name, score in found.items()}
+        scored = score_counts(draws[..., counts], truth[:, counts])
+        scores |= {f"counts_{name}": score for name, score in scored.items()}
     return OfKinds(scores, features, curve)
 
 
@@ -90,16 +90,16 @@ def binary_by_feature(p: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     rows = []
-    for own, true in zip(p.T, truth.T, strict=True):
+    for predicted, true in zip(p.T, truth.T, strict=True):
         known = np.isfinite(true)
-        own, true = own[known], true[known]
+        predicted, true = predicted[known], true[known]
         row = {"n": len(true), "observed": np.nan, "predicted": np.nan, "brier": np.nan}
         if len(true):
-            row |= {"observed": true.mean(), "predicted": own.mean()}
-            row["brier"] = np.mean((own - true) ** 2)
+            row |= {"observed": true.mean(), "predicted": predicted.mean()}
+            row["brier"] = np.mean((predicted - true) ** 2)
         enough = min(true.sum(), (1 - true).sum()) >= LEAST
-        row["auc"] = roc_auc_score(true, own) if enough else np.nan
-        row["average_precision"] = average_precision_score(true, own) if enough else np.nan
+        row["auc"] = roc_auc_score(true, predicted) if enough else np.nan
+        row["average_precision"] = average_precision_score(true, predicted) if enough else np.nan
         rows.append(row)
     return pd.DataFrame(rows)
 

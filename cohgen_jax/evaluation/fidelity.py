@@ -342,8 +342,8 @@ def evaluate(
         scores = score_draws(values, real, whose)
         scores["disagreement"] = float(np.mean(generated.disagreement))
         scores["seconds"] = seconds_a_row * len(used)
-        own = Generated(values, generated.disagreement)
-        patients_table = score_patients(own, real).assign(row=used, **key)
+        scored = Generated(values, generated.disagreement)
+        patients_table = score_patients(scored, real).assign(row=used, **key)
         if whose is not None:
             patients_table["patient"] = whose
         if units is not None and condition.target in units:

@@ -73,9 +73,9 @@ class Honesty(NamedTuple):
         for name, draw, caption in made:
             table = self.tables.get(name)
             if table is not None and len(table):
-                own = of_fullest(table, chosen)
-                if len(own):
-                    yield name, draw(own), caption
+                fullest = of_fullest(table, chosen)
+                if len(fullest):
+                    yield name, draw(fullest), caption
 
 
 def temperature_rows(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> pd.DataFrame:
@@ -85,14 +85,14 @@ def temperature_rows(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> p
     """
     rows = []
     for temperature in TEMPERATURES:
-        own = mean + temperature * (draws - mean)
+        scaled = mean + temperature * (draws - mean)
         rows.append(
             {
                 "temperature": temperature,
-                "r2": float(np.mean(metrics.r2(own, real))),
-                "energy_score": float(np.mean(metrics.energy_score(own, real))),
-                "spread_error": float(metrics.spread_error(own, real)),
-                "coverage80": float(metrics.interval_coverage(own, real, 0.8)),
+                "r2": float(np.mean(metrics.r2(scaled, real))),
+                "energy_score": float(np.mean(metrics.energy_score(scaled, real))),
+                "spread_error": float(metrics.spread_error(scaled, real)),
+                "coverage80": float(metrics.interval_coverage(scaled, real, 0.8)),
             }
         )
     return pd.DataFrame(rows)

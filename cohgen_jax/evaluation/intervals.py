@@ -72,17 +72,17 @@ def intervals_of_run(
             """Of each patient, over its measured features."""
             return (inside & measured).sum(axis=1) / np.maximum(measured.sum(axis=1), 1)
 
-        own = pd.Series(coverage((low <= real) & (real <= high)))
+        covered = pd.Series(coverage((low <= real) & (real <= high)))
         by_type = pd.Series(dtype=float)
         if labels is not None:
-            groups = own.groupby(labels.to_numpy()[rows])
+            groups = covered.groupby(labels.to_numpy()[rows])
             by_type = groups.mean()[groups.size() >= MIN_PATIENTS]
         rows_of_table.append(
             {
                 "method": method,
                 "target": target,
                 "n": len(rows),
-                "coverage": own.mean(),
+                "coverage": covered.mean(),
                 "coverage_low": by_type.min(),
                 "coverage_high": by_type.max(),
                 "uncalibrated": coverage((own_low <= real) & (real <= own_high)).mean(),

@@ -359,13 +359,13 @@ def _null_distributions(
         sets = {"train": values(run.rows("train"))}
         sets |= {m: draw[:, :width] for (m, drawn), draw in shown.items() if drawn == target}
         for name, statistic in statistics.items():
-            found = {"real": distances.real_against_real(statistic, real, size, REPEATS)}
+            by_set = {"real": distances.real_against_real(statistic, real, size, REPEATS)}
             for other, points in sets.items():
                 if len(points) >= size:
-                    found[other] = distances.real_against_generated(
+                    by_set[other] = distances.real_against_generated(
                         statistic, points, real, size, REPEATS
                     )
-            for other, sample in found.items():
+            for other, sample in by_set.items():
                 low, high = np.quantile(sample, [0.025, 0.975])
                 table.append(
                     {

@@ -34,17 +34,17 @@ def against_members(by_patient: pd.DataFrame, methods: list[str]) -> pd.DataFram
     for (method, target, sources), table in joint.groupby(
         ["method", "target", "sources"], sort=False
     ):
-        own = table.set_index("row")["energy_score"]
+        consensus = table.set_index("row")["energy_score"]
         whose = table["patient"].to_numpy() if "patient" in table else None
         members = {
-            (source, rule): single.loc[own.index]
+            (source, rule): single.loc[consensus.index]
             for (of, source, rule), single in singles.items()
             if of == target and source in str(sources).split("+")
         }
         if not members:
             continue
         best = min(members, key=lambda name: members[name].mean())
-        paired = own - members[best]
+        paired = consensus - members[best]
         difference, se = paired.mean(), error_of_mean(paired.to_numpy(), whose)
         rows.append(
             {
@@ -52,10 +52,10 @@ def against_members(by_patient: pd.DataFrame, methods: list[str]) -> pd.DataFram
                 "target": target,
                 "sources": sources,
                 "num_sources": table["num_sources"].iloc[0],
-                "n": len(own),
+                "n": len(consensus),
                 "best_member": best[0],
                 "member_method": best[1],
-                "energy_score": own.mean(),
+                "energy_score": consensus.mean(),
                 "member_energy_score": members[best].mean(),
                 "difference": difference,
                 "se": se,

@@ -107,8 +107,8 @@ def compare_published(
         )
     if train is not None and config.recipe is not None:
         run = train(run_config(config.recipe, data, cohort.modalities, config.seed), out / "run")
-        own = run_generators(run, targets)
-        generators |= {key: own[key] for key in own if key[0] in METHODS}
+        of_run = run_generators(run, targets)
+        generators |= {key: of_run[key] for key in of_run if key[0] in METHODS}
         latents = run.latents._replace(scale=latents.scale)
         rows = run.samples.index.get_indexer(cohort.samples.index[rows])
     scored = []
@@ -161,7 +161,7 @@ def published_generators(
     tell: Tell,
 ) -> dict[tuple[str, str], Generator]:
     """Keyed (method, target); what a results folder does not have is told and left out."""
-    found = {}
+    generators = {}
     for target in targets:
         width = int(latents.widths[list(modalities).index(target)])
         others = [m for m in modalities if m != target]
@@ -171,7 +171,7 @@ def published_generators(
             tell(f"{target}: no single-condition model from {', '.join(lacking)}; left out")
         else:
             for method, rule in RULES.items():
-                found[method, target] = bank_generator(
+                generators[method, target] = bank_generator(
                     lambda sources, target=target: published.bank(target, config.metric, sources),
                     modalities,
                     target,
@@ -186,13 +186,13 @@ def published_generators(
                 f"the multi-condition model of {target} takes {', '.join(bank.sources)}, the "
                 f"tables have {', '.join(others)}"
             )
-        found[PUBLISHED_MULTI, target] = bank_generator(
+        generators[PUBLISHED_MULTI, target] = bank_generator(
             lambda sources, bank=bank: bank,
             modalities,
             target,
             _sampler(published, target, MULTI, config, width, "mean"),
         )
-    return found
+    return generators
 
 
 def _sampler(
@@ -226,15 +226,15 @@ def _scored_tables(
 ):
     """One row a generated table of the results folder, as method published_<method>_files."""
     folder = next(iter(published.folders.values())).parent
-    for found in generated_tables(folder, cohort.modalities):
-        if found.target not in targets:
+    for generated in generated_tables(folder, cohort.modalities):
+        if generated.target not in targets:
             continue
-        t = cohort.modalities.index(found.target)
+        t = cohort.modalities.index(generated.target)
         width = int(latents.widths[t])
-        draws = found.draws(len(rows), width)
+        draws = generated.draws(len(rows), width)
         if len(draws) < 2:
-            tell(f"{found.path} holds a single draw, which has no spread to score; left out")
+            tell(f"{generated.path} holds a single draw, which has no spread to score; left out")
             continue
-        condition = Condition(found.target, found.sources)
+        condition = Condition(generated.target, generated.sources)
         scores = score_draws(draws, latents.z[rows, t, :width])
-        yield pd.DataFrame([condition.key(f"published_{found.method}_files") | scores])
+        yield pd.DataFrame([condition.key(f"published_{generated.method}_files") | scores])

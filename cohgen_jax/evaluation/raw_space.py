@@ -130,10 +130,10 @@ def effects_kept(
     """
     from sklearn.metrics import roc_auc_score
 
-    found = []
+    effects = []
     for label in np.unique(real_labels):
-        sizes = [np.sum(own == label) for own in (labels, real_labels)]
-        rest = [np.sum(own != label) for own in (labels, real_labels)]
+        sizes = [np.sum(of_set == label) for of_set in (labels, real_labels)]
+        rest = [np.sum(of_set != label) for of_set in (labels, real_labels)]
         if min(*sizes, *rest) < FEWEST_PATIENTS:
             continue
         ours, true = (
@@ -146,7 +146,7 @@ def effects_kept(
             continue
         top = np.argsort(-np.abs(true))[: max(1, int(SHARE_TOP * len(true)))]
         is_top = np.isin(np.arange(len(true)), top)
-        found.append(
+        effects.append(
             (
                 correlation(ours[:, None], true[:, None])[0],
                 np.mean(np.sign(ours[top]) == np.sign(true[top])),
@@ -154,7 +154,9 @@ def effects_kept(
             )
         )
     names = ("effects_r", "effects_sign", "effects_auc")
-    return dict(zip(names, np.mean(found, axis=0).tolist() if found else [np.nan] * 3, strict=True))
+    return dict(
+        zip(names, np.mean(effects, axis=0).tolist() if effects else [np.nan] * 3, strict=True)
+    )
 
 
 def shared_genes(
@@ -213,10 +215,10 @@ def raw_space_of_run(
         by_feature.append(pd.DataFrame({**key, "feature": features[target], **each}))
         middle = {name: float(np.nanmedian(values)) for name, values in each.items()}
         scores.append(key | middle | _as_a_set(draws[0], labels, truth, labels, seed))
-        for side, partner, own, theirs in (("a", "b", "i", "j"), ("b", "a", "j", "i")):
+        for side, partner, made, linked in (("a", "b", "i", "j"), ("b", "a", "j", "i")):
             for (a, b), pairs in genes[genes[side] == target].groupby(["a", "b"]):
-                measured = real[pairs[partner].iloc[0]][:, pairs[theirs]]
-                r = correlation(draws[..., pairs[own]], measured[None]).mean(axis=0)
+                measured = real[pairs[partner].iloc[0]][:, pairs[linked]]
+                r = correlation(draws[..., pairs[made]], measured[None]).mean(axis=0)
                 links.append(
                     pd.DataFrame(
                         {"a": a, "b": b, "gene": pairs["gene"], "generated": target}
@@ -228,8 +230,8 @@ def raw_space_of_run(
     targets = dict.fromkeys(target for _, target in generators)
     for target in targets:
         t, codec = run.index(target), run.codecs[target]
-        own = _as_a_set(other[target], train_labels, real[target], labels, seed)
-        scores.append({"target": target, "method": "train"} | own)
+        as_a_set = _as_a_set(other[target], train_labels, real[target], labels, seed)
+        scores.append({"target": target, "method": "train"} | as_a_set)
         judge("reconstruction", target, codec.decode(run.latents.z[rows, t, : codec.width])[None])
     for done, ((method, target), generate) in enumerate(generators.items()):
         progress(done, len(generators), f"{method}: {target}")
@@ -257,15 +259,15 @@ def dosage(links: pd.DataFrame) -> pd.DataFrame:
     real data; agreement_train: of the link in other real patients, the same, as many.
     """
     rows = []
-    for key, own in links.groupby(["a", "b", "generated", "method"], sort=False):
-        real = own["r_real"].to_numpy()[:, None]
+    for key, pairs in links.groupby(["a", "b", "generated", "method"], sort=False):
+        real = pairs["r_real"].to_numpy()[:, None]
         agreement = {
-            name: float(correlation(own[column].to_numpy()[:, None], real)[0])
+            name: float(correlation(pairs[column].to_numpy()[:, None], real)[0])
             for name, column in (("agreement", "r"), ("agreement_train", "r_train"))
         }
-        medians = own[["r", "r_real"]].median().to_dict()
+        medians = pairs[["r", "r_real"]].median().to_dict()
         names = dict(zip(("a", "b", "generated", "method"), key, strict=True))  # pyright: ignore
-        rows.append(names | {"genes": len(own)} | medians | agreement)
+        rows.append(names | {"genes": len(pairs)} | medians | agreement)
     return pd.DataFrame(rows)
 
 

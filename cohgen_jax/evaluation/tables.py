@@ -70,13 +70,13 @@ def units_of_run(run: Run, cohort: Cohort, targets: Sequence[str]) -> dict[str, 
 
 def features_of_run(run: Run, cohort: Cohort, targets: Sequence[str]) -> Features:
     """Of these targets; as large as their tables."""
-    found = Features({}, {}, {})
+    features = Features({}, {}, {})
     for target in targets:
         codec, table = run.codecs[target], cohort.table(target)
         values = np.full((len(run.samples), len(codec.features)), np.nan, np.float32)
         values[run.samples.index.get_indexer(table.index)] = codec.standardised(table)
-        found.features[target], found.project[target] = values, codec.project
+        features.features[target], features.project[target] = values, codec.project
         if set(codec.kinds) == {"binary"}:
             measured = table.reindex(index=run.samples.index, columns=list(codec.features))
-            found.known[target] = measured.notna().to_numpy()
-    return found
+            features.known[target] = measured.notna().to_numpy()
+    return features

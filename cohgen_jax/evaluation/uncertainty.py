@@ -40,12 +40,14 @@ def rank_correlation(
 
     num, rng = len(signal), np.random.default_rng(seed)
     if patients is None or len(set(patients)) == num:
-        found = correlations(rng.integers(num, size=(resamples, num)))
+        resampled = correlations(rng.integers(num, size=(resamples, num)))
     else:
         samples = list(pd.Series(np.arange(num)).groupby(np.asarray(patients)).indices.values())
         drawn = rng.integers(len(samples), size=(resamples, len(samples)))
-        found = [correlations(np.concatenate([samples[p] for p in own])[None])[0] for own in drawn]
-    low, high = np.quantile(found, [0.025, 0.975])
+        resampled = [
+            correlations(np.concatenate([samples[p] for p in chosen])[None])[0] for chosen in drawn
+        ]
+    low, high = np.quantile(resampled, [0.025, 0.975])
     return float(correlations(np.arange(num)[None])[0]), float(low), float(high)
 
 

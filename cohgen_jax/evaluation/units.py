@@ -99,10 +99,10 @@ def in_units(
     size = max(1, CELLS // (len(drawn) * len(codec.features)))
     parts = []
     for start in range(0, len(streams), size):  # a patient's draws depend on its stream alone
-        own = slice(start, start + size)
-        x = drawn[:, own]
+        block = slice(start, start + size)
+        x = drawn[:, block]
         if generated.features is None:
-            x = codec.draw_standardised(x[..., : codec.width], streams[own], seed)
+            x = codec.draw_standardised(x[..., : codec.width], streams[block], seed)
         parts.append((then or codec.units)(x))
     return np.concatenate(parts, axis=1)
 
@@ -193,7 +193,7 @@ def score_units(
     deviation = ((score - mean_crps) * ok).sum(axis=1)
     ratio, median = _variance_ratios(x, y, known) if enough else (np.nan, np.nan)
     slope, structure = _structure(x[0], y, known) if enough else (np.nan, np.nan)
-    found = (
+    scores = (
         1 - _ratio(error, (y**2 * ok).sum()),
         _mean_correlation(y, centre, known),
         _correlation(y[known], centre[known]) if enough else np.nan,
@@ -205,7 +205,7 @@ def score_units(
         slope,
         structure,
     )
-    return dict(zip(SCORES, map(float, found), strict=True))
+    return dict(zip(SCORES, map(float, scores), strict=True))
 
 
 SCORES: Sequence[str] = (
@@ -228,9 +228,9 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def _mean_correlation(y: np.ndarray, centre: np.ndarray, known: np.ndarray) -> float:
     each = [
-        _correlation(y[own, j], centre[own, j])
-        for j, own in enumerate(known.T)
-        if own.sum() > MIN_CORRELATED
+        _correlation(y[rows, j], centre[rows, j])
+        for j, rows in enumerate(known.T)
+        if rows.sum() > MIN_CORRELATED
     ]
     each = [r for r in each if np.isfinite(r)]
     return float(np.mean(each)) if each else np.nan

@@ -60,8 +60,8 @@ def dots(
         for unused in axes.ravel()[len(names) :]:
             unused.set_visible(False)
         for name, at in zip(names, axes.ravel(), strict=False):
-            own = table if name is None else table[table[panel] == name]
-            dots_panel(at, own, x, y, series, order, positions)
+            of_panel = table if name is None else table[table[panel] == name]
+            dots_panel(at, of_panel, x, y, series, order, positions)
             for which, value in (lines or {}).items():
                 at.axhline(
                     value,
@@ -93,12 +93,12 @@ def dots_panel(
     at.grid(axis="y")
     step = 0.8 / max(len(order), 1)
     for i, name in enumerate(order):
-        own = table[table[series] == name].drop_duplicates(x).set_index(x).reindex(positions)
+        of_series = table[table[series] == name].drop_duplicates(x).set_index(x).reindex(positions)
         where = np.arange(len(positions)) + (i - (len(order) - 1) / 2) * step
-        values = own[y].to_numpy(float)
+        values = of_series[y].to_numpy(float)
         colour = method_colour(name, order)
-        if {"ci_low", "ci_high"} <= set(own.columns):
-            low, high = own["ci_low"].to_numpy(float), own["ci_high"].to_numpy(float)
+        if {"ci_low", "ci_high"} <= set(of_series.columns):
+            low, high = of_series["ci_low"].to_numpy(float), of_series["ci_high"].to_numpy(float)
             at.vlines(where, low, high, color=colour, linewidth=1.2, alpha=0.6)
         marker = method_marker(name)
         at.plot(where, values, marker, color=colour, markersize=4.5, label=method_label(name))
@@ -128,9 +128,9 @@ def curves(
             unused.set_visible(False)
         for name, at in zip(names, axes.ravel(), strict=False):
             at.grid(axis="y")
-            own = table[table[panel] == name]
+            of_panel = table[table[panel] == name]
             for method in order:
-                line = own[own[series] == method].sort_values(x)
+                line = of_panel[of_panel[series] == method].sort_values(x)
                 if not len(line):
                     continue
                 colour = method_colour(method, order)

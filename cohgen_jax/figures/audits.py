@@ -27,12 +27,15 @@ def membership(table: pd.DataFrame, aim: float = 0.55) -> Figure:
         figure, axes = panels(1, len(attacks), width=2.3, height=0.4 * len(targets) + 1.2)
         for panel, attack in zip(axes[0], attacks, strict=True):
             for i, method in enumerate(methods):
-                own = table.query("attack == @attack and method == @method")
-                at = np.array([targets.index(t) for t in own["target"]], float)
+                of_method = table.query("attack == @attack and method == @method")
+                at = np.array([targets.index(t) for t in of_method["target"]], float)
                 at += (i - (len(methods) - 1) / 2) * 0.2
-                low, high = own["auc"] - own["auc_low"], own["auc_high"] - own["auc"]
+                low, high = (
+                    of_method["auc"] - of_method["auc_low"],
+                    of_method["auc_high"] - of_method["auc"],
+                )
                 panel.errorbar(
-                    own["auc"],
+                    of_method["auc"],
                     at,
                     xerr=np.stack([low, high]),
                     fmt=method_marker(method),
@@ -60,14 +63,19 @@ def record_distances(table: pd.DataFrame) -> Figure:
         figure, axes = panels(1, 2, width=3.6, height=2.8)
         left, right = axes[0]
         for i, method in enumerate(methods):
-            own = table.query("method == @method")
-            at = np.array([targets.index(t) for t in own["target"]], float)
+            of_method = table.query("method == @method")
+            at = np.array([targets.index(t) for t in of_method["target"]], float)
             at += (i - (len(methods) - 1) / 2) * 0.2
             look = {"color": method_colour(method, methods), "label": method_label(method)}
-            left.plot(at, own["dcr"], method_marker(method), markersize=5, **look)
-            error = 1.96 * own["closer_to_train_se"]
+            left.plot(at, of_method["dcr"], method_marker(method), markersize=5, **look)
+            error = 1.96 * of_method["closer_to_train_se"]
             right.errorbar(
-                at, own["closer_to_train"], error, fmt=method_marker(method), markersize=5, **look
+                at,
+                of_method["closer_to_train"],
+                error,
+                fmt=method_marker(method),
+                markersize=5,
+                **look,
             )
         real = table.drop_duplicates("target").set_index("target")["dcr_real"].reindex(targets)
         for i, value in enumerate(real):
@@ -126,15 +134,15 @@ def links(table: pd.DataFrame, summary: pd.DataFrame, method: str = "coherent") 
 
     The pair of modalities with most genes is shown; on the diagonal the link is kept.
     """
-    own = summary[summary["method"] == method]
-    widest = own.iloc[own["genes"].argmax()]
+    of_method = summary[summary["method"] == method]
+    widest = of_method.iloc[of_method["genes"].argmax()]
     pair = table[(table["a"] == widest["a"]) & (table["b"] == widest["b"])]
     sides = list(dict.fromkeys(pair["generated"]))
     with house_style():
         figure, axes = panels(1, len(sides), width=3.4, height=3.4)
         for panel, side in zip(axes[0], sides, strict=True):
             shown = pair[(pair["generated"] == side) & (pair["method"] == method)]
-            kept = own[(own["generated"] == side) & (own["a"] == widest["a"])]
+            kept = of_method[(of_method["generated"] == side) & (of_method["a"] == widest["a"])]
             kept = kept[kept["b"] == widest["b"]].iloc[0]
             panel.plot([-1, 1], [-1, 1], color=GREY, linewidth=0.8)
             panel.plot(
@@ -179,14 +187,14 @@ def shift(table: pd.DataFrame) -> Figure:
         figure, axes = panels(1, len(SHIFT_SCORES), width=2.3, height=2.8)
         for panel, (score, label) in zip(axes[0], SHIFT_SCORES.items(), strict=True):
             for i, method in enumerate(methods):
-                own = table[table["method"] == method]
-                if own[score].isna().all():
+                of_method = table[table["method"] == method]
+                if of_method[score].isna().all():
                     continue
                 offset = (i - (len(methods) - 1) / 2) * 0.25
-                at = np.array([cases.index(case) for case in own["case"]]) + offset
+                at = np.array([cases.index(case) for case in of_method["case"]]) + offset
                 colour, mark = method_colour(method, methods), method_marker(method)
-                panel.plot(at, own[score], mark, color=colour, ms=3, alpha=0.3)
-                mean = own.groupby("case", sort=False)[score].mean().reindex(cases)
+                panel.plot(at, of_method[score], mark, color=colour, ms=3, alpha=0.3)
+                mean = of_method.groupby("case", sort=False)[score].mean().reindex(cases)
                 panel.plot(
                     np.arange(len(cases)) + offset,
                     mean,

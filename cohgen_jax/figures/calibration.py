@@ -25,9 +25,9 @@ def reliability_curves(reliability: pd.DataFrame) -> Figure:
     promise; below it they are too narrow.
     """
 
-    def draw(panel: Axes, own: pd.DataFrame, methods: Sequence[str]) -> None:
+    def draw(panel: Axes, rows: pd.DataFrame, methods: Sequence[str]) -> None:
         panel.plot([0, 1], [0, 1], color="#444444", linewidth=0.8)
-        for method, line in own.groupby("method", sort=False):
+        for method, line in rows.groupby("method", sort=False):
             panel.plot(line["nominal"], line["observed"], **_look(str(method), methods))
         panel.set(xlim=(0, 1), ylim=(0, 1), xlabel="promised", aspect="equal")
 
@@ -40,10 +40,10 @@ def rank_histograms(ranks: pd.DataFrame) -> Figure:
     ranks: columns method, target, rank, share. Level is honest, a bowl overconfident.
     """
 
-    def draw(panel: Axes, own: pd.DataFrame, methods: Sequence[str]) -> None:
-        num = own["rank"].max() + 1
+    def draw(panel: Axes, rows: pd.DataFrame, methods: Sequence[str]) -> None:
+        num = rows["rank"].max() + 1
         panel.axhline(1 / num, color="#444444", linewidth=0.8)
-        for method, line in own.groupby("method", sort=False):
+        for method, line in rows.groupby("method", sort=False):
             panel.plot(line["rank"], line["share"], **_look(str(method), methods))
         panel.set(xlabel="rank of the truth")
         panel.set_ylim(bottom=0)
@@ -58,8 +58,8 @@ def risk_coverage_curves(curve: pd.DataFrame) -> Figure:
     curve: columns method, target, signal, share, error, from all sources.
     """
 
-    def draw(panel: Axes, own: pd.DataFrame, methods: Sequence[str]) -> None:
-        for (method, signal), line in own.groupby(["method", "signal"], sort=False):
+    def draw(panel: Axes, rows: pd.DataFrame, methods: Sequence[str]) -> None:
+        for (method, signal), line in rows.groupby(["method", "signal"], sort=False):
             look = _look(str(method), methods) | {"linestyle": _SIGNAL_LINES[str(signal)]}
             if signal != "spread":
                 look["label"] = "_"
@@ -75,9 +75,9 @@ def temperature_curves(table: pd.DataFrame) -> Figure:
     table: columns method, target, temperature, r2. At 0 the posterior mean, at 1 honest draws.
     """
 
-    def draw(panel: Axes, own: pd.DataFrame, methods: Sequence[str]) -> None:
+    def draw(panel: Axes, rows: pd.DataFrame, methods: Sequence[str]) -> None:
         panel.axhline(0, color="#444444", linewidth=0.8)
-        for method, line in own.groupby("method", sort=False):
+        for method, line in rows.groupby("method", sort=False):
             panel.plot(line["temperature"], line["r2"], **_look(str(method), methods))
         panel.set(xlabel="temperature")
 

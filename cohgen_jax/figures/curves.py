@@ -83,14 +83,19 @@ def disagreement_curves(table: pd.DataFrame) -> Figure:
         for panel in axes.ravel()[len(targets) :]:
             panel.set_visible(False)
         for panel, target in zip(axes.ravel(), targets, strict=False):
-            own = table[table["target"] == target]
+            of_target = table[table["target"] == target]
             panel.grid(axis="y")
             panel.fill_between(
-                own["t"], own["low"], own["high"], color=BLUE, alpha=0.2, linewidth=0
+                of_target["t"],
+                of_target["low"],
+                of_target["high"],
+                color=BLUE,
+                alpha=0.2,
+                linewidth=0,
             )
-            panel.plot(own["t"], own["mean"], color=BLUE, linewidth=1.4)
+            panel.plot(of_target["t"], of_target["mean"], color=BLUE, linewidth=1.4)
             panel.set_title(target)
-            panel.set_xlim(own["t"].max(), own["t"].min())
+            panel.set_xlim(of_target["t"].max(), of_target["t"].min())
             panel.xaxis.set_major_locator(MaxNLocator(4))
             panel.set_xlabel("diffusion time t (noise → data)")
         for panel in axes[:, 0]:
@@ -143,10 +148,10 @@ def set_distances(table: pd.DataFrame) -> Figure:
         for row, kind in enumerate(kinds):
             for column, target in enumerate(targets):
                 panel = axes[row, column]
-                own = table[(table["target"] == target) & (table["distance"] == kind)]
+                of_target = table[(table["target"] == target) & (table["distance"] == kind)]
                 panel.grid(axis="x")
                 for y, other in enumerate(others):
-                    line = own[own["real against"] == other]
+                    line = of_target[of_target["real against"] == other]
                     colour = method_colour(other, others)
                     panel.hlines([y] * len(line), line["low"], line["high"], color=colour)
                     panel.plot(line["mean"], [y] * len(line), "o", color=colour, markersize=5)

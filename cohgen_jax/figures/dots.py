@@ -56,7 +56,7 @@ def score_dots(
     table = conditions.query("num_sources > 0")
     targets = [m for m in modalities if m in set(table["target"])]
     methods = list(dict.fromkeys(table["method"]))
-    per_target = max(own["sources"].nunique() for _, own in table.groupby("target"))
+    per_target = max(of_target["sources"].nunique() for _, of_target in table.groupby("target"))
     by_size = per_target > MAX_SUBSETS
     rows = len(modalities) - 1 if by_size else per_target
     columns = min(len(targets), 3 if by_size else 2)
@@ -70,17 +70,17 @@ def score_dots(
         grid = figure.add_gridspec(lines, columns)
         shared = None
         for index, target in enumerate(targets):
-            own = table.query("target == @target")
+            of_target = table.query("target == @target")
             cell = grid[index // columns, index % columns]
             if by_size:
                 axes = figure.add_subplot(cell, sharex=shared)
-                _by_size(axes, own, methods, score)
+                _by_size(axes, of_target, methods, score)
             else:
                 sources = [m for m in modalities if m != target]
                 inner = cell.subgridspec(1, 2, width_ratios=(0.09 * len(sources), 1), wspace=0)
                 axes = figure.add_subplot(inner[1], sharex=shared)
                 matrix = figure.add_subplot(inner[0], sharey=axes)
-                _by_subset(axes, matrix, own, methods, score, sources)
+                _by_subset(axes, matrix, of_target, methods, score, sources)
             shared = shared or axes
             axes.set_title(target)
             axes.set_xlabel(SCORE_LABELS.get(score, score))
@@ -133,11 +133,11 @@ def _by_size(axes: Axes, table: pd.DataFrame, methods: Sequence[str], score: str
     groups = table.groupby(["method", "num_sources"])[score].agg(["mean", "min", "max"])
     for method, offset in zip(methods, _offsets(len(methods)), strict=True):
         if method in groups.index:
-            own = groups.loc[method].reindex(sizes)
+            spread = groups.loc[method].reindex(sizes)
             y = np.arange(len(sizes)) + offset
             colour = method_colour(method, methods)
-            axes.hlines(y, own["min"], own["max"], color=colour, linewidth=1, alpha=0.6)
-            _dots(axes, own["mean"].to_numpy(float), offset, method, methods)
+            axes.hlines(y, spread["min"], spread["max"], color=colour, linewidth=1, alpha=0.6)
+            _dots(axes, spread["mean"].to_numpy(float), offset, method, methods)
     counts = table.groupby("num_sources")["sources"].nunique()
     axes.set_yticks(range(len(sizes)), [f"{size} ({counts[size]})" for size in sizes])
     axes.set_ylabel("sources (subsets)")

@@ -59,19 +59,19 @@ def as_table(maps: Mapping[str, Map], samples: Mapping[str, pd.Index]) -> pd.Dat
             {"target": target, "method": method, "sample_id": samples[target]}
             | {"x": xy[:, 0], "y": xy[:, 1]}
         )
-        for target, found in maps.items()
-        for method, xy in found.points.items()
+        for target, of_target in maps.items()
+        for method, xy in of_target.points.items()
     ]
     return pd.concat(rows, ignore_index=True)
 
 
 def map_panels(maps: Mapping[str, Map]) -> Figure:
     """A row a target, real first and then each method before the real ones in grey."""
-    methods = list(dict.fromkeys(m for found in maps.values() for m in found.points))
+    methods = list(dict.fromkeys(m for of_target in maps.values() for m in of_target.points))
     with house_style():
         figure, axes = panels(len(maps), len(methods), width=2.1, height=1.95)
-        for row, (target, found) in enumerate(maps.items()):
-            real = found.points["real"]
+        for row, (target, of_target) in enumerate(maps.items()):
+            real = of_target.points["real"]
             # A few outliers of a heavy tail must not squeeze everyone else together.
             low, high = np.quantile(real, [0.005, 0.995], axis=0)
             pad = 0.12 * (high - low)
@@ -82,13 +82,13 @@ def map_panels(maps: Mapping[str, Map]) -> Figure:
                 panel.set_ylim(low[1] - pad[1], high[1] + pad[1])
                 if method != "real":
                     _cloud(panel, real, "#D0D0D0", 5)
-                if method in found.points:
+                if method in of_target.points:
                     colour = "#4D4D4D" if method == "real" else method_colour(method, methods)
-                    _cloud(panel, found.points[method], colour, 6)
+                    _cloud(panel, of_target.points[method], colour, 6)
                 if row == 0:
                     panel.set_title(method_label(method))
-            axes[row, 0].set_xlabel(found.labels[0])
-            axes[row, 0].set_ylabel(f"{target}\n{found.labels[1]}")
+            axes[row, 0].set_xlabel(of_target.labels[0])
+            axes[row, 0].set_ylabel(f"{target}\n{of_target.labels[1]}")
     return figure
 
 

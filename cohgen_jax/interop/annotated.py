@@ -108,7 +108,7 @@ def _check_sparse(part: Any) -> None:
     groups = [
         getattr(part, name, None) or {} for name in ("layers", "obsm", "varm", "obsp", "varp")
     ]
-    for values in (*single, *(own for group in groups for own in group.values())):
+    for values in (*single, *(matrix for group in groups for matrix in group.values())):
         if values is not None and scipy.sparse.issparse(values):
             values.check_format(full_check=True)
 
@@ -167,30 +167,30 @@ def raw_tables_of_several(
     kinds: dict[str, Kind] = {}
     units: dict[str, str] = {}
     with quiet():
-        for own in sources:
-            for part_name, part in own.parts.items():
-                found = _tables_of(part, part_name, source, chosen, own.splits, notes)
-                _add(tables, found)
-                if len(found) == 1 and part.uns.get("kind") in KINDS:
+        for opened in sources:
+            for part_name, part in opened.parts.items():
+                of_part = _tables_of(part, part_name, source, chosen, opened.splits, notes)
+                _add(tables, of_part)
+                if len(of_part) == 1 and part.uns.get("kind") in KINDS:
                     kinds[part_name] = part.uns["kind"]
         _add(tables, _embeddings(sources, embeddings, source, lenient, notes))
-        known = {EVERY, *tables, *(m for own in sources for m in own.parts)}
+        known = {EVERY, *tables, *(m for opened in sources for m in opened.parts)}
         unknown = [m for m in chosen if m not in known]
         if unknown and not lenient:
             raise InputError(
                 f"layers: {source} has no modality {unknown[0]!r}; it has: {', '.join(tables)}"
             )
         frames = []
-        for own in sources:
-            frames += [("the whole", own.obs)] if own.obs is not None else []
-            frames += [(m, part.obs) for m, part in own.parts.items()]
+        for opened in sources:
+            frames += [("the whole", opened.obs)] if opened.obs is not None else []
+            frames += [(m, part.obs) for m, part in opened.parts.items()]
         facts = joined_facts(frames, notes)
         told = [f"Read from {source}."]
-        for own in sources:
-            own_units, own_notes, own_kinds = _about(own.uns)
-            units |= own_units
-            told = [*own_notes, *told]
-            kinds |= own_kinds
+        for opened in sources:
+            its_units, its_notes, its_kinds = _about(opened.uns)
+            units |= its_units
+            told = [*its_notes, *told]
+            kinds |= its_kinds
     return RawTables(
         name=name,
         tables=tables,
@@ -222,9 +222,9 @@ def _source(data: Any, stem: str) -> Source:
     if not hasattr(data, "mod"):
         return Source({stem: data}, None, {}, data.uns, True)
     # mudata repeats columns of the modalities as "<modality>:<column>", and keeps masks in obsm.
-    own = data.obs.loc[:, [c for c in data.obs if str(c).split(":")[0] not in data.mod]]
+    obs = data.obs.loc[:, [c for c in data.obs if str(c).split(":")[0] not in data.mod]]
     obsm = {key: values for key, values in data.obsm.items() if key not in data.mod}
-    return Source(dict(data.mod), own, obsm, data.uns, False)
+    return Source(dict(data.mod), obs, obsm, data.uns, False)
 
 
 def _add(tables: dict[str, pd.DataFrame], more: Mapping[str, pd.DataFrame]) -> None:
@@ -268,8 +268,8 @@ def _tables_of(
                 f"{source}, {assay}: raw has other features than X, which var[{column!r}] says "
                 "nothing about; choose a layer"
             )
-        own = np.flatnonzero(data.var[column].astype(str) == assay)
-        values, features = values[:, own], features[own]
+        of_assay = np.flatnonzero(data.var[column].astype(str) == assay)
+        values, features = values[:, of_assay], features[of_assay]
         table = _table(values, data.obs_names, features, f"{source}, {assay}", notes)
         # A sample without the assay is a row of NaN there: absent, not all missing.
         tables[assay] = _with_values(table)
@@ -330,11 +330,11 @@ def _counts_elsewhere(data: Any, name: str, layer: str | None) -> list[str]:
     if layer is not None or data.X is None or _some_kind(data.X, name) == "counts":
         return []
     others = dict(data.layers) | ({RAW: data.raw.X} if data.raw else {})
-    found = [other for other in others if _some_kind(others[other], name) == "counts"]
+    counts = [other for other in others if _some_kind(others[other], name) == "counts"]
     return [
         f"{name}: X is read, and the layer {other} holds raw counts: --layers {name}={other} reads "
         "these."
-        for other in found[:1]
+        for other in counts[:1]
     ]
 
 
@@ -354,11 +354,11 @@ def _embeddings(
     """Tables in `obsm` that are asked for; where several modalities have one, each before its
     own."""
     held: dict[str, list[tuple[str, pd.Index, Any]]] = {}
-    for own in sources:
-        for key, values in own.obsm.items():
-            assert own.obs is not None
-            held.setdefault(key, []).append(("", own.obs.index, values))
-        for name, part in own.parts.items():
+    for opened in sources:
+        for key, values in opened.obsm.items():
+            assert opened.obs is not None
+            held.setdefault(key, []).append(("", opened.obs.index, values))
+        for name, part in opened.parts.items():
             for key, values in part.obsm.items():
                 held.setdefault(key, []).append((name, part.obs_names, values))
     tables = {}
@@ -396,8 +396,8 @@ def _about(uns: Mapping[str, Any]) -> tuple[dict[str, str], list[str], dict[str,
     about = about if isinstance(about, Mapping) else {}
 
     def texts(key: str) -> dict[str, str]:
-        found = about.get(key, {})
-        return {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
+        said = about.get(key, {})
+        return {str(k): str(v) for k, v in said.items()} if isinstance(said, Mapping) else {}
 
     notes = [str(note) for note in np.atleast_1d(about.get("notes", []))]
     kinds: dict[str, Kind] = {m: k for m, k in texts("kinds").items() if k in KINDS}  # pyright: ignore

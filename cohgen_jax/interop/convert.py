@@ -140,10 +140,10 @@ def _embedded_dims(params: Mapping[str, np.ndarray], config: Mapping[str, Any]) 
     count = sum(bool(re.fullmatch(r"cond_embeddings\.\d+\.weight", name)) for name in params)
     if count == 0:
         raise InputError("denoiser: parameters missing: cond_embeddings.0.weight")
-    found = tuple(_matrix(params, f"cond_embeddings.{i}.weight").shape[1] for i in range(count))
-    told = _as_dims(config.get("cond_dims", found))
+    dims = tuple(_matrix(params, f"cond_embeddings.{i}.weight").shape[1] for i in range(count))
+    told = _as_dims(config.get("cond_dims", dims))
     if count == 1 < len(told):
-        told = found
+        told = dims
     return told
 
 

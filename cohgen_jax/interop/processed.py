@@ -118,11 +118,11 @@ def tables_folder(path: str | Path) -> Path:
 
 def _modalities(folder: Path) -> list[str]:
     """Modalities with a train table and another side here."""
-    found = {path.name.removesuffix("_train.csv") for path in folder.glob("*_train.csv")}
+    trained = {path.name.removesuffix("_train.csv") for path in folder.glob("*_train.csv")}
     others = {
-        m: [(folder / f"{m}_{side}.csv").is_file() for side in ("val", "test")] for m in found
+        m: [(folder / f"{m}_{side}.csv").is_file() for side in ("val", "test")] for m in trained
     }
-    return sorted(m for m in found if m != "masks" and any(others[m]))
+    return sorted(m for m in trained if m != "masks" and any(others[m]))
 
 
 def _table(folder: Path, modality: str, side: str) -> pd.DataFrame:
@@ -214,7 +214,7 @@ def _labels(folder: Path, ids: Mapping[str, pd.Index]) -> pd.DataFrame | None:
     place = next((p for p in places if p.is_dir()), None)
     if place is None:
         return None
-    found = {}
+    labels = {}
     for name in LABEL_NAMES:
         parts = []
         for side in SPLITS:
@@ -237,5 +237,5 @@ def _labels(folder: Path, ids: Mapping[str, pd.Index]) -> pd.DataFrame | None:
                     f"{file} has {len(table)} rows and no {SAMPLE}, the tables {len(ids[side])}"
                 )
         if parts:
-            found[name] = pd.concat(parts)
-    return pd.DataFrame(found).rename_axis(SAMPLE) if found else None
+            labels[name] = pd.concat(parts)
+    return pd.DataFrame(labels).rename_axis(SAMPLE) if labels else None

@@ -142,8 +142,8 @@ def load_published_results(folder: str | Path) -> PublishedRun:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no results folder at {folder}")
-    found = _model_folders(folder)
-    if not found:
+    folders = _model_folders(folder)
+    if not folders:
         below = {
             child: _model_folders(child) for child in sorted(folder.iterdir()) if child.is_dir()
         }
@@ -151,19 +151,19 @@ def load_published_results(folder: str | Path) -> PublishedRun:
         if len(below) > 1:
             names = ", ".join(child.name for child in below)
             raise InputError(f"{folder} holds models of several latent widths: {names}; name one")
-        found = next(iter(below.values()), {})
-    if not found:
+        folders = next(iter(below.values()), {})
+    if not folders:
         raise InputError(f"{folder} holds no <target>_from_<source>/train/best_by_<metric>.pth")
-    return PublishedRun(found)
+    return PublishedRun(folders)
 
 
 def _model_folders(folder: Path) -> dict[tuple[str, str], Path]:
-    found = {}
+    folders = {}
     for child in sorted(folder.glob("*_from_*")):
         target, _, source = child.name.partition("_from_")
         if any(child.glob("train/best_by_*.pth")):
-            found[target, source] = child
-    return found
+            folders[target, source] = child
+    return folders
 
 
 def _cond_order(folder: Path) -> tuple[str, ...]:

@@ -33,14 +33,14 @@ def open_builder(spec: str) -> Any:
     place = spec.removeprefix(PREFIX)
     folder = Path(place)
     if folder.is_dir():
-        found = sorted(p.parent for p in folder.rglob("dataset_info.json"))
-        found = [p for p in found if not p.name.startswith("incomplete.")]
-        if len(found) != 1:
+        datasets = sorted(p.parent for p in folder.rglob("dataset_info.json"))
+        datasets = [p for p in datasets if not p.name.startswith("incomplete.")]
+        if len(datasets) != 1:
             raise InputError(
-                f"{place} holds {len(found)} datasets"
-                + (f" ({', '.join(map(str, found))}): name one" if found else "")
+                f"{place} holds {len(datasets)} datasets"
+                + (f" ({', '.join(map(str, datasets))}): name one" if datasets else "")
             )
-        return tfds.builder_from_directory(found[0])
+        return tfds.builder_from_directory(datasets[0])
     name, _, data_dir = place.partition("@")
     try:
         return tfds.builder(name, data_dir=data_dir or None)

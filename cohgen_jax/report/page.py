@@ -76,13 +76,13 @@ class Plot:
 
     @property
     def choices(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+        by_key: dict[str, list[str]] = {}
         for trace in self.traces:
             for key, value in trace.get("meta", {}).items():
-                values = found.setdefault(key, [])
+                values = by_key.setdefault(key, [])
                 if value not in values:
                     values.append(value)
-        return {key: values for key, values in found.items() if len(values) > 1}
+        return {key: values for key, values in by_key.items() if len(values) > 1}
 
     @property
     def json(self) -> str:

@@ -54,11 +54,13 @@ def interval(x: np.ndarray, width: float | np.ndarray = 1.0) -> tuple[np.ndarray
 
 def save_calibration(
     directory: Path,
-    found: dict[str, dict],
+    calibrations: dict[str, dict],
     residuals: dict[str, np.ndarray],
     solver: SolverConfig,
 ) -> None:
-    arrays = {m: {t: of_target._asdict() for t, of_target in of.items()} for m, of in found.items()}
+    arrays = {
+        m: {t: of_target._asdict() for t, of_target in of.items()} for m, of in calibrations.items()
+    }
     about = {"solver": dataclasses.asdict(solver)}
     save_tree(directory, "calibration", arrays | {RESIDUALS: residuals}, about)
 
@@ -72,5 +74,7 @@ def load_calibration(
     """
     arrays, about = load_tree(directory, "calibration")
     residuals = arrays.pop(RESIDUALS, {})
-    found = {m: {t: Calibration(**saved) for t, saved in of.items()} for m, of in arrays.items()}
-    return found, residuals, SolverConfig(**about["solver"])
+    calibrations = {
+        m: {t: Calibration(**saved) for t, saved in of.items()} for m, of in arrays.items()
+    }
+    return calibrations, residuals, SolverConfig(**about["solver"])

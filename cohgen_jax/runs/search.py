@@ -209,10 +209,10 @@ class _Halving:
 
     def going_of(self, going: list[int]) -> list[tuple[int, list[int]]]:
         """(group, its configurations among `going`), for groups that have any."""
-        found = [
+        members = [
             (g, [c for c in group.members if c in going]) for g, group in enumerate(self.groups)
         ]
-        return [(g, here) for g, here in found if here]
+        return [(g, here) for g, here in members if here]
 
     def advance(self, g: int, here: list[int], rung: int, report: Report) -> np.ndarray:
         """Train these configurations up to an epoch: their best scores so far, [here, models]."""

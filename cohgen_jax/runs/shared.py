@@ -61,7 +61,7 @@ def save_shared(run: Run, folder: Path, about: Mapping[str, Any], data: str) -> 
         save_calibration(
             folder / "calibration", run.calibration, run.residuals, run.calibrated_with
         )
-    usual = {name: own._asdict() for name, own in run.usual.items()}
+    usual = {name: of_modality._asdict() for name, of_modality in run.usual.items()}
     save_tree(folder / "typicality", "typicality", _float32(usual), {})
     head = {"format": FORMAT, "version": VERSION, **about}
     write_json(folder / rundir.SHARED, {**head, "files": checksums(folder)})
@@ -100,7 +100,7 @@ def open_shared(folder: Path) -> Run:
         calibration=calibration,
         calibrated_with=solver,
         residuals=residuals,
-        usual={name: Usual(**own) for name, own in usual.items()},
+        usual={name: Usual(**saved) for name, saved in usual.items()},
     )
 
 
@@ -123,11 +123,11 @@ def check_shared(folder: Path) -> dict[str, Any]:
             f"{folder} is a shared model of version {version!r}, this program reads {VERSION}: "
             "install the version of cohgen-jax that its card names"
         )
-    found = checksums(folder)
-    for name in sorted({*found, *recorded}):
-        if found.get(name) != recorded.get(name):
+    present = checksums(folder)
+    for name in sorted({*present, *recorded}):
+        if present.get(name) != recorded.get(name):
             wrong = (
-                "is missing" if name not in found
+                "is missing" if name not in present
                 else "was not exported with it" if name not in recorded
                 else "is not as it was exported (its checksum differs)"
             )  # fmt: skip
@@ -140,14 +140,14 @@ def check_shared(folder: Path) -> dict[str, Any]:
 
 def checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a model but model.json and the card, by its path in the folder."""
-    found = {}
+    sums = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or name in (rundir.SHARED, CARD) or name.split("/")[0] in _NOT_OURS:
             continue
         with path.open("rb") as file:
-            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
 
 
 def kept_models(run: Run) -> dict[str, Models]:

@@ -37,18 +37,18 @@ def typicality(
     residual: [N, M] of the same codecs. Without it, or in a run that knows none of validation
     patients, distances decide.
     """
-    found = np.full(present.shape, np.nan)
+    p_values = np.full(present.shape, np.nan)
     for m, name in enumerate(run.modalities):
-        own = np.asarray(present[:, m], bool)
-        if not own.any():
+        measured = np.asarray(present[:, m], bool)
+        if not measured.any():
             continue
         usual = run.usual.get(name) or usual_of(run, m)
-        p = usual.p_values(np.asarray(z, float)[own, m, : len(usual.location)])
+        p = usual.p_values(np.asarray(z, float)[measured, m, : len(usual.location)])
         if residual is not None and name in run.residuals:
-            foreign = upper_p_values(run.residuals[name], residual[own, m])
+            foreign = upper_p_values(run.residuals[name], residual[measured, m])
             p = np.minimum(1.0, 2 * np.minimum(p, foreign))
-        found[own, m] = p
-    return found
+        p_values[measured, m] = p
+    return p_values
 
 
 class Usual(NamedTuple):

@@ -80,12 +80,12 @@ class Bank:
     @property
     def widths(self) -> dict[int, int]:
         """Condition -> its width, as far as the models say what they take."""
-        found = {}
+        widths = {}
         for group in self.groups:
             for member in group.members:
-                own = getattr(group.module, "cond_dims", ())
-                found |= dict(zip(self.slots[member], own, strict=False))
-        return found
+                dims = getattr(group.module, "cond_dims", ())
+                widths |= dict(zip(self.slots[member], dims, strict=False))
+        return widths
 
     @classmethod
     def from_models(
@@ -207,7 +207,7 @@ class Bank:
             if kept:
                 variables = jax.tree.map(lambda leaf, at=at: leaf[at], group.variables)
                 groups.append(Group(variables, group.module, tuple(map(chosen.index, kept))))
-        moments = self.moments and {p: own.of(chosen) for p, own in self.moments.items()}
+        moments = self.moments and {p: measured.of(chosen) for p, measured in self.moments.items()}
         return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
             groups=tuple(groups),
             losses=self.losses[np.array(chosen)],

@@ -101,7 +101,9 @@ def run_chains(
     plan = jax.tree.map(lambda leaf: leaf[0], plan)  # this device's
     pairs = jnp.where(plan.taken, jnp.take_along_axis(ready.pairs, plan.models, axis=1), 0)
     patients = [  # by slot: leaves [K_g, J_g, ...]
-        jax.tree.map(lambda leaf, rows=rows: jax.vmap(lambda own, r: own[r])(leaf, rows), leaves)
+        jax.tree.map(
+            lambda leaf, rows=rows: jax.vmap(lambda terms, r: terms[r])(leaf, rows), leaves
+        )
         for leaves, rows in zip(ready.patients, plan.rows, strict=True)
     ]
 

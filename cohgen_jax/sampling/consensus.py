@@ -144,8 +144,8 @@ def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray)
             continue
         heard = np.flatnonzero(bank.available(np.array([near]))[0])
         if len(heard):
-            own = stacked_weights(bank.moments[near].of(heard.tolist()), log_snr)
-            weights[:, p, heard, : own.shape[2]] = own
+            fitted = stacked_weights(bank.moments[near].of(heard.tolist()), log_snr)
+            weights[:, p, heard, : fitted.shape[2]] = fitted
     return jnp.asarray(weights)
 
 

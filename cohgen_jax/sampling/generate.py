@@ -97,8 +97,8 @@ def sample_rows(
     num_chunks = -(-len(z) // size)
     parts, order = [], []
     for chunk in range(num_chunks):
-        own = np.arange(chunk, len(z), num_chunks)  # chunks alike in who lacks what
-        rows = np.resize(own, size)  # filled up, then cut
+        of_chunk = np.arange(chunk, len(z), num_chunks)  # chunks alike in who lacks what
+        rows = np.resize(of_chunk, size)  # filled up, then cut
         parts_of_draws = []
         for first in range(0, num_draws, draws):
             samples = sampler(
@@ -111,11 +111,11 @@ def sample_rows(
                 mesh=mesh,
             )
             kept = min(draws, num_draws - first)
-            cut = jax.tree.map(lambda a, r=kept, n=len(own): np.asarray(a)[:r, :n], samples)
+            cut = jax.tree.map(lambda a, r=kept, n=len(of_chunk): np.asarray(a)[:r, :n], samples)
             parts_of_draws.append(cut)
         parts.append(jax.tree.map(lambda *a: np.concatenate(a), *parts_of_draws))
-        order.append(own)
-        on_chunk(len(own))
+        order.append(of_chunk)
+        on_chunk(len(of_chunk))
     back = np.argsort(np.concatenate(order))
     every = jax.tree.map(lambda *a: np.concatenate(a, axis=1)[:, back], *parts)
     return every._replace(mean=None if every.mean is None else every.mean[:1])  # one a call

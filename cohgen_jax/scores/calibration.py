@@ -48,8 +48,8 @@ def variogram_score(draws: ArrayLike, real: ArrayLike, power: float = 0.5) -> ja
         return jnp.abs(x[..., first] - x[..., second]) ** power
 
     def of_sample(sample):
-        own, truth = sample
-        return jnp.mean((differences(truth) - differences(own).mean(axis=0)) ** 2)
+        drawn, truth = sample
+        return jnp.mean((differences(truth) - differences(drawn).mean(axis=0)) ** 2)
 
     return jax.lax.map(of_sample, (jnp.swapaxes(draws, 0, 1), real), batch_size=64)
 
@@ -66,8 +66,8 @@ def rank_shares(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     The draws' PIT histogram: a bowl says that draws are too close together, a hill too far apart, a
     slope that they are shifted (Hamill 2001, Mon. Weather Rev. 129:550).
     """
-    own = ranks(draws, real).ravel()
-    return jnp.bincount(own, length=np.shape(draws)[0] + 1) / own.size
+    places = ranks(draws, real).ravel()
+    return jnp.bincount(places, length=np.shape(draws)[0] + 1) / places.size
 
 
 def exact_levels(num_draws: int) -> np.ndarray:

@@ -77,9 +77,9 @@ def _pointwise(d: PairDistances) -> np.ndarray:
 
 def _local(statistic: Callable[[PairDistances], np.ndarray], d: PairDistances, k: int) -> float:
     def around_real(d: PairDistances) -> float:
-        own = np.argsort(d.real, axis=-1, kind="stable")[:, :k]
+        within = np.argsort(d.real, axis=-1, kind="stable")[:, :k]
         other = np.argsort(d.between, axis=-1, kind="stable")[:, :k]
-        return float(statistic(d.subset(own, other)).mean())
+        return float(statistic(d.subset(within, other)).mean())
 
     return (around_real(d) + around_real(d.swapped())) / 2
 

@@ -19,10 +19,10 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def neighbours(query: np.ndarray, points: np.ndarray, k: int) -> np.ndarray:
     """Positions of the k nearest points, nearest first: [N, F], [n, F] -> [N, k]."""
-    found = [np.zeros((0, k), int)]
+    positions = [np.zeros((0, k), int)]
     for start in range(0, len(query), BLOCK):
         distance = squared_distances(query[start : start + BLOCK], points)
         nearest = np.argpartition(distance, k - 1, axis=1)[:, :k]
         order = np.argsort(np.take_along_axis(distance, nearest, axis=1), axis=1, kind="stable")
-        found.append(np.take_along_axis(nearest, order, axis=1))
-    return np.concatenate(found)
+        positions.append(np.take_along_axis(nearest, order, axis=1))
+    return np.concatenate(positions)

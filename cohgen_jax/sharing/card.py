@@ -120,13 +120,13 @@ def _results(
         if in_units(conditions)
         else [("energy_score", "Energy score of latents", "energy_score"), ("r2", "R2", "r2_inf")]
     )
-    found = []
-    for target, own in summarise(conditions).groupby("target", sort=False):
-        own = own[~own["method"].isin(REFERENCES)]
-        if len(own):
-            best = own.iloc[int(own[shown[0][2]].to_numpy().argmin())]
-            found.append((str(target), [(m, title, float(best[c])) for m, title, c in shown]))
-    return found
+    results = []
+    for target, of_target in summarise(conditions).groupby("target", sort=False):
+        of_target = of_target[~of_target["method"].isin(REFERENCES)]
+        if len(of_target):
+            best = of_target.iloc[int(of_target[shown[0][2]].to_numpy().argmin())]
+            results.append((str(target), [(m, title, float(best[c])) for m, title, c in shown]))
+    return results
 
 
 def _what(run: Run) -> str:
@@ -220,12 +220,12 @@ def _calibration(files: RunFiles, conditions: pd.DataFrame | None) -> str:
     if conditions is None:
         return "Draws are calibrated on validation patients; it was not measured on held-out ones."
     summary = summarise(conditions)
-    own = summary[~summary["method"].isin(REFERENCES)]
-    coverage = "units_coverage80" if in_units(own) else "coverage80"
+    of_models = summary[~summary["method"].isin(REFERENCES)]
+    coverage = "units_coverage80" if in_units(of_models) else "coverage80"
     rows = [
         [row.target, method_label(str(row.method)), f"{row.spread_error:.2f}",
          f"{getattr(row, coverage):.2f}"]
-        for row in own.itertuples()
+        for row in of_models.itertuples()
     ]  # fmt: skip
     return (
         "Spread over error is 1, and 80 % intervals hold 0.80 of the measured values, when a model "

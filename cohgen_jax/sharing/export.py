@@ -103,7 +103,7 @@ def without_patients(run: Run, tell: Callable[[str], None] = lambda line: None) 
         },
         covariates=Covariates(run.covariates.columns),
         usual={
-            name: (own := usual_of(run, m))._replace(distances=of_many(own.distances))
+            name: (usual := usual_of(run, m))._replace(distances=of_many(usual.distances))
             for m, name in enumerate(run.modalities)
         },
         residuals={
@@ -128,8 +128,8 @@ def without_patients(run: Run, tell: Callable[[str], None] = lambda line: None) 
         model,
         calibration={
             method: {
-                target: _summarised(own, run.calibration[method][target])
-                for target, own in of.items()
+                target: _summarised(measured, run.calibration[method][target])
+                for target, measured in of.items()
             }
             for method, of in calibration.items()
         },
@@ -157,7 +157,7 @@ def of_many(values: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
 
 def _of_enough(measured: PatternMoments, target: str) -> PatternMoments:
     """Moments of the patterns that enough validation patients have, or nobody has."""
-    enough = {p: own for p, own in measured.items() if not 0 < own.patients < LEAST}
+    enough = {p: moments for p, moments in measured.items() if not 0 < moments.patients < LEAST}
     if not enough:
         raise InputError(
             f"{target}: fewer than {LEAST} validation patients have it, so that what they teach "
@@ -166,9 +166,9 @@ def _of_enough(measured: PatternMoments, target: str) -> PatternMoments:
     return enough
 
 
-def _summarised(own: Calibration, of_run: Calibration) -> Calibration:
-    spread, error = of_many(own.spread), of_many(own.error, own.spread)
-    return Calibration(own.scale, of_run.width, spread, error)
+def _summarised(calibration: Calibration, of_run: Calibration) -> Calibration:
+    spread, error = of_many(calibration.spread), of_many(calibration.error, calibration.spread)
+    return Calibration(calibration.scale, of_run.width, spread, error)
 
 
 def what_it_costs(run: Run, model: Run) -> pd.DataFrame:
@@ -184,7 +184,7 @@ def what_it_costs(run: Run, model: Run) -> pd.DataFrame:
             if len(test) < 2:
                 continue
             by_run, by_model = (
-                np.asarray(_energy_scores(own, method, target, test)) for own in (run, model)
+                np.asarray(_energy_scores(opened, method, target, test)) for opened in (run, model)
             )
             difference = by_model - by_run
             rows.append(

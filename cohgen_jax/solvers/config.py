@@ -63,13 +63,13 @@ class SolverConfig:
             )
 
     def build(self, schedule: Schedule, predicts: Prediction) -> Solver:
-        own = self.resolved(predicts)
-        own.check(schedule.num_steps, predicts)
-        eta = own.eta or 0.0
+        resolved = self.resolved(predicts)
+        resolved.check(schedule.num_steps, predicts)
+        eta = resolved.eta or 0.0
         make: dict[str, Callable[..., Solver]] = {
             "ddpm": ddpm,
             "ddim": functools.partial(ddim, eta=eta),
             "dpmpp_2m": functools.partial(dpmpp_2m, eta=eta),
         }
-        solver = make[self.name](schedule, own.num_steps, grid=own.grid)
+        solver = make[self.name](schedule, resolved.num_steps, grid=resolved.grid)
         return clipped(solver, self.clip) if self.clip else solver

@@ -124,9 +124,9 @@ _SYSTEM_REASONS = (
 
 def system_reason(error: Exception) -> str | None:
     """What the file system refused, however a library passed it on; None for other errors."""
-    found = [reason for reason in _SYSTEM_REASONS if reason in str(error)]
-    if found:
-        return found[0]
+    reasons = [reason for reason in _SYSTEM_REASONS if reason in str(error)]
+    if reasons:
+        return reasons[0]
     return str(error) if isinstance(error, OSError) else None
 
 

@@ -43,8 +43,8 @@ class Checkpoints:
         with self._told():
             if not shared:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                own = {"create": False, "multiprocessing_options": alone()}
-                options = dataclasses.replace(options, **own)
+                of_process = {"create": False, "multiprocessing_options": alone()}
+                options = dataclasses.replace(options, **of_process)
             self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def __enter__(self) -> Checkpoints:

@@ -210,11 +210,11 @@ def environment() -> dict[str, Any]:
 
 def events(run_dir: Path) -> list[dict[str, Any]]:
     """Everything in log.jsonl, in order: `time`, `event` and its facts."""
-    found = []
+    logged = []
     for line in (run_dir / "log.jsonl").read_text().splitlines():
         with contextlib.suppress(ValueError):  # a line cut short by a full disk
-            found.append(json.loads(line))
-    return found
+            logged.append(json.loads(line))
+    return logged
 
 
 def notes(run_dir: Path) -> list[str]:

@@ -65,7 +65,7 @@ def adamw(
     trees = (params, moments.mu, moments.nu, average, grads)
     leaves = [leaf(*each) for each in zip(*map(jax.tree.leaves, trees), strict=True)]
     params, mu, nu, average = (
-        jax.tree.unflatten(jax.tree.structure(params), own) for own in zip(*leaves, strict=True)
+        jax.tree.unflatten(jax.tree.structure(params), tree) for tree in zip(*leaves, strict=True)
     )
     count = jnp.where(go_on, count, moments.count)
     return Trained(params, optax.ScaleByAdamState(count, mu, nu), average)

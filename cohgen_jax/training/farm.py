@@ -245,12 +245,16 @@ def share_out(data: FarmData, *, farm: Farm, mesh: Mesh) -> tuple[FarmState, Far
     shapes = jax.eval_shape(functools.partial(init_state, farm=farm), data)
     of_state, of_data = has_model_axis(shapes, data)
     data = jax.tree.map(
-        lambda leaf, own: place(leaf, mesh, "model") if own else place(leaf, mesh), data, of_data
+        lambda leaf, stacked: place(leaf, mesh, "model") if stacked else place(leaf, mesh),
+        data,
+        of_data,
     )
     data = data._replace(slots=place(data.slots, mesh, "data"))
     parts = NamedSharding(mesh, PartitionSpec("model")), NamedSharding(mesh, PartitionSpec())
     state = jax.tree.map(
-        lambda leaf, own: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=parts[not own]),
+        lambda leaf, stacked: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=parts[not stacked]
+        ),
         shapes,
         of_state,
     )

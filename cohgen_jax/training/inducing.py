@@ -33,8 +33,8 @@ PENALTY = 0.01
 def without_patients(fitted: Regressions, seed: int) -> Regressions:
     """Every pattern's regression on centres of its own."""
     by_pattern: dict[Pattern, Regression] = {}
-    for i, (pattern, own) in enumerate(fitted.by_pattern.items()):
-        by_pattern[pattern] = induced(own, np.random.default_rng([seed, i]))
+    for i, (pattern, regression) in enumerate(fitted.by_pattern.items()):
+        by_pattern[pattern] = induced(regression, np.random.default_rng([seed, i]))
     return Regressions(by_pattern, fitted.order)
 
 

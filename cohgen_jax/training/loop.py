@@ -94,9 +94,9 @@ def train_farm(
     log = Log([], [], list(range(num_models)))
 
     with Checkpoints(directory, checkpoint_seconds) as checkpoints, deferred() as stopped:
-        found = checkpoints.restore(like)
-        whole = found[0] if found else fresh_state(data, like, farm=farm)
-        log = Log(**found[1]) if found else log
+        restored = checkpoints.restore(like)
+        whole = restored[0] if restored else fresh_state(data, like, farm=farm)
+        log = Log(**restored[1]) if restored else log
         if only is not None:
             log = log._replace(training=sorted({*log.training} & {*only}))
             whole = whole._replace(active=whole.active & _flags(log.training, whole.active))

@@ -93,19 +93,19 @@ def draw_points(space: SpaceName, num: int, num_shapes: int, seed: int) -> list[
 
 
 def _distinct(draw: Callable[[int], Point], num: int, complete: bool) -> list[Point]:
-    found: list[Point] = []
+    points: list[Point] = []
     for _ in range(200 * num):
-        if len(found) == num:
-            return found
-        point = draw(len(found))
-        if point not in found:
-            found.append(point)
+        if len(points) == num:
+            return points
+        point = draw(len(points))
+        if point not in points:
+            points.append(point)
     if complete:
         raise InputError(
-            f"only {len(found)} different configurations were found in this space and its shapes: "
+            f"only {len(points)} different configurations were found in this space and its shapes: "
             f"ask for fewer than {num}, or for more shapes"
         )
-    return found
+    return points
 
 
 def at_point(config: TrainConfig, point: Point) -> TrainConfig:

@@ -84,14 +84,14 @@ def team_size(wanted: int, num_models: int, parts: int = 1) -> int:
 @jax.jit
 def _take(whole: tuple[FarmState, FarmData], places):
     return jax.tree.map(
-        lambda leaf, own: leaf[places] if own else leaf, whole, has_model_axis(*whole)
+        lambda leaf, stacked: leaf[places] if stacked else leaf, whole, has_model_axis(*whole)
     )
 
 
 @jax.jit
 def _put(whole: FarmState, part: FarmState, data: FarmData, places) -> FarmState:
     return jax.tree.map(
-        lambda old, new, own: old.at[places].set(new) if own else new,
+        lambda old, new, stacked: old.at[places].set(new) if stacked else new,
         whole,
         part,
         has_model_axis(whole, data)[0],

@@ -52,10 +52,10 @@ def trainable(
     ]
     for target in sorted({spec.target for spec in lacking} - {spec.target for spec in kept}):
         name = modalities[target]
-        own = ", ".join(line for (t, _), line in zip(counts, told, strict=True) if t == target)
+        few = ", ".join(line for (t, _), line in zip(counts, told, strict=True) if t == target)
         raise InputError(
             f"no single source of {name} has enough patients, {config.least_pair} in train and "
-            f"1 in val: {own}; leave {name} out, add patients who have it beside another modality, "
+            f"1 in val: {few}; leave {name} out, add patients who have it beside another modality, "
             "or train in smaller batches (--single.batch-size)"
         )
     if not told:

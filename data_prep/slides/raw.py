@@ -51,8 +51,8 @@ def slide_files(path: Path) -> list[Path]:
     """Slides in a folder and its folders (as the GDC client lays them out), sorted by name."""
     if path.is_file():
         return [path] if path.suffix.lower() in SUFFIXES else []
-    found = [p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
-    return sorted(found, key=lambda p: (p.name, str(p)))
+    slides = [p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+    return sorted(slides, key=lambda p: (p.name, str(p)))
 
 
 def encode_slides(config: PrepConfig, stages: Stages) -> tuple[Path, list[tuple[str, str]]]:

@@ -75,8 +75,8 @@ def _set_aside(run: RunFiles) -> list[Block]:
         "flagged": "share flagged",
     }
     shown = {"none": "test patients", "set aside": ", ".join(run.config["exclude"])}
-    own = table[table["case"].isin(shown)].replace({"case": shown})
-    mean = own.groupby(["method", "case"], sort=False)[list(columns)].mean()
+    cases = table[table["case"].isin(shown)].replace({"case": shown})
+    mean = cases.groupby(["method", "case"], sort=False)[list(columns)].mean()
     return [
         Text.of(
             f"The models never met patients with {shown['set aside']}. Generated from all other "
@@ -88,7 +88,7 @@ def _set_aside(run: RunFiles) -> list[Block]:
 
 
 def _shown(run: RunFiles, figures: dict[str, str], tables: dict[str, str]) -> list[Block]:
-    found: list[Block] = [
+    parts: list[Block] = [
         Picture(path, caption, caption)
         for name, caption in figures.items()
         if (path := run.figure(name)) is not None
@@ -96,5 +96,5 @@ def _shown(run: RunFiles, figures: dict[str, str], tables: dict[str, str]) -> li
     for name, title in tables.items():
         table = run.table(name)
         if table is not None:
-            found.append(Table(table, title, file=f"metrics/{name}.csv"))
-    return found
+            parts.append(Table(table, title, file=f"metrics/{name}.csv"))
+    return parts

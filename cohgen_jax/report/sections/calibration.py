@@ -35,21 +35,21 @@ def _in_units(table: pd.DataFrame) -> list[str]:
     """A line a method."""
     return [
         f"{method_label(str(method))}, in units of the tables: the middle 80 % of the draws hold "
-        f"{_range(own['units_coverage80'], percent)} of the measured values "
-        f"({percent(promised(own.iloc[0]))} when honest, of so many draws), generated patients "
-        f"vary {_range(own['units_variance_ratio'])} times as much as measured ones, correlations "
-        f"between features have {_range(own['units_structure_slope'])} of their strength, over "
-        f"{len(own)} conditions."
-        for method, own in table.groupby("method", sort=False)
+        f"{_range(rows['units_coverage80'], percent)} of the measured values "
+        f"({percent(promised(rows.iloc[0]))} when honest, of so many draws), generated patients "
+        f"vary {_range(rows['units_variance_ratio'])} times as much as measured ones, correlations "
+        f"between features have {_range(rows['units_structure_slope'])} of their strength, over "
+        f"{len(rows)} conditions."
+        for method, rows in table.groupby("method", sort=False)
     ]
 
 
 def _of_latents(table: pd.DataFrame) -> list[str]:
     return [
-        f"{method_label(str(method))}: spread over error {_range(own['spread_error'])}, 80 % "
-        f"intervals cover {_range(own['coverage80'], percent)} of the values, over {len(own)} "
+        f"{method_label(str(method))}: spread over error {_range(rows['spread_error'])}, 80 % "
+        f"intervals cover {_range(rows['coverage80'], percent)} of the values, over {len(rows)} "
         "conditions."
-        for method, own in table.groupby("method", sort=False)
+        for method, rows in table.groupby("method", sort=False)
     ]
 
 
@@ -108,11 +108,13 @@ def _plot(
         dots(
             str(method),
             methods,
-            own[across],
-            own[up],
+            of_method[across],
+            of_method[up],
             text=[
                 f"{t} from {s}, R² {r:.2f}"
-                for t, s, r in zip(own["target"], own["sources"], own[r2], strict=True)
+                for t, s, r in zip(
+                    of_method["target"], of_method["sources"], of_method[r2], strict=True
+                )
             ],
             hovertemplate="%{text}<br>"
             + SCORE_LABELS[across].split(" (")[0]
@@ -123,7 +125,7 @@ def _plot(
             ("all", table),
             *((t, table[table["target"] == t]) for t in dict.fromkeys(table["target"])),
         )
-        for method, own in rows.groupby("method", sort=False)
+        for method, of_method in rows.groupby("method", sort=False)
     ]
     axes = layout(height=480, x=titles[0], y=titles[1], yaxis={"tickformat": ".0%"})
     line = {"type": "line", "line": {"color": "#444444", "width": 1}, "layer": "below"}

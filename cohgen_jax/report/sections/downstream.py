@@ -23,34 +23,34 @@ def blocks(run: RunFiles) -> list[Block]:
         return []  # and no need for the packages that the analyses need
     from cohgen_jax.downstream.analyses import ANALYSES
 
-    found: list[Block] = []
+    parts: list[Block] = []
     for analysis in ANALYSES:
-        found += _analysis(run, analysis)
+        parts += _analysis(run, analysis)
     summary = run.table("downstream_summary")
-    if found and summary is not None:
-        found.insert(0, Text(verdicts(summary)))
-        found.append(Table(summary, "Every claim", file="metrics/downstream_summary.csv"))
-    return found
+    if parts and summary is not None:
+        parts.insert(0, Text(verdicts(summary)))
+        parts.append(Table(summary, "Every claim", file="metrics/downstream_summary.csv"))
+    return parts
 
 
 def verdicts(summary: pd.DataFrame) -> list[str]:
     """Every analysis: how many of its contrasts `a - b` survive correction, and who is better."""
     lines = []
-    for (name, metric), own in summary.groupby(["analysis", "metric"], sort=False):
-        name, metric, sure = str(name), str(metric), own[own["p_holm"] < 0.05]
+    for (name, metric), contrasts in summary.groupby(["analysis", "metric"], sort=False):
+        name, metric, sure = str(name), str(metric), contrasts[contrasts["p_holm"] < 0.05]
         up, down = int((sure["estimate"] > 0).sum()), int((sure["estimate"] < 0).sum())
-        rest = f"{len(own) - up - down} undecided ({int(own['n'].max())} patients)."
+        rest = f"{len(contrasts) - up - down} undecided ({int(contrasts['n'].max())} patients)."
         lower = metric.endswith(LOWER_IS_BETTER)
         if name in NEAREST_IS_BEST:
-            found = f"closest to real is best; {up} above real, {down} below it, {rest}"
+            verdict = f"closest to real is best; {up} above real, {down} below it, {rest}"
         else:
             better, worse = (down, up) if lower else (up, down)
-            found = (
+            verdict = (
                 f"{'lower' if lower else 'higher'} is better; the first named is better in "
                 f"{better}, worse in {worse}, {rest}"
             )
         what = f"{name.replace('_', ' ')} ({metric.replace('_', ' ')})"
-        lines.append(f"{what}, {len(own)} contrasts after Holm's correction: {found}")
+        lines.append(f"{what}, {len(contrasts)} contrasts after Holm's correction: {verdict}")
     return lines
 
 
@@ -71,11 +71,11 @@ def _analysis(run: RunFiles, analysis: Analysis) -> list[Block]:
     head = Heading(analysis.title)
     if "skipped" in about:
         return [head, Text.of(f"Skipped: {about['skipped']}")]
-    found: list[Block] = [head, Text.of(analysis.explanation, _work(about))]
+    parts: list[Block] = [head, Text.of(analysis.explanation, _work(about))]
     figure = run.figure(analysis.figure_stem.removeprefix("figures/"))
     if figure is not None:
-        found.append(Picture(figure, f"{analysis.title}.", f"{analysis.title}: see its table."))
-    found += [Text(tuple(about["notes"]))] if about.get("notes") else []
+        parts.append(Picture(figure, f"{analysis.title}.", f"{analysis.title}: see its table."))
+    parts += [Text(tuple(about["notes"]))] if about.get("notes") else []
     for file, title in (
         (analysis.claims_file, "Claims, with intervals over patients"),
         (analysis.tests_file, "Tests over repeats"),
@@ -83,5 +83,5 @@ def _analysis(run: RunFiles, analysis: Analysis) -> list[Block]:
     ):
         table = run.table(file.removeprefix("metrics/").removesuffix(".csv"))
         if table is not None:
-            found.append(Table(table, f"{analysis.title}: {title.lower()}", file=file))
-    return found
+            parts.append(Table(table, f"{analysis.title}: {title.lower()}", file=file))
+    return parts

@@ -35,8 +35,8 @@ def blocks(run: RunFiles) -> list[Block]:
     sets = real_and_generated(run)
     if not sets:
         return []
-    maps = {target: pca_map(*clouds(own)) for target, own in sets.items()}
-    found: list[Block] = [
+    maps = {target: pca_map(*clouds(by_method)) for target, by_method in sets.items()}
+    parts: list[Block] = [
         Text.of(
             f"{run.evaluated.capitalize()}: measured, and one draw of each, generated "
             f"{in_words(run.fullest, run.modalities)}."
@@ -45,15 +45,15 @@ def blocks(run: RunFiles) -> list[Block]:
     ]
     cached = read_umap(run, sets)
     if cached is None:
-        found.append(Text.of(f"UMAP: experiments/report.py --run {run.path} computes it."))
+        parts.append(Text.of(f"UMAP: experiments/report.py --run {run.path} computes it."))
     else:
-        found.append(_plot(run, "umap", cached, sets, UMAP_CAPTION.format(run.evaluated)))
-    return found
+        parts.append(_plot(run, "umap", cached, sets, UMAP_CAPTION.format(run.evaluated)))
+    return parts
 
 
 def real_and_generated(run: RunFiles) -> dict[str, dict[str, pd.DataFrame]]:
     """target -> {"real", method} -> latents of the same patients, one draw each."""
-    found = {}
+    sets = {}
     for target in run.modalities:
         drawn = {m: run.generated(m, target) for m in METHODS}
         drawn = {m: table for m, table in drawn.items() if table is not None}
@@ -64,12 +64,12 @@ def real_and_generated(run: RunFiles) -> dict[str, dict[str, pd.DataFrame]]:
             ids = ids[np.sort(np.random.default_rng(0).choice(len(ids), MAX_POINTS, False))]
         if len(ids) > 2:
             real = {"real": run.latents(target).loc[ids]}
-            found[target] = real | {m: table.loc[ids] for m, table in drawn.items()}
-    return found
+            sets[target] = real | {m: table.loc[ids] for m, table in drawn.items()}
+    return sets
 
 
-def clouds(own: dict[str, pd.DataFrame]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    values = {method: table.to_numpy(np.float64) for method, table in own.items()}
+def clouds(by_method: dict[str, pd.DataFrame]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    values = {method: table.to_numpy(np.float64) for method, table in by_method.items()}
     return values.pop("real"), values
 
 
@@ -88,12 +88,12 @@ def compute_umap(run: RunFiles, progress: Callable[[int, int, str], None]) -> No
     if not sets or read_umap(run, sets) is not None:
         return
     maps = {}
-    for done, (target, own) in enumerate(sets.items()):
+    for done, (target, by_method) in enumerate(sets.items()):
         progress(done, len(sets), target)
-        values = {method: table.to_numpy(np.float32) for method, table in own.items()}
+        values = {method: table.to_numpy(np.float32) for method, table in by_method.items()}
         maps[target] = umap_map(training(run, target), values)
     progress(len(sets), len(sets), "done")
-    table = as_table(maps, {target: own["real"].index for target, own in sets.items()})
+    table = as_table(maps, {target: by_method["real"].index for target, by_method in sets.items()})
     folder = run.path / "metrics"
     (folder / "umap.json").unlink(missing_ok=True)  # written last: the sign of a whole table
     table.round({"x": 3, "y": 3}).to_csv(folder / "umap.csv", index=False)
@@ -107,17 +107,20 @@ def read_umap(run: RunFiles, sets: dict[str, dict[str, pd.DataFrame]]) -> dict[s
         return None
     return {
         str(target): Map(
-            {str(m): rows[["x", "y"]].to_numpy() for m, rows in own.groupby("method", sort=False)},
+            {
+                str(m): rows[["x", "y"]].to_numpy()
+                for m, rows in of_target.groupby("method", sort=False)
+            },
             ("UMAP 1", "UMAP 2"),
         )
-        for target, own in table.groupby("target", sort=False)
+        for target, of_target in table.groupby("target", sort=False)
     }
 
 
 def _checksum(sets: dict[str, dict[str, pd.DataFrame]]) -> str:
     crc = 0
-    for own in sets.values():
-        for method, table in own.items():
+    for by_method in sets.values():
+        for method, table in by_method.items():
             crc = zlib.crc32(method.encode(), crc)
             crc = zlib.crc32(np.ascontiguousarray(table.to_numpy(np.float32)).tobytes(), crc)
     return f"{crc:08x}"
@@ -141,18 +144,18 @@ def _plot(
     axes["legend"] = {"y": 1, "yanchor": "top"}
     changes = {
         ("target", target): {
-            "xaxis": {"title": {"text": found.labels[0]}},
-            "yaxis": {"title": {"text": found.labels[1]}},
+            "xaxis": {"title": {"text": of_target.labels[0]}},
+            "yaxis": {"title": {"text": of_target.labels[1]}},
         }
-        for target, found in maps.items()
+        for target, of_target in maps.items()
     }
     traces = []
-    for target, found in maps.items():
+    for target, of_target in maps.items():
         ids = sets[target]["real"].index
-        traces += [_cloud(m, xy, ids, target) for m, xy in found.points.items()]
+        traces += [_cloud(m, xy, ids, target) for m, xy in of_target.points.items()]
         if "cancer_type" in run.samples:
             types = run.samples["cancer_type"].loc[ids].fillna("unknown").to_numpy()
-            for method, xy in found.points.items():
+            for method, xy in of_target.points.items():
                 traces += _by_type(method, xy, types, target)
     return Plot(traces, axes, still, changes)
 

@@ -31,7 +31,7 @@ def blocks(run: RunFiles) -> list[Block]:
     num = len(used.groupby(["target", "sources"]))
     units = in_units(used)
     methods = list(dict.fromkeys(used["method"]))
-    found: list[Block] = [
+    parts: list[Block] = [
         Text.of(
             f"{num} conditions: each of {used['target'].nunique()} targets from every subset of "
             f"the other modalities, by {len(methods)} methods on the same {run.evaluated}. "
@@ -60,14 +60,14 @@ def blocks(run: RunFiles) -> list[Block]:
     by_label = run.table("fidelity_by_cancer_type")
     if by_label is not None:
         full = of_fullest(by_label, run.fullest).reset_index(drop=True)
-        found.append(
+        parts.append(
             Table(
                 full,
                 f"By cancer type, {in_words(run.fullest, run.modalities)}",
                 file="metrics/fidelity_by_cancer_type.csv",
             )
         )
-    return found
+    return parts
 
 
 def wide(table: pd.DataFrame, score: str, methods: list[str]) -> pd.DataFrame:
@@ -90,11 +90,11 @@ def _by_subset(run: RunFiles, table: pd.DataFrame, methods: list[str]):
     scores = [score for score in SCORES if score in table and table[score].count()]
     traces = []
     for target in dict.fromkeys(table["target"]):
-        own = table.query("target == @target")
+        of_target = table.query("target == @target")
         for score in scores:
             for method in methods:
-                rows = own[own["method"] == method].set_index("sources")
-                rows = rows.reindex([s for s in subsets_in_order(own) if s in rows.index])
+                rows = of_target[of_target["method"] == method].set_index("sources")
+                rows = rows.reindex([s for s in subsets_in_order(of_target) if s in rows.index])
                 if rows.empty:
                     continue
                 trace = dots(
@@ -157,11 +157,11 @@ def _paired(run: RunFiles) -> list[Block]:
     table = run.table("against_baselines")
     if table is None:
         return []
-    own = of_fullest(table, run.fullest).drop(columns=["sources", "num_sources"])
-    if own.empty:
+    differences = of_fullest(table, run.fullest).drop(columns=["sources", "num_sources"])
+    if differences.empty:
         return []
-    score = SCORE_LABELS[str(own["score"].iloc[0])]
-    shown = own.drop(columns="score").reset_index(drop=True)
+    score = SCORE_LABELS[str(differences["score"].iloc[0])]
+    shown = differences.drop(columns="score").reset_index(drop=True)
     for column in ("method", "baseline"):
         shown[column] = shown[column].map(method_label)
     return [
@@ -195,9 +195,9 @@ def _by_label(run: RunFiles, methods: list[str]) -> list[Block]:
     sizes = table.drop_duplicates("label").sort_values("n", ascending=False).set_index("label")["n"]
     traces = []
     for target in dict.fromkeys(table["target"]):
-        own = table.query("target == @target")
+        of_target = table.query("target == @target")
         for method in methods:
-            rows = own[own["method"] == method].set_index("label").reindex(sizes.index)
+            rows = of_target[of_target["method"] == method].set_index("label").reindex(sizes.index)
             names = [f"{label} ({n})" for label, n in sizes.items()]
             keep = rows["r2_inf"].notna().to_numpy()
             if keep.any():

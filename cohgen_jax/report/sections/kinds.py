@@ -27,16 +27,16 @@ def blocks(run: RunFiles) -> list[Block]:
     conditions = run.table("fidelity")
     if conditions is None:
         return []
-    found: list[Block] = []
+    parts: list[Block] = []
     for columns, what in ((BINARY, "0/1 features"), (COUNTS, "counts")):
-        own = [column for column in columns if column in conditions]
-        there = conditions[conditions[own[0]].notna()] if own else conditions[:0]
+        scored = [column for column in columns if column in conditions]
+        there = conditions[conditions[scored[0]].notna()] if scored else conditions[:0]
         for target, table in there.groupby("target", sort=False):
             full = of_fullest(table, run.fullest)
             source = in_words({str(target): run.fullest[str(target)]}, run.modalities)
             what_of = f"{target} {source}, {what}."
-            found.append(_grid(str(target), full, {c: columns[c] for c in own}, what_of))
-    if not found:
+            parts.append(_grid(str(target), full, {c: columns[c] for c in scored}, what_of))
+    if not parts:
         return []
     text = Text.of(
         "Of the probability of each cell, on cells that are known; ranking and calibration of "
@@ -51,8 +51,8 @@ def blocks(run: RunFiles) -> list[Block]:
         table = run.table(name)
         if table is not None:
             full = of_fullest(table, run.fullest)
-            found.append(Table(full.reset_index(drop=True), title, file=f"metrics/{name}.csv"))
-    return [text, *found]
+            parts.append(Table(full.reset_index(drop=True), title, file=f"metrics/{name}.csv"))
+    return [text, *parts]
 
 
 def _grid(target: str, full: pd.DataFrame, columns: dict, caption: str) -> Grid:

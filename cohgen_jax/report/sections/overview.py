@@ -39,20 +39,20 @@ def blocks(run: RunFiles) -> list[Block]:
         summary, models, run.evaluated, run.table("against_baselines"), source
     )
     lines = [headline, *([f"{run.known}."] if run.known else [])]
-    found: list[Block] = [Text(lines if in_units(summary) else [*lines, NO_UNITS])]
+    parts: list[Block] = [Text(lines if in_units(summary) else [*lines, NO_UNITS])]
     if run.evaluated == VALIDATION:
-        found.insert(0, Text.of(FITTED))
+        parts.insert(0, Text.of(FITTED))
     if models:
         best = best_model(summary, models)
-        found.append(from_which(conditions, run.modalities, best, run.evaluated))
-    found.append(against_baselines(summary, run.modalities))
-    return [*found, Text(by_target)] if by_target else found
+        parts.append(from_which(conditions, run.modalities, best, run.evaluated))
+    parts.append(against_baselines(summary, run.modalities))
+    return [*parts, Text(by_target)] if by_target else parts
 
 
 def best_model(summary: pd.DataFrame, models: list[str]) -> str:
     """The model with the lowest CRPS in units (or energy score), averaged over the targets."""
-    own = summary[summary["method"].isin(models)]
-    return str(own.groupby("method", sort=False)[lead(summary)].mean().idxmin())
+    of_models = summary[summary["method"].isin(models)]
+    return str(of_models.groupby("method", sort=False)[lead(summary)].mean().idxmin())
 
 
 def verdict(
@@ -69,11 +69,11 @@ def verdict(
     """
     score, lines = lead(summary), []
     ahead, clearly, behind, compared, told = 0, 0, 0, 0, paired is not None
-    for target, own in summary.groupby("target", sort=False):
-        is_model = own["method"].isin(models).to_numpy()
+    for target, of_target in summary.groupby("target", sort=False):
+        is_model = of_target["method"].isin(models).to_numpy()
         if not is_model.any():
             continue
-        best = _best(own[is_model], score)
+        best = _best(of_target[is_model], score)
         r2 = best["units_r2" if score == "units_crps" else "r2_inf"]
         line = (
             f"{target}: {method_label(best['method'])} explains {percent(max(r2, 0))} of the "
@@ -81,7 +81,7 @@ def verdict(
             f"{honesty(best)}."
         )
         if (~is_model).any():
-            baseline = _best(own[~is_model], score)
+            baseline = _best(of_target[~is_model], score)
             compared += 1
             gap = baseline[score] - best[score]
             ahead += gap > 0
@@ -179,12 +179,12 @@ def from_which(
     conditions: pd.DataFrame, modalities: tuple[str, ...], model: str, patients: str
 ) -> Grid:
     """Targets by sources: R2 from one source alone, and from all."""
-    own = conditions[conditions["method"] == model]
-    score, rows = "units_r2" if in_units(own) else "r2_inf", []
-    chosen = fullest(own)
+    of_model = conditions[conditions["method"] == model]
+    score, rows = "units_r2" if in_units(of_model) else "r2_inf", []
+    chosen = fullest(of_model)
     whole = all_others(chosen, modalities)
-    for target in dict.fromkeys(own["target"]):
-        table = own[own["target"] == target].set_index("sources")
+    for target in dict.fromkeys(of_model["target"]):
+        table = of_model[of_model["target"] == target].set_index("sources")
         wanted = [m if m != target else None for m in modalities]
         everything = chosen[str(target)]
         cells = []
@@ -213,11 +213,11 @@ def against_baselines(summary: pd.DataFrame, modalities: Sequence[str]) -> Grid:
     whole = all_others(dict(zip(summary["target"], summary["sources"], strict=True)), modalities)
     cell = _cell_in_units if units else _cell_of_latents
     rows = []
-    for target, own in summary.groupby("target", sort=False):
-        by_method = {row["method"]: row for row in own.to_dict("records")}
+    for target, of_target in summary.groupby("target", sort=False):
+        by_method = {row["method"]: row for row in of_target.to_dict("records")}
         cells = [cell(by_method[m]) if m in by_method else None for m in methods]
-        source = "" if whole else f"from {own['sources'].iloc[0]}, "
-        rows.append((str(target), f"{source}{own['n'].max()} patients", cells))
+        source = "" if whole else f"from {of_target['sources'].iloc[0]}, "
+        rows.append((str(target), f"{source}{of_target['n'].max()} patients", cells))
     return Grid(
         "from all others" if whole else "from the most others",
         [method_label(method) for method in methods],

@@ -33,10 +33,10 @@ def verdict(table: pd.DataFrame) -> list[str]:
     lines = []
     for kind, distances in table.groupby("distance", sort=False):
         chance = distances[distances["real against"] == "real"].set_index("target")["high"]
-        for other, own in distances.groupby("real against", sort=False):
+        for other, of_set in distances.groupby("real against", sort=False):
             if other == "real":
                 continue
-            means = own.set_index("target")["mean"]
+            means = of_set.set_index("target")["mean"]
             further = [str(t) for t in means.index if means[t] > chance[t]]
             lines.append(
                 f"{method_label(str(other))}, {kind} distance: "

@@ -21,7 +21,7 @@ SHOWN = {
 
 
 def blocks(run: RunFiles) -> list[Block]:
-    found: list[Block] = []
+    parts: list[Block] = []
     for family in FAMILIES:
         history = run.table(f"history_{family}")
         about = run.json(f"models/{family}/about.json")
@@ -44,12 +44,12 @@ def blocks(run: RunFiles) -> list[Block]:
             ("score", label): {"yaxis": {"title": {"text": label}}} for label in SHOWN.values()
         }
         title = f"{family.capitalize()}-condition models"
-        found += [
+        parts += [
             Heading(title),
             Plot(_curves(history, models, names), axes, still, changes),
             Table(_kept(run.config, family, about, models), title),
         ]
-    return [*_search(run), *found]
+    return [*_search(run), *parts]
 
 
 def _search(run: RunFiles) -> list[Block]:
@@ -58,7 +58,7 @@ def _search(run: RunFiles) -> list[Block]:
     if table is None:
         return []
     best = table.iloc[0]
-    found: list[Block] = [
+    parts: list[Block] = [
         Heading("Search for a recipe"),
         Text.of(
             f"{len(table)} configurations; the best has a mean validation score of "
@@ -68,8 +68,8 @@ def _search(run: RunFiles) -> list[Block]:
     picture = run.figure("search")
     if picture is not None:
         caption = "A line for each configuration through its settings; the best are dark."
-        found.append(Picture(picture, caption, caption))
-    return [*found, Table(table, "Configurations, best first", file="search.csv")]
+        parts.append(Picture(picture, caption, caption))
+    return [*parts, Table(table, "Configurations, best first", file="search.csv")]
 
 
 def _curves(
@@ -79,8 +79,8 @@ def _curves(
     by_model = dict(list(history.groupby("model")))
     for target in names:
         for score, label in SHOWN.items():
-            for model, own, source in models:
-                if own != target or score not in history or model not in by_model:
+            for model, generates, source in models:
+                if generates != target or score not in history or model not in by_model:
                     continue
                 rows = by_model[model].sort_values("epoch")
                 colour = (

@@ -18,18 +18,18 @@ TABLES = {
 def honest(run: RunFiles) -> list[Block]:
     """Of patients: is the uncertainty of each worth anything?"""
     tables = {name: run.table(name) for name in FIGURES}
-    found: list[Block] = [
+    parts: list[Block] = [
         Picture(save(figure, run.path / "figures" / name), caption, caption)
         for name, figure, caption in Honesty(
             {name: table for name, table in tables.items() if table is not None}
         ).figures(run.fullest)
     ]
-    return found + _tables(run, TABLES)
+    return parts + _tables(run, TABLES)
 
 
 def consensus(run: RunFiles) -> list[Block]:
     """Of the ensemble: is the consensus better than its best member, where do members disagree?"""
-    found: list[Block] = _tables(
+    parts: list[Block] = _tables(
         run,
         {
             "consensus_verdicts": "Consensus against its best member, counted",
@@ -44,11 +44,11 @@ def consensus(run: RunFiles) -> list[Block]:
             "noise that nobody can predict; late ones show whether the sources tell one story."
         )
         figure = save(disagreement_curves(table), run.path / "figures" / "disagreement")
-        found += [
+        parts += [
             Heading("Disagreement along the chain"),
             Picture(figure, caption, "Disagreement against diffusion time, a panel for a target."),
         ]
-    return found
+    return parts
 
 
 def _tables(run: RunFiles, names: dict[str, str]) -> list[Block]:

@@ -38,6 +38,14 @@ def need(what: str, extra: str, *packages: str) -> None:
         raise InputError(f"{what} needs {', '.join(lacking)}: pip install 'cohgen-jax[{extra}]'")
 
 
+def pair(setting: str, refusal: str) -> tuple[str, str]:
+    """(NAME, VALUE) of a setting NAME=VALUE; InputError, with these words, if one is blank."""
+    name, _, value = setting.partition("=")
+    if not (name.strip() and value.strip()):
+        raise InputError(refusal)
+    return name, value
+
+
 def check_seed(seed: int) -> None:
     """Raise InputError for a seed that NumPy or JAX does not take."""
     if not 0 <= seed < 2**31:

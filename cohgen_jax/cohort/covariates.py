@@ -23,7 +23,7 @@ import pandas as pd
 from cohgen_jax.cohort.missing import coded_missing
 from cohgen_jax.cohort.spellings import UNKNOWN, is_missing
 from cohgen_jax.cohort.tables import parse_numbers
-from cohgen_jax.errors import InputError, shown
+from cohgen_jax.errors import InputError, pair, shown
 
 MIN_PATIENTS = 5
 """Training patients that a level, or the numbers of a column, must have to be learnt from."""
@@ -269,9 +269,8 @@ def with_values(
     known = {column.name: column for column in covariates.columns}
     values: dict[str, Any] = {}
     for setting in settings:
-        name, equals, text = (part.strip() for part in setting.partition("="))
-        if not (name and equals and text):
-            raise InputError(f"{setting!r} is not like cancer_type=LUSC")
+        refusal = f"{setting!r} is not like cancer_type=LUSC"
+        name, text = (part.strip() for part in pair(setting, refusal))
         covariate = _find(known, name)
         if covariate is None:
             have = ", ".join(known) or "none at all"

@@ -29,7 +29,7 @@ from cohgen_jax.cohort.names import check_names
 from cohgen_jax.cohort.read import SCHEMA_VERSION, RawTables, mark_unfinished, read_tables
 from cohgen_jax.cohort.sides import choose_sides
 from cohgen_jax.cohort.sparse import column_blocks
-from cohgen_jax.errors import InputError, shown
+from cohgen_jax.errors import InputError, pair, shown
 
 
 def load_cohort(
@@ -150,11 +150,7 @@ def cohort_from(
 
 def parse_layers(settings: Sequence[str]) -> dict[str, str]:
     """Of MODALITY=LAYER, as `rna=counts`."""
-    parts = [setting.partition("=") for setting in settings]
-    for setting, (modality, _, layer) in zip(settings, parts, strict=True):
-        if not modality or not layer:
-            raise InputError(f"layers: {setting!r} is not MODALITY=LAYER")
-    return {modality: layer for modality, _, layer in parts}
+    return dict(pair(s, f"layers: {s!r} is not MODALITY=LAYER") for s in settings)
 
 
 def save_cohort(cohort: Cohort, path: str | Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cohgen_jax.cohort.cohort import SET_ASIDE, SPLITS, Cohort
-from cohgen_jax.errors import InputError, shown
+from cohgen_jax.errors import InputError, pair, shown
 
 LEAST_HELD = 2
 """Validation patients that each modality needs, and test patients that it should have; wanted of
@@ -200,9 +200,7 @@ def set_aside(cohort: Cohort, rules: Sequence[str]) -> Cohort:
     samples = cohort.samples
     matched = np.zeros(len(samples), bool)
     for rule in rules:
-        column, equals, value = rule.partition("=")
-        if not (column and equals and value):
-            raise InputError(f"exclude: {rule!r} is not like cancer_type=KIRC")
+        column, value = pair(rule, f"exclude: {rule!r} is not like cancer_type=KIRC")
         if column not in samples or column == "split":
             raise InputError(
                 f"exclude: the samples have no column {column!r}; they have "

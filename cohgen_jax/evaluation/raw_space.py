@@ -215,10 +215,10 @@ def raw_space_of_run(
         by_feature.append(pd.DataFrame({**key, "feature": features[target], **each}))
         middle = {name: float(np.nanmedian(values)) for name, values in each.items()}
         scores.append(key | middle | _as_a_set(draws[0], labels, truth, labels, seed))
-        for side, partner, made, linked in (("a", "b", "i", "j"), ("b", "a", "j", "i")):
+        for side, partner, made_at, measured_at in (("a", "b", "i", "j"), ("b", "a", "j", "i")):
             for (a, b), pairs in genes[genes[side] == target].groupby(["a", "b"]):
-                measured = real[pairs[partner].iloc[0]][:, pairs[linked]]
-                r = correlation(draws[..., pairs[made]], measured[None]).mean(axis=0)
+                measured = real[pairs[partner].iloc[0]][:, pairs[measured_at]]
+                r = correlation(draws[..., pairs[made_at]], measured[None]).mean(axis=0)
                 links.append(
                     pd.DataFrame(
                         {"a": a, "b": b, "gene": pairs["gene"], "generated": target}

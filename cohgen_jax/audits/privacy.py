@@ -283,7 +283,7 @@ def record_distances(
 ) -> dict[str, float]:
     """How near generated records are to training records, beside how near unseen real ones are.
 
-    generated [N, D] from the sources of N held-out patients, whose real records are `held_out`;
+    generated [N, D] from the sources of N held-out patients, held_out [N, D] their real records;
     train [N, D], as many training patients of the same cancer types, in the same order.
 
     dcr, dcr_real               median distance to the closest training record (DCR)

@@ -51,9 +51,9 @@ def dispatch(needed: np.ndarray, groups: Sequence[Sequence[int]], num_devices: i
         for members, num_slots in zip(groups, slots, strict=True):
             held = np.zeros((len(members), num_slots), np.int32)
             for position, k in enumerate(members):
-                mine = np.flatnonzero(block[:, k])
-                held[position, : len(mine)] = mine
-                seat_of[mine, k] = offset + position * num_slots + np.arange(len(mine))
+                needing = np.flatnonzero(block[:, k])
+                held[position, : len(needing)] = needing
+                seat_of[needing, k] = offset + position * num_slots + np.arange(len(needing))
             rows.append(held)
             offset += held.size
         models = np.argsort(~block, axis=1, stable=True)[:, :num_seats].astype(np.int32)

@@ -17,6 +17,7 @@ COMMANDS = {
     "downstream": "what generated assays are good for",
     "audit": "intervals, privacy and shifts of a run",
     "report": "write the page of a run again",
+    "explore": "look at a run in the browser, a patient at a time",
     "search": "look for a better recipe",
     "export": "make a model without patients of a run, to hand on",
     "publish": "upload an exported model to a model hub",

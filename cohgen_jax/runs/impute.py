@@ -158,16 +158,28 @@ def impute_in_memory(
     how, frames = Imputation(**settings).check(run), isinstance(tables, Mapping)
     raw = raw_tables(tables) if frames else _annotated(run, tables)
     patients = patients_of(run, raw, "the tables", tell, how.settings)
-    made: dict[str, pd.DataFrame] = {}
-    disagreement = complete_patients(run, patients, how, lambda name: _Frame(name, made), tell)
+    made = completed_frames(run, patients, how, tell)
     if frames:
-        return {**made, "disagreement": disagreement}
+        return made
     from cohgen_jax.interop.completed import generated_of, with_generated
 
+    disagreement = made.pop("disagreement")
     there = raw._replace(tables={m: t for m, t in patients.tables.items() if len(t)})
     whole, _ = with_generated(tables, there, generated_of(made))
     whole.uns["disagreement"] = disagreement
     return whole
+
+
+def completed_frames(
+    run: Run,
+    patients: Patients,
+    how: Imputation,
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, pd.DataFrame]:
+    """What `Run.impute` returns of tables, of patients who are encoded already."""
+    made: dict[str, pd.DataFrame] = {}
+    disagreement = complete_patients(run, patients, how, lambda name: _Frame(name, made), tell)
+    return {**made, "disagreement": disagreement}
 
 
 def _annotated(run: Run, data: Any) -> RawTables:

@@ -114,21 +114,30 @@ def patients_of(
     }
     ids, z, present, residual = _encode(run, tables)
     patients = Patients(ids, z, present, residual, tables, raw.facts, raw.facts_source)
-    return patients._replace(z=_with_covariates(run, patients, settings, tell))
+    return with_settings(run, patients, settings, tell)
 
 
-def _with_covariates(
-    run: Run, patients: Patients, settings: Sequence[str], tell: Callable[[str], None]
-) -> np.ndarray:
-    """Latents with what the samples table says of the run's covariates as their last column."""
+def with_settings(
+    run: Run,
+    patients: Patients,
+    settings: Sequence[str],
+    tell: Callable[[str], None] = lambda line: None,
+) -> Patients:
+    """The patients with what is told of the run's covariates as the last column of their latents,
+    and these covariates as if they were so (COLUMN=VALUE).
+
+    Raises:
+      InputError: as `covariates.with_values` does.
+    """
+    assays = patients.z[:, : len(run.modalities)]
     facts = with_values(patients.facts(lambda line: None), settings, run.covariates)
     notes: list[str] = []
     known = run.covariates.encode(facts, notes)
     for note in notes:
         tell(note)
-    z = np.concatenate([patients.z, np.zeros_like(patients.z[:, :1])], axis=1)
+    z = np.concatenate([assays, np.zeros_like(assays[:, :1])], axis=1)
     z[:, -1, : known.shape[1]] = known
-    return z if known.shape[1] else patients.z
+    return patients._replace(z=z if known.shape[1] else assays)
 
 
 def _encode(

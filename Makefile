@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-EXTRAS := prep,slides,downstream,tensorboard,hub,docs,test
+EXTRAS := prep,slides,downstream,tensorboard,hub,explore,docs,test
 DEMO := runs/demo
 
 .PHONY: demo test test-all check docs venv clean

@@ -67,7 +67,7 @@ class Explorer:
           InputError: the run has no such sample.
         """
         run, ids = self.run, self.run.samples.index
-        row = ids.get_indexer([sample_id])
+        row = ids.get_indexer(pd.Index([sample_id]))
         if row[0] < 0:
             raise InputError(f"this run has no sample {sample_id!r}")
         tables, residual = {}, np.zeros((1, len(run.modalities)), np.float32)

@@ -124,7 +124,8 @@
     showAsIf();
     showNear();
   };
-  const percent = (share) => `${Math.round(100 * share)} %`;
+  const percent = (share) =>
+    share < 0.005 ? "< 1 %" : share > 0.995 ? "> 99 %" : `${Math.round(100 * share)} %`;
   const certainty = (m) => {
     if (!m.generated) return ["nothing else to generate it from"];
     const lines = [`from ${m.sources}`];
@@ -165,6 +166,7 @@
     showNear();
   };
   $("modality").addEventListener("change", () => pick($("modality").value));
+  $("order").addEventListener("input", () => (state.order = $("order").value));
   for (const id of ["order", "filter", "scale"]) $(id).addEventListener("input", () => showValues());
 
   const current = () => state.look.modalities.find((m) => m.name === state.modality);
@@ -210,7 +212,7 @@
 
   const showValues = () => {
     const m = current();
-    options($("order"), orders(m), $("order").value || "order");
+    options($("order"), orders(m), state.order);
     const rows = chosenFeatures(m);
     const names = rows.map((i) => plain(m.features[i]));
     const at = (values) => rows.map((i) => scaled(m, i, values[i]));

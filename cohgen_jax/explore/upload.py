@@ -60,7 +60,7 @@ def one_of(patients: Patients, sample_id: str | None) -> Patients:
     Raises:
       InputError: nobody has this id.
     """
-    row = [0] if sample_id is None else patients.ids.get_indexer([sample_id])
+    row = [0] if sample_id is None else patients.ids.get_indexer(pd.Index([sample_id]))
     if row[0] < 0:
         raise InputError(f"the upload has no sample {sample_id!r}")
     ids = patients.ids[np.asarray(row)]

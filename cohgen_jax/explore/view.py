@@ -25,9 +25,7 @@ HIDDEN = ("split", "patient_id")
 """Columns of the samples table that are told in another place, or not at all."""
 
 
-def view(
-    explorer: Explorer, patient: Patients, settings: Mapping[str, str] = {}
-) -> dict[str, Any]:
+def view(explorer: Explorer, patient: Patients, settings: Mapping[str, str] = {}) -> dict[str, Any]:
     """Measured and generated values of one patient, and what else the page shows.
 
     Args:
@@ -130,7 +128,7 @@ def _facts(patient: Patients, told: Mapping[str, str]) -> list[list[str]]:
 def _choices(covariates: Covariates, told: Mapping[str, str]) -> list[dict[str, Any]]:
     found = []
     for column in covariates.columns:
-        known = {"name": column.name, "told": told[column.name]}
+        known: dict[str, Any] = {"name": column.name, "told": told[column.name]}
         if isinstance(column, Categorical):
             known["levels"] = [*column.levels, UNKNOWN]
         else:
@@ -252,5 +250,3 @@ def _neighbours(explorer: Explorer, patient: Patients) -> dict[str, Any] | None:
         for i, row in table.iterrows()
     ]
     return {"rows": rows, "places": places}
-
-

@@ -148,3 +148,31 @@ def test_planted_drivers_are_found_and_passengers_are_not(tmp_path):
     assert table["auc"][driver].mean() > 0.7
     assert abs(table["auc"][~driver].mean() - 0.5) < 0.08
     assert (table["predicted"] - table["observed"]).abs().mean() < 0.08
+
+
+def test_a_page_shows_values_of_each_kind(completed, tables):
+    """Those that were written for the same patient; usual is what training patients have."""
+    pytest.importorskip("starlette", reason="it needs the optional extra `explore`")
+    from cohgen_jax.explore import open_explorer
+    from cohgen_jax.explore.upload import one_of, read_upload
+    from cohgen_jax.explore.view import view
+
+    explorer = open_explorer(completed / "run", num_draws=10)
+    given = {name: (completed / "new" / f"{name}.parquet") for name in ("rna", "mut")}
+    texts = {name: pd.read_parquet(file).to_csv() for name, file in given.items()}
+    patient = tables["mut"].index[-1]
+    answer = view(explorer, one_of(read_upload(explorer.run, texts).patients, patient))
+    shown = {m["name"]: m for m in answer["modalities"]}
+    for name in ("mirna", "methylation", "gistic"):
+        for part in ("mean", "low", "high"):
+            written = pd.read_parquet(completed / "out" / f"{name}_{part}.parquet").loc[patient]
+            np.testing.assert_allclose(shown[name][part], written, rtol=2e-3, atol=2e-3)
+        assert shown[name]["kinds"] == [KINDS[name]] * len(written)
+    mut, train = shown["mut"], explorer.run.samples.index[explorer.run.rows("train")]
+    assert all(0 <= p <= 1 for p in mut["mean"])
+    assert len({*mut["mean"]} - {0.0, 1.0}) > 3  # probabilities
+    frequency = tables["mut"].reindex(train)[mut["features"]].mean()
+    np.testing.assert_allclose(mut["usual"], frequency, atol=0.02)
+    known = [v for v in mut["measured"] if v is not None]
+    assert set(known) <= {0.0, 1.0}
+    assert len(known) == tables["mut"].loc[patient, mut["features"]].notna().sum()

@@ -23,6 +23,12 @@ if OPTIMISED not in os.environ:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+try:
+    enable_x64 = jax.enable_x64
+except AttributeError:  # before 0.8
+    from jax.experimental import enable_x64  # noqa: F401
+
+
 @pytest.fixture(autouse=True, scope="module")
 def programs_of_one_module():
     """Compiled programs go with their module: each maps memory, and a process may map so much."""

@@ -1,6 +1,7 @@
 """What is installed: the wheel has what it must and nothing else, extras name each other, and tests
 pass in an environment made of the wheel."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -35,7 +36,7 @@ def required() -> dict[str, str]:
     extras = PROJECT["optional-dependencies"]
     lists = [PROJECT["dependencies"], *(extras[e] for e in extras if e not in NOT_FOR_USERS)]
     found = {}
-    for requirement in [*sum(lists, []), *extras["test"]]:
+    for requirement in itertools.chain(*lists, extras["test"]):
         least = re.search(r">=([\w.]+)", requirement)
         assert least, requirement
         found[name_of(requirement)] = least[1]
@@ -72,13 +73,18 @@ def test_the_wheel_has_what_it_must_and_nothing_else(built):
         for path in (ROOT / package).rglob("*")
         if path.suffix in (".py", ".css", ".js", ".j2") or path.name == "py.typed"
     }
-    assert {"cohgen_jax/py.typed", "cohgen_jax/explore/page.js", "cohgen_jax/report/page.css"} <= here
+    assert {
+        "cohgen_jax/py.typed",
+        "cohgen_jax/explore/page.js",
+        "cohgen_jax/report/page.css",
+    } <= here
     inside = {name for name in names if ".dist-info/" not in name}
     assert inside == here  # no tests, no experiments, no benchmarks
     about = {name.split(".dist-info/")[1] for name in names if ".dist-info/" in name}
     assert {"METADATA", "entry_points.txt", "licenses/LICENSE"} <= about
     (archive,) = built.glob("*.tar.gz")
-    packed = {name.split("/", 1)[-1] for name in tarfile.open(archive).getnames()}
+    with tarfile.open(archive) as opened:
+        packed = {name.split("/", 1)[-1] for name in opened.getnames()}
     assert here | {"pyproject.toml", "README.md", "LICENSE"} <= packed
 
 
@@ -108,9 +114,7 @@ def test_tests_pass_from_the_wheel(built, tmp_path):
     tests alone."""
     (wheel,) = built.glob("*.whl")
     place = tmp_path / "env"
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--system-site-packages", str(place)], check=True
-    )
+    subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", str(place)], check=True)
     python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
     (packages,) = place.glob("lib*/python*/site-packages")
     here = [path for path in sys.path if path.endswith("site-packages")]

@@ -11,6 +11,7 @@ import pytest
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import NetworkConfig, build, init, time_embedding
 from cohgen_jax.networks.unet import level_widths
+from tests.conftest import enable_x64
 
 X_DIM, COND_DIMS, COUNT = 5, (4, 3, 2), 7
 SMALL = NetworkConfig(
@@ -144,7 +145,7 @@ def test_dropout_acts_in_training_only(architecture):
 def test_same_numbers_with_64_bit_types_enabled():
     module, apply, variables = network("norm_mlp")
     out = apply(variables, *inputs())
-    with jax.enable_x64(True):
+    with enable_x64(True):
         again = jax.jit(module.apply)(variables, *inputs())
         fresh = jax.eval_shape(lambda: init(module, jax.random.key(0)))
     assert again.dtype == jnp.float32

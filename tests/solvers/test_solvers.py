@@ -5,7 +5,6 @@ E[eps | x_t] = s (x_t - a m) / (a^2 v + s^2).
 The chain is then affine in x_T, so its end is read off two inputs without Monte Carlo noise.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from cohgen_jax.solvers import (
     reverse_process,
     uniform_levels,
 )
+from tests.conftest import enable_x64
 
 MEAN, VARIANCE = 0.7, 0.3
 # alpha_bar_T = e^-20: the usual schedule's e^-10 leaves a bias that hides the order of a solver.
@@ -38,7 +38,7 @@ def affine_end(solver, schedule=SCHEDULE):
     def predict(x, t):
         return s[t] * (x - a[t] * MEAN) / (a[t] ** 2 * VARIANCE + s[t] ** 2), ()
 
-    with jax.enable_x64(True):
+    with enable_x64(True):
         x, _ = reverse_process(solver, predict, jnp.array([0.0, 1.0]), lambda i: jnp.zeros(2))
     return float(x[1] - x[0]), float(x[0])
 

@@ -15,6 +15,7 @@ TITLES = {**OURS, **{name: rival.title for name, rival in RIVALS.items()}}
 AHEAD = 2.0
 """Standard errors of the paired difference beyond which one method is ahead of another."""
 
+COSTS = ("training, s (CPU)", "1,000 patients x 10 draws, s (CPU)", "peak MB")
 Table = Callable[[Sequence[str], list[Sequence[object]]], str]
 
 
@@ -32,8 +33,7 @@ def full(table: Table) -> str:
             f"{sizes['test']} held out; recipe `{cohort['recipe']}`; load average before each: "
             f"{_loads(cohort)}.{trained}"
         )
-        header = ["", *targets, "training, s (CPU)", "drawing, s (CPU)", "peak MB"]
-        parts.append(table(header, [_row(cohort, m, targets) for m in TITLES]))
+        parts.append(table(["", *targets, *COSTS], [_row(cohort, m, targets) for m in TITLES]))
     parts += [_verdicts(result), _packages(result)]
     about = [f"{rival.title}: {rival.about}" for rival in RIVALS.values()]
     return "\n\n".join([*parts, "; ".join(about) + "."])
@@ -68,8 +68,8 @@ def _row(cohort: dict[str, Any], method: str, targets: list[str]) -> list[str]:
     cpu = found["train_cpu_s"]
     training = f"{found['train_s']:.0f}" + (f" ({cpu:.0f})" if cpu is not None else "")
     drawing = f"{found['draw_s']:.1f} ({found['draw_cpu_s']:.1f})"
-    if found["first_draw_s"] > found["draw_s"]:
-        drawing += f", at first {found['first_draw_s']:.0f}"
+    if found["compile_s"]:
+        drawing += f" after {found['compile_s']:.0f} of compilation"
     return [TITLES[method], *cells, training, drawing, f"{found['peak_mb']:.0f}"]
 
 

@@ -49,12 +49,13 @@ def python_of(environment: Environment, folder: Path) -> Path:
     if done.exists() and json.loads(done.read_text()) == json.loads(json.dumps(wanted)):
         return python
     shutil.rmtree(folder, ignore_errors=True)
-    _run([sys.executable, "-m", "venv", str(folder)], "venv")
+    _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], "venv")
     if environment.with_library:
         code = "import sysconfig; print(sysconfig.get_path('purelib'))"
         site = Path(_run([str(python), "-c", code], "python").strip())
         (site / "library.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    _run([str(python), "-m", "pip", "install", "--quiet", *environment.requirements], "pip install")
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    _run([*pip, *environment.requirements], "pip install")
     done.write_text(json.dumps(wanted))
     return python
 

@@ -31,7 +31,7 @@ class Treeffusers:
         known, rows = self.known, self.known.having(target)
         learnt = known.patients.of(rows)
         outcomes = learnt.components[:, target, : known.leading(target, COMPONENTS)]
-        model = Treeffuser(seed=SEED)
+        model = Treeffuser(seed=SEED, n_jobs=1)  # of so few rows, more threads are slower
         model.fit(known.inputs(learnt, target, COMPONENTS).astype(float), outcomes.astype(float))
         self.models[target] = model
 

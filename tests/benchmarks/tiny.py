@@ -16,7 +16,7 @@ def tiny_cohort(num: int = 40, seed: int = 0) -> Cohort:
     present[:, 1] = True
     features, components = {}, np.zeros((num, 3, 8), np.float32)
     for m, (name, size) in enumerate(MODALITIES.items()):
-        x = factor * rng.normal(size=size) + 0.5 * rng.normal(size=(num, size))
+        x = factor * rng.normal(size=size) + 0.2 * rng.normal(size=(num, size))
         x = (x - x.mean(axis=0)) / x.std(axis=0)
         _, _, axes = np.linalg.svd(x, full_matrices=False)
         z = x @ axes[: widths[m]].T

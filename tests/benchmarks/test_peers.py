@@ -47,7 +47,7 @@ def test_nobody_learns_from_held_out_patients_and_the_target_is_hidden():
 
 def test_a_rival_in_a_process_is_the_same_as_here(tmp_path):
     """Kernel ridge finds the planted factor; what it draws comes back through files unchanged."""
-    cohort = tiny_cohort()
+    cohort = tiny_cohort(80)
     cohort.save(tmp_path / "cohort.npz")
     again = load(tmp_path / "cohort.npz")
     np.testing.assert_array_equal(again.patients.components, cohort.patients.components)

@@ -34,9 +34,7 @@ def full(table: Table) -> str:
             f"{_loads(cohort)}.{trained}"
         )
         parts.append(table(["", *targets, *COSTS], [_row(cohort, m, targets) for m in TITLES]))
-    parts += [_verdicts(result), _packages(result)]
-    about = [f"{rival.title}: {rival.about}" for rival in RIVALS.values()]
-    return "\n\n".join([*parts, "; ".join(about) + "."])
+    return "\n\n".join([*parts, _verdicts(result), _packages(result)])
 
 
 def short(table: Table) -> str:
@@ -55,8 +53,8 @@ def short(table: Table) -> str:
 
 
 _LOGGED = (
-    " The library's run was trained before, alone on these cores: seconds from its log, memory of "
-    "drawing alone."
+    " The library's run was trained before, when these cores had little else to do: seconds from "
+    "its log, memory of drawing alone."
 )
 
 
@@ -70,7 +68,8 @@ def _row(cohort: dict[str, Any], method: str, targets: list[str]) -> list[str]:
     drawing = f"{found['draw_s']:.1f} ({found['draw_cpu_s']:.1f})"
     if found["compile_s"]:
         drawing += f" after {found['compile_s']:.0f} of compilation"
-    return [TITLES[method], *cells, training, drawing, f"{found['peak_mb']:.0f}"]
+    peak = "" if found["peak_mb"] is None else f"{found['peak_mb']:.0f}"
+    return [TITLES[method], *cells, training, drawing, peak]
 
 
 def _score(method: str, scores: dict[str, Any] | None, found: dict[str, Any]) -> str:
@@ -101,10 +100,10 @@ def _paired(result: dict[str, Any], rival: str, ours: str) -> Iterator[tuple[str
 
 
 def _verdicts(result: dict[str, Any]) -> str:
-    """In how many targets each of the library's models is ahead, level, behind."""
+    """What each rival is, and on how many tables the library's models are ahead, level, behind."""
     lines = []
-    for rival, title in list(TITLES.items())[len(OURS) :]:
-        texts = []
+    for rival, entry in RIVALS.items():
+        texts = [entry.about]
         for ours, own in OURS.items():
             found = dict(_paired(result, rival, ours))
             if not found:
@@ -114,8 +113,7 @@ def _verdicts(result: dict[str, Any]) -> str:
             level = len(found) - ahead - len(behind)
             text = f"{own.lower()} ahead on {ahead} of {len(found)} tables, level on {level}"
             texts.append(text + (f", behind on {', '.join(behind)}" if behind else ""))
-        if texts:
-            lines.append(f"- {title}: {'; '.join(texts)}.")
+        lines.append(f"- {entry.title}: {'; '.join(texts)}.")
     return "\n".join(lines)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import peers_table
+
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
 SHOWN = (
@@ -24,13 +26,12 @@ SHOWN = (
 
 
 def refresh(*names: str) -> None:
-    """Write the tables of these names, all by default, into the README."""
-    text = README.read_text()
+    """Write the tables of these names, all by default, into the README or where else they stand."""
     for name in names or TABLES:
-        table = TABLES[name]
-        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        table, file = TABLES[name], ELSEWHERE.get(name, README)
+        text, start, end = file.read_text(), f"<!-- {name} -->", f"<!-- /{name} -->"
         if text.count(start) != 1 or text.count(end) != 1:
-            raise ValueError(f"{README} must have {start} and {end}, once each")
+            raise ValueError(f"{file} must have {start} and {end}, once each")
         before, rest = text.split(start)
         try:
             made = table()
@@ -38,8 +39,7 @@ def refresh(*names: str) -> None:
             if names:
                 raise
             continue  # not measured yet
-        text = f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}"
-    README.write_text(text)
+        file.write_text(f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}")
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -410,7 +410,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "training": training_table,
     "recipe": recipe_table,
     "regularisation": regularisation_table,
+    "peers": lambda: peers_table.full(_table),
+    "peers short": lambda: peers_table.short(_table),
 }
+ELSEWHERE = {"peers short": HERE.parent / "docs" / "rivals.md"}
+"""Tables that stand in another file than README.md."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""A multimodal VAE: MVTCAE (Hwang et al. 2021, NeurIPS 34:12194) as the library multivae trains it.
+"""A multimodal VAE: MVTCAE (Hwang et al. 2021, NeurIPS 34:12194), or MoPoE (Sutter et al. 2021,
+arXiv:2105.02470), as the library multivae trains it.
 
 Model   z ~ N(0, I); every assay has a decoder x_m = f_m(z) + noise and an encoder
         q_m(z | x_m) = N(mu_m, diag s_m^2); of several assays their product,
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -45,12 +46,17 @@ MIN_VAL = 20
 SEED = 0
 
 
+Kind = Literal["MVTCAE", "MoPoE"]
+"""MoPoE's posterior given some of the assays is the same product of their experts."""
+
 missing = functools.partial(why_missing, "multivae.models")
 
 
-def multimodal_vae(latents, rows_train: np.ndarray, rows_val: np.ndarray) -> dict[str, Generator]:
+def multimodal_vae(
+    latents, rows_train: np.ndarray, rows_val: np.ndarray, *, kind: Kind = "MVTCAE"
+) -> dict[str, Generator]:
     """Generators of every modality from one model, trained when the first of them is called."""
-    fit = functools.cache(lambda: fit_vae(latents, rows_train, rows_val))
+    fit = functools.cache(lambda: fit_vae(latents, rows_train, rows_val, kind))
     return {
         name: _generator(fit, target, latents, np.asarray(rows_val))
         for target, name in enumerate(latents.modalities)
@@ -91,7 +97,7 @@ class VAE(NamedTuple):
         return decoded.reshape(*z.shape[:-1], -1)
 
 
-def fit_vae(latents, rows_train: np.ndarray, rows_val: np.ndarray) -> VAE:
+def fit_vae(latents, rows_train: np.ndarray, rows_val: np.ndarray, kind: Kind = "MVTCAE") -> VAE:
     """Train on incomplete rows, to the best validation error. Leaves torch's random state alone.
 
     Raises:
@@ -104,15 +110,15 @@ def fit_vae(latents, rows_train: np.ndarray, rows_val: np.ndarray) -> VAE:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return _fit(latents, np.asarray(rows_train), np.asarray(rows_val))
+        return _fit(latents, np.asarray(rows_train), np.asarray(rows_val), kind)
 
 
-def _fit(latents, rows_train: np.ndarray, rows_val: np.ndarray) -> VAE:
+def _fit(latents, rows_train: np.ndarray, rows_val: np.ndarray, kind: Kind) -> VAE:
     import torch
     from multivae.data.datasets.base import IncompleteDataset
 
     names, widths = tuple(latents.modalities), np.asarray(latents.widths)
-    vae = VAE(_model(names, widths), names, widths)
+    vae = VAE(_model(names, widths, kind), names, widths)
     z, present = np.asarray(latents.z, np.float32), np.asarray(latents.present, bool)
     rows_train = rows_train[present[rows_train].any(axis=1)]
 
@@ -155,10 +161,10 @@ def _fit(latents, rows_train: np.ndarray, rows_val: np.ndarray) -> VAE:
     return vae
 
 
-def _model(names: tuple[str, ...], widths: np.ndarray) -> Any:
-    """MVTCAE over multilayer perceptrons: the library's own decoders end in a sigmoid."""
+def _model(names: tuple[str, ...], widths: np.ndarray, kind: Kind) -> Any:
+    """Over multilayer perceptrons: the library's own decoders end in a sigmoid."""
     import torch.nn as nn
-    from multivae.models import MVTCAE, MVTCAEConfig
+    from multivae.models import MVTCAE, MoPoE, MoPoEConfig, MVTCAEConfig
     from multivae.models.nn.default_architectures import BaseDecoder, BaseEncoder
     from pythae.models.base.base_utils import ModelOutput
 
@@ -185,18 +191,15 @@ def _model(names: tuple[str, ...], widths: np.ndarray) -> Any:
             return ModelOutput(reconstruction=self.out(self.hidden(z)))
 
     sizes = dict(zip(names, map(int, widths), strict=True))
-    config = MVTCAEConfig(
-        n_modalities=len(names),
-        latent_dim=LATENT,
-        input_dims={name: (size,) for name, size in sizes.items()},
-        alpha=ALPHA,
-        beta=BETA,
-    )
-    return MVTCAE(
-        config,
+    shapes = {name: (size,) for name, size in sizes.items()}
+    coders = (
         {name: Encoder(size) for name, size in sizes.items()},
         {name: Decoder(size) for name, size in sizes.items()},
     )
+    base: Any = {"n_modalities": len(names), "latent_dim": LATENT, "input_dims": shapes}
+    if kind == "MoPoE":
+        return MoPoE(MoPoEConfig(**base), *coders)
+    return MVTCAE(MVTCAEConfig(**base, alpha=ALPHA, beta=BETA), *coders)
 
 
 class Noise(NamedTuple):

@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 EXTRAS := prep,slides,downstream,tensorboard,hub,explore,docs,test
 DEMO := runs/demo
 
-.PHONY: demo test test-all check docs venv clean
+.PHONY: demo test test-all check docs tutorials venv clean
 
 demo: $(VENV)/installed
 	$(RUN) experiments/train.py --recipe demo --cohort demo --out $(DEMO) --overwrite
@@ -26,6 +26,9 @@ check: docs
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+tutorials: $(VENV)/installed
+	$(RUN) -m benchmarks.tutorials
 
 venv: $(VENV)/installed
 

@@ -1,5 +1,5 @@
-"""The README's Python, run as it stands but for sizes and places, on tables whose truth is planted;
-and what else `CohortModel` promises."""
+"""The Python of README and docs/python.md, run as it stands but for sizes and places, on tables
+whose truth is planted; and what else `CohortModel` promises."""
 
 import copy
 import pickle
@@ -17,7 +17,8 @@ from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.tables import cohort_of
 from tests.experiments.conftest import run_in_process
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "python.md")
 WIDTHS = {"cna": 7, "rnaseq": 5, "rppa": 3}
 NOISE = 0.3
 
@@ -65,8 +66,9 @@ def told():
 
 @pytest.fixture(scope="module")
 def names(cohort, new, told, tmp_path_factory):
-    """Everything that the README's code defines."""
-    code = "\n".join(re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL))
+    """Everything that the code of the pages defines."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     place = tmp_path_factory.mktemp("runs") / "mine"
     for written, meant in (
         ("CohortModel()", 'CohortModel("debug", tell=told.append)'),

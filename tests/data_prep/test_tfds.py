@@ -1,5 +1,6 @@
 """tensorflow-datasets without TensorFlow: pack, read, resume, load as a cohort."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -70,6 +71,20 @@ def test_data_source_by_name(cohort, data_dir):
             np.testing.assert_array_equal(record[m], cohort.tables[m].loc[sample])
         else:
             assert np.isnan(record[m]).all()
+
+
+def test_the_page_runs_as_it_stands(cohort, data_dir, tmp_path, monkeypatch):
+    """The Python of data_prep/README.md, where data/tfds is the data set."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/tfds").symlink_to(data_dir)
+    page, names = (ROOT / "data_prep" / "README.md").read_text(), {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "data_prep/README.md", "exec"), names)
+    _same(names["cohort"], cohort)
+    first = next(names["iterator"])
+    names["iterator"].set_state(names["state"])
+    np.testing.assert_array_equal(next(names["iterator"])["cna"], first["cna"])
 
 
 def test_the_dataset_documents_itself(cohort, data_dir):

@@ -1,11 +1,19 @@
 """The documentation is true as far as it can be run: code blocks, commands, names of files, links,
-messages."""
+messages.
+
+Python is run as it stands: of docs/ here and in tests/test_extending.py, of README and
+docs/python.md in tests/test_front_door.py, of data_prep/README.md in tests/data_prep/test_tfds.py.
+Of commands the words and options are read by the program itself, which stops there; what they do,
+tests of the commands and the tutorials see.
+"""
 
 import argparse
 import importlib
 import re
 import shlex
 import shutil
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -89,7 +97,8 @@ def commands(page: Path) -> list[list[str]]:
     for match in re.finditer(starts, text, re.MULTILINE):
         line = (match[1] + match[2]).rstrip("&").replace(" ...", " --out elided")
         found.append(shlex.split(line, comments=True))
-    return found
+    remote = re.findall(r'&& (python experiments/\w+\.py .*)"$', text, re.MULTILINE)
+    return [*found, *map(shlex.split, remote)]
 
 
 LINES = sorted({(page.name, tuple(words)) for page in TEXTS for words in commands(page)})
@@ -107,6 +116,37 @@ def module_of(words: tuple[str, ...]):
     name = Path(words[1]).stem
     assert name in COMMANDS, words
     return f"cohgen_jax.cli.{name}", words[2:]
+
+
+OTHERS = {"pip", "make", "srun", "gcloud", "for", "done;"}
+"""First words of lines that are no commands of ours."""
+
+
+@pytest.mark.parametrize(
+    "page", [*TEXTS, ROOT / "CONTRIBUTING.md"], ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
+def test_nothing_in_a_block_is_left_unread(page):
+    """A block is Python, a listing of files, or lines of a shell: ours, or what is checked here."""
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    every = re.findall(r"```(\w*)\n(.*?)```", page.read_text(), re.DOTALL)
+    read = [words[:3] for words in commands(page)]
+    assert {language for language, _ in every} <= {"", "bash", "python"}
+    for block in (text for language, text in every if language != "python"):
+        top, *listed = block.splitlines()
+        if top.endswith("/") and all(line.startswith("  ") for line in listed):
+            continue
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            words = shlex.split(line, comments=True)
+            if not words:
+                continue
+            assert words[:3] in read or words[0] in OTHERS, line
+            if words[0] == "make":
+                assert words[1] in targets, line
+            if words[0] == "pip":
+                named = re.findall(r"\[([\w,]+)\]", line)[0].split(",")
+                assert set(named) <= set(project["optional-dependencies"]), line
 
 
 def test_there_are_commands_to_read():

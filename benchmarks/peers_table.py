@@ -21,6 +21,8 @@ Table = Callable[[Sequence[str], list[Sequence[object]]], str]
 
 def full(table: Table) -> str:
     """A table a cohort, who is ahead of whom, and what a reader has to know of each rival."""
+    from benchmarks.peers import COHORTS  # which imports JAX
+
     result = json.loads(RESULT.read_text())
     machine = result["about"]["machine"]
     parts = [f"{machine}, Python {result['about']['python']}, {_dates(result)}."]
@@ -34,6 +36,9 @@ def full(table: Table) -> str:
             f"{_loads(cohort)}.{trained}"
         )
         parts.append(table(["", *targets, *COSTS], [_row(cohort, m, targets) for m in TITLES]))
+    left = [name for name in COHORTS if name not in result["cohorts"]]
+    if left:
+        parts.append(f"Not run: {', '.join(left)}.")
     return "\n\n".join([*parts, _verdicts(result), _packages(result)])
 
 

@@ -15,7 +15,7 @@ from cohgen_jax.codec.identity import identity_codec
 from cohgen_jax.codec.matrix import variance_of
 from cohgen_jax.codec.pca import Pca, fit_pca, pca_decode, pca_encode
 from cohgen_jax.codec.preprocess import fit_preprocess, standardise, standardise_compactly
-from cohgen_jax.codec.rest import PATIENTS_PER_COMPONENT, fit_rest
+from cohgen_jax.codec.rest import PATIENTS_PER_COMPONENT, fit_rest, strength_of
 from cohgen_jax.cohort.cohort import Cohort
 from cohgen_jax.cohort.kinds import Kind
 from cohgen_jax.errors import InputError
@@ -109,12 +109,16 @@ def fit_codec(
             if config.natural:
                 scale = _scale(reducer, sd, latents[rows], restored)
             variance = _restored_variance(reducer, sd, restored)
+            z = (latents[rows] - latents.mean(axis=0)) / sd
+            size = z * scale
             if isinstance(reducer, Pca) and len(rows) >= LEAST_FOR_FOLDS:
-                restored, kept, variance = _held_out(some, len(sd), seed)
+                restored, size, kept, variance = _held_out(some, len(sd), seed)
+                z, size = z * kept, size * scale
             if config.rest > 0:
-                z = (latents[rows] - latents.mean(axis=0)) / sd * scale
-                error = some - restored
-                rest = fit_rest(error, z, variance, variance_of(x), config.rest, seed)
+                error, strength = some - restored, strength_of(size)
+                rest = fit_rest(
+                    error, z * scale, strength, variance, variance_of(x), config.rest, seed
+                )
     return Codec(
         config=config,
         preprocess=fitted,
@@ -127,21 +131,26 @@ def fit_codec(
     )
 
 
-def _held_out(x: np.ndarray, width: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _held_out(
+    x: np.ndarray, width: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What components that patients were not fitted on bring back of them, x [n, F]: restored x
-    [n, F], `Codec.kept` [L], variance of restored x [F].
+    [n, F], latents of train's unit variance [n, L] (each fold's, of any sign), `Codec.kept` [L],
+    variance of restored x [F].
 
     Components of few patients follow these more than the table: of others they bring back less.
     """
     fold = np.arange(len(x)) % FOLDS
     back, ratio = np.empty(x.shape, np.float32), np.ones((FOLDS, width))
+    z = np.zeros((len(x), width), np.float32)
     for k in range(FOLDS):
         pca = fit_pca(x[fold != k], width, seed)
         latents = pca_encode(pca, x[fold == k])
         back[fold == k] = pca_decode(pca, latents)
-        train = pca_encode(pca, x[fold != k]).std(axis=0)
-        ratio[k, : len(train)] = latents.std(axis=0, ddof=1) / np.maximum(train, 1e-12)
-    return back, np.minimum(np.sqrt(np.mean(ratio**2, axis=0)), 1.0), variance_of(back)
+        train = np.maximum(pca_encode(pca, x[fold != k]).std(axis=0), 1e-12)
+        ratio[k, : len(train)] = latents.std(axis=0, ddof=1) / train
+        z[fold == k, : len(train)] = latents / train
+    return back, z, np.minimum(np.sqrt(np.mean(ratio**2, axis=0)), 1.0), variance_of(back)
 
 
 def _restored_variance(reducer: Reducer, sd: np.ndarray, restored: np.ndarray) -> np.ndarray:

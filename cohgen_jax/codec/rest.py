@@ -53,6 +53,7 @@ class Rest(NamedTuple):
 def fit_rest(
     error: np.ndarray,
     z: np.ndarray,
+    strength: np.ndarray,
     restored: np.ndarray,
     whole: np.ndarray,
     num_components: int,
@@ -61,7 +62,10 @@ def fit_rest(
     """From what is not brought back, error [n, F] = x - restored x of n train samples.
 
     Args:
-        z: [n, L], their latents in natural scale (of mean square 1).
+        z: [n, L], their latents in natural scale, varying as those of draws do.
+        strength: [n], `strength_of` the latents that the error is beside: of patients that the
+            reducer was not fitted on, as draws are. That of few who were is larger, and the size
+            that follows from it would be too small for everyone else.
         restored: [F], variance of restored x under latents of unit variance.
         whole: [F], variance of x on train, omega.
         seed: of a large PCA.
@@ -81,18 +85,18 @@ def fit_rest(
     share = np.minimum(gain**2, room / np.maximum(tail, tiny))
     noise = np.sqrt(np.maximum(0.0, room - share * tail))
     loadings = loadings * np.sqrt(share)[:, None]
-    size = _fit_size(error, z)
+    size = _fit_size(error, z, strength)
     return Rest(*(part.astype(np.float32) for part in (gain, loadings, noise, size)))
 
 
-def _fit_size(error: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _fit_size(error: np.ndarray, z: np.ndarray, strength: np.ndarray) -> np.ndarray:
     """[3 + K], by ridge regression, of unit penalty, of log a^2 on strength and K latents."""
     square = np.mean(np.square(error, dtype=np.float64), axis=1)
     num_latents = min(LATENTS_OF_SIZE, z.shape[1], len(z) // PATIENTS_PER_COEFFICIENT)
     if num_latents < 1 or square.mean() < LEAST_ERROR:
         return np.zeros(3)
     log = np.log(np.maximum(square / square.mean(), np.exp(-LARGEST_LOG)))
-    design = np.column_stack([_strength(z, np), z[:, :num_latents]]).astype(np.float64)
+    design = np.column_stack([strength, z[:, :num_latents]]).astype(np.float64)
     centre = design.mean(axis=0)
     centred = design - centre
     gram = centred.T @ centred + np.diag(np.maximum(centred.var(axis=0), 1e-12))
@@ -103,8 +107,8 @@ def _fit_size(error: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.array([sd, constant, *slopes])
 
 
-def _strength(z, xp):
-    """Logarithm of the size of latents [N, L] in natural scale."""
+def strength_of(z, xp=np):
+    """Logarithm of the size of latents [N, L] in natural scale; xp: NumPy or JAX's."""
     return xp.log(xp.mean(xp.square(z), axis=-1) + 1e-3)
 
 
@@ -159,7 +163,7 @@ def _add(rest: Rest, restored, z, key, streams, draws, temperature) -> jax.Array
     splits = [num_components, num_components + num_features]
     u, v, w = jnp.split(jax.vmap(standard)(streams, draws), splits, axis=1)
     shared = jnp.dot(u, rest.loadings.T, precision=jax.lax.Precision.HIGHEST)
-    log = rest.size[0] * w[:, 0] + rest.size[1] + rest.size[2] * _strength(z, jnp)
+    log = rest.size[0] * w[:, 0] + rest.size[1] + rest.size[2] * strength_of(z, jnp)
     log = jnp.clip(log + z[:, :num_latents] @ rest.size[3:], -LARGEST_LOG, LARGEST_LOG)
     drawn = jnp.exp(log / 2)[:, None] * (shared + rest.noise[None, :] * v)
     return rest.gain[None, :] * restored + temperature * drawn

@@ -41,7 +41,7 @@ def mixed(n, num_features):
 
 
 TABLES = {
-    "heavy-tailed": (frame(np.random.default_rng(0).standard_t(3, size=(600, 50))), 300),
+    "heavy-tailed": (frame(np.random.default_rng(0).standard_t(3, size=(1500, 50))), 300),
     "mixed kinds": (mixed(800, 40), 400),
     "40 patients": (mixed(440, 200), 40),
     "3 features": (frame(factors(600, 3)[0]), 200),
@@ -158,6 +158,20 @@ def test_draws_have_the_moments_of_the_model(codec):
     flat = x.reshape(-1, x.shape[-1])
     assert np.abs(flat.mean(axis=0)).max() < 0.08
     assert np.abs(np.cov(flat, rowvar=False) - covariance(codec)).max() < 0.06
+
+
+@pytest.mark.parametrize("num_train", [20, 40, 400])
+def test_latents_of_others_than_the_fitted_leave_the_rest_its_size(num_train):
+    """Few patients' own latents are larger than any others' will be: a rest whose size follows the
+    latents must not be the smaller for it. Restless patients (of large a) are restless in all."""
+    rng = np.random.default_rng(0)
+    values, _ = factors(num_train, 150, rank=20)
+    table = frame(np.exp(0.4 * rng.normal(size=(num_train, 1))) * values)
+    codec = fit_codec(table, None, CodecConfig(latent_dim=10), 0)
+    assert codec.rest is not None
+    z = (codec.kept * rng.normal(size=(50, 200, codec.width))).astype(np.float32)
+    x = codec.draw_standardised(z, np.arange(200), 0)
+    assert abs(x.var(axis=(0, 1)).mean() - 1) < 0.07  # 0.55 to 0.94 if train's latents say it
 
 
 def test_draws_have_the_distribution_of_the_table(codec):

@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import peers_table
+from cohgen_jax.evaluation.clustered import error_of_mean
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -367,6 +370,60 @@ def training_table() -> str:
     return "\n\n".join(texts)
 
 
+SMALL = ("regression", "kernel_ridge", "ridge", "climatology")
+"""Methods of small_cohorts.json."""
+
+
+def small_cohort_row(splits: dict[str, Any], target: str) -> dict[str, Any]:
+    """One target of one cohort over its splits: CRPS of each method, the differences of the
+    regression from ridge and from the training average with their standard errors over patients,
+    and how its draws vary."""
+    of = [split[target] for split in splits.values() if target in split]
+    patients = np.concatenate([one["patients"] for one in of])
+    score = {
+        method: np.concatenate([np.array(one["methods"][method]["crps"], float) for one in of])
+        for method in SMALL
+    }
+    row: dict[str, Any] = {
+        "trained": round(np.mean([one["trained"] for one in of])),
+        "held out": f"{len(of)} x {round(len(patients) / len(of))}",
+        **{method: float(np.nanmean(own)) for method, own in score.items()},
+    }
+    for against in ("ridge", "climatology"):
+        less = score["regression"] - score[against]
+        there = np.isfinite(less)
+        row[f"less {against}"] = float(less[there].mean())
+        row[f"error {against}"] = error_of_mean(less[there], patients[there])
+    for key in ("variance_ratio", "coverage80"):
+        row[key] = float(np.mean([one["methods"]["regression"][key] for one in of]))
+    return row
+
+
+def small_cohorts_table() -> str:
+    rows = [
+        {"cohort": cohort, "target": target, **small_cohort_row(splits, target)}
+        for cohort, splits in _load("small_cohorts.json").items()
+        for target in next(iter(splits.values()))
+    ]
+    return _table(
+        [
+            *("cohort", "target", "trained", "splits x held out"),
+            *(name.replace("_", " ") for name in SMALL),
+            *("less ridge", "less average", "variance ratio", "80 % coverage"),
+        ],
+        [
+            [row["cohort"], row["target"], row["trained"], row["held out"]]
+            + [f"{row[name]:.3f}" for name in SMALL]
+            + [
+                f"{row[f'less {against}']:+.3f} ± {row[f'error {against}']:.3f}"
+                for against in ("ridge", "climatology")
+            ]
+            + [f"{row['variance_ratio']:.2f}", f"{row['coverage80']:.2f}"]
+            for row in rows
+        ],
+    )
+
+
 def _flat(rows: list[dict[str, Any]]) -> str:
     """Rows of numbers as they are, three digits."""
 
@@ -412,6 +469,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "regularisation": regularisation_table,
     "peers": lambda: peers_table.full(_table),
     "peers short": lambda: peers_table.short(_table),
+    "small cohorts": small_cohorts_table,
 }
 ELSEWHERE = {"peers short": HERE.parent / "docs" / "rivals.md"}
 """Tables that stand in another file than README.md."""

@@ -56,7 +56,7 @@ def dispatch(needed: np.ndarray, groups: Sequence[Sequence[int]], num_devices: i
                 seat_of[needing, k] = offset + position * num_slots + np.arange(len(needing))
             rows.append(held)
             offset += held.size
-        models = np.argsort(~block, axis=1, stable=True)[:, :num_seats].astype(np.int32)
+        models = np.argsort(~block, axis=1, kind="stable")[:, :num_seats].astype(np.int32)
         seats = np.take_along_axis(seat_of, models, axis=1)
         per_block.append((*rows, seats, models, np.take_along_axis(block, models, axis=1)))
     *rows, seats, models, taken = (np.stack(parts) for parts in zip(*per_block, strict=True))

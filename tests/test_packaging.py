@@ -115,8 +115,8 @@ def test_tests_pass_from_the_wheel(built, tmp_path):
     (wheel,) = built.glob("*.whl")
     place = tmp_path / "env"
     subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", str(place)], check=True)
-    python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
-    (packages,) = place.glob("lib*/python*/site-packages")
+    python = place / "bin" / "python"
+    (packages,) = place.glob("lib/python*/site-packages")
     here = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "parent.pth").write_text("\n".join(here))  # behind what is installed here
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
@@ -130,7 +130,7 @@ def test_tests_pass_from_the_wheel(built, tmp_path):
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert Path(told.stdout.strip()).is_relative_to(place)
-    chosen = ["test_schedule.py", "networks", "solvers", "codec/test_marginal.py", "report",
+    chosen = ["test_schedule.py", "networks", "solvers", "codec/test_marginal.py",
               "experiments/test_in_memory.py"]  # fmt: skip
     done = subprocess.run(
         [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider",

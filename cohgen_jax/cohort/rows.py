@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from cohgen_jax.cohort.foreign import SUMMARIES, is_no_feature
@@ -22,6 +23,8 @@ from cohgen_jax.cohort.spellings import joined
 from cohgen_jax.cohort.tables import numeric
 from cohgen_jax.cohort.text import ID_NAMES
 
+compute: Any = pyarrow.compute
+"""Its functions are made when it is imported."""
 BUFFER_BYTES = 1 << 26
 """Read ahead from a file, all columns together."""
 
@@ -88,9 +91,12 @@ def open_rows(name: str, files: Sequence[Path], features: Collection[str]) -> Ro
     if column in features or not (text or (named and pa.types.is_integer(kind))):
         return None
     parts = [pq.read_table(file, columns=[column])[column].cast(pa.string()) for file in files]
-    ids = pc.utf8_trim_whitespace(pa.chunked_array([c for p in parts for c in p.chunks]))
+    ids = compute.utf8_trim_whitespace(pa.chunked_array([c for p in parts for c in p.chunks]))
     ids = ids.combine_chunks()
-    if not _name_samples(ids, named) or pc.any(pc.is_in(ids, pa.array(list(features)))).as_py():
+    if (
+        not _name_samples(ids, named)
+        or compute.any(compute.is_in(ids, pa.array(list(features)))).as_py()
+    ):
         return None
     others = [c for c in names if c != column and c not in features]
     doubtful = any(joined(c) in ID_NAMES or _is_text(schema.field(c).type) for c in others)
@@ -102,29 +108,29 @@ def of_one_form(ids: pa.StringArray) -> bool:
     be another one in another spelling."""
     if not len(ids):
         return True
-    lengths = pc.min_max(pc.utf8_length(ids))
-    ends = pc.min_max(ids)
+    lengths = compute.min_max(compute.utf8_length(ids))
+    ends = compute.min_max(ids)
     low, high = ends["min"].as_py(), ends["max"].as_py()
     letters = low.rstrip("0123456789")
     if lengths["min"] != lengths["max"] or not high.startswith(letters) or letters == low:
         return False
     plain = letters.rstrip("-_. ").isalpha() or not letters
-    digits = pc.utf8_slice_codeunits(ids, len(letters))
+    digits = compute.utf8_slice_codeunits(ids, len(letters))
     # Barcodes have their own rules: those of one form are P-0000001-T01, which ends otherwise.
-    return plain and pc.all(pc.ascii_is_decimal(digits)).as_py() and low.isascii()
+    return plain and compute.all(compute.ascii_is_decimal(digits)).as_py() and low.isascii()
 
 
 def _name_samples(ids: pa.StringArray, named: bool) -> bool:
     """Whether every row has an id of its own, which is no number (unless `named`) and no word for
     a summary of the other rows."""
-    if not len(ids) or ids.null_count or pc.any(pc.equal(ids, "")).as_py():
+    if not len(ids) or ids.null_count or compute.any(compute.equal(ids, "")).as_py():
         return False
-    if pc.count_distinct(ids).as_py() < len(ids):
+    if compute.count_distinct(ids).as_py() < len(ids):
         return False
-    numbers = pc.all(pc.match_substring_regex(ids, r"^\d+(\.0)?$")).as_py()
+    numbers = compute.all(compute.match_substring_regex(ids, r"^\d+(\.0)?$")).as_py()
     if numbers and not named:
         return False
-    words = ids.filter(pc.invert(pc.match_substring_regex(ids, r"\d"))).to_pylist()
+    words = ids.filter(compute.invert(compute.match_substring_regex(ids, r"\d"))).to_pylist()
     return not any(joined(word) in SUMMARIES or is_no_feature(word) for word in words)
 
 
@@ -136,4 +142,4 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def positions(ids: pa.StringArray, known: pa.StringArray) -> np.ndarray:
     """int32: where each id is among the known ones, -1 where it is not."""
-    return np.array(pc.fill_null(pc.index_in(ids, value_set=known), -1), np.int32)
+    return np.array(compute.fill_null(compute.index_in(ids, value_set=known), -1), np.int32)

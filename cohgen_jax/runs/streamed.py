@@ -20,7 +20,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cohgen_jax.cohort.copies import copied_samples_told
@@ -29,7 +28,7 @@ from cohgen_jax.cohort.ids import one_spelling
 from cohgen_jax.cohort.labels import sample_facts
 from cohgen_jax.cohort.missing import Codes, Zeros, zero_blocks_told
 from cohgen_jax.cohort.read import facts_of_folder, read_about
-from cohgen_jax.cohort.rows import Rows, of_one_form, open_rows, parquet_files, positions
+from cohgen_jax.cohort.rows import Rows, compute, of_one_form, open_rows, parquet_files, positions
 from cohgen_jax.cohort.unchanged import unchanged
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.patients import Patients, encode_covariates, encode_patients, with_column
@@ -73,8 +72,8 @@ class ManyPatients:
         size: patients of a part."""
         self.run, self.judged, self.size = run, judged, size
         kept = [ids[name].filter(pa.array(one.keep)) for name, one in judged.items()]
-        every = pc.unique(pa.chunked_array(kept))
-        self.ids: pa.StringArray = every.take(pc.sort_indices(every))
+        every = compute.unique(pa.chunked_array(kept))
+        self.ids: pa.StringArray = every.take(compute.sort_indices(every))
         self.where: dict[str, np.ndarray] = {}
         """Modality -> position of each row of its table among the patients, -1 if left out."""
         self.present, self.holed = np.zeros((2, len(self.ids), len(run.modalities)), bool)
@@ -269,7 +268,7 @@ def _known(
 
 
 def _shared(ids: pa.StringArray, others: Sequence[pa.StringArray]) -> bool:
-    return not others or any(pc.any(pc.is_in(ids, value_set=o)).as_py() for o in others)
+    return not others or any(compute.any(compute.is_in(ids, value_set=o)).as_py() for o in others)
 
 
 def _record(num_features: int) -> np.dtype:

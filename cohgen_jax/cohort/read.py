@@ -178,7 +178,9 @@ def _read_folder(path: Path, modalities: Sequence[str] | None, **asked: Any) -> 
     )
 
 
-def facts_of_folder(path: Path, sample_ids: pd.Index) -> tuple[pd.DataFrame, str] | None:
+def facts_of_folder(
+    path: Path, sample_ids: Callable[[], pd.Index]
+) -> tuple[pd.DataFrame, str] | None:
     """The facts that a folder has of these samples, as `RawTables` has them, and their file."""
     files, _ = table_files(path)
     file = next((files[name] for name in FACTS if name in files), None)
@@ -186,7 +188,7 @@ def facts_of_folder(path: Path, sample_ids: pd.Index) -> tuple[pd.DataFrame, str
         return None
     with unchanged([file]):
         facts = read_sheet(file)
-    samples = Sheet(pd.DataFrame({"value": 0.0}, sample_ids), carries_ids=True)
+    samples = Sheet(pd.DataFrame({"value": 0.0}, sample_ids()), carries_ids=True)
     names = {"": file.name, "tables": "the tables"}
     reading = read_readings({"tables": samples}, names, facts, transpose=["none"])[""]
     return table_of(facts, reading), file.name

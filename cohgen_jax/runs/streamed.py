@@ -258,12 +258,14 @@ def _known(
     settings: Sequence[str],
 ) -> np.ndarray:
     """float32 [N, Q], covariates of the patients; [1, Q] where nothing tells them apart."""
-    index = pd.Index(ids[:1].to_pylist(), name="sample_id")
-    facts = pd.DataFrame(index=index)
-    if run.covariates.width:
-        index = pd.Index(ids.to_pylist(), name="sample_id")
-        if (told := facts_of_folder(source, index)) is not None:
-            facts = sample_facts(index, *told, [])
+
+    def index(num: int | None = None) -> pd.Index:
+        return pd.Index(ids[:num].to_pylist(), name="sample_id")
+
+    facts = pd.DataFrame(index=index(1))
+    told = facts_of_folder(source, index) if run.covariates.width else None
+    if told is not None:
+        facts = sample_facts(index(), *told, [])
     return encode_covariates(run, facts, settings, tell)
 
 

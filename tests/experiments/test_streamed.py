@@ -8,6 +8,7 @@ import pytest
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs import streamed
 from cohgen_jax.runs.impute import impute_tables
+from cohgen_jax.runs.patients import read_patients
 from cohgen_jax.runs.run import open_run
 from tests.experiments.conftest import demo_tables
 
@@ -86,6 +87,21 @@ def test_parts_of_patients_are_completed_as_all_of_them(run, streaming, tmp_path
     assert any("2 cells hold -999" in line for line in told[True])
     assert any("1 rows without a value" in line for line in told[True])
     assert pq.ParquetFile(tmp_path / "True" / "cna_mean.parquet").num_row_groups > 4
+
+
+def test_what_models_see_is_the_same_to_the_bit(run, streaming, tmp_path):
+    tables, facts = awkward()
+    source = written(tmp_path / "in", tables, facts)
+    whole = read_patients(run, source, print)
+    streaming(True)
+    many = streamed.many_patients(run, source, print)
+    with many.sorted_in(tmp_path):
+        parts = [part for _, part in many.parts("rppa")]
+    assert len(parts) == 6
+    for name in ("z", "present", "residual", "streams"):
+        together = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(together, getattr(whole, name))
+    assert list(many.with_holes(run, "cna")) == list(whole.with_holes(run, "cna"))
 
 
 def test_assays_filled_with_zeros_count_as_not_done_either_way(run, streaming, tmp_path):

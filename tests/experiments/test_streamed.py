@@ -95,6 +95,7 @@ def test_what_models_see_is_the_same_to_the_bit(run, streaming, tmp_path):
     whole = read_patients(run, source, print)
     streaming(True)
     many = streamed.many_patients(run, source, print)
+    assert many is not None
     with many.sorted_in(tmp_path):
         parts = [part for _, part in many.parts("rppa")]
     assert len(parts) == 6

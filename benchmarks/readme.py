@@ -318,7 +318,7 @@ def growth_table() -> str:
 
     result, texts = _load("growth.json"), []
     for part, rows in result["parts"].items():
-        more = [k for k in ("generated", "models", "read_mb") if k in rows[0]]
+        more = [k for k in ("generated", "read_mb") if k in rows[0]]
         header = ["size", "seconds", "of the processor", "peak memory, MiB", "load before"]
         table = _table(
             [*header, *(m.replace("read_mb", "read, MiB") for m in more)],

@@ -313,6 +313,39 @@ def resume_table() -> str:
     return f"{where}\n\n" + _table(["", "seconds"], rows)
 
 
+def growth_table() -> str:
+    from benchmarks.growth import exponent
+
+    result, texts = _load("growth.json"), []
+    for part, rows in result["parts"].items():
+        more = [k for k in ("generated", "read_mb") if k in rows[0]]
+        header = ["size", "seconds", "of the processor", "peak memory, MiB", "load before"]
+        table = _table(
+            [*header, *(m.replace("read_mb", "read, MiB") for m in more)],
+            [
+                [
+                    f"{row['size']:,}",
+                    *(f"{row[k]:.0f}" for k in ("seconds", "cpu_seconds", "peak_mb")),
+                    f"{row['load_before']:.1f}",
+                    *(f"{row[k]:,.0f}" for k in more),
+                ]
+                for row in rows
+            ],
+        )
+        told = f"**{part.replace('_', ', ')}**"
+        if len(rows) > 1:
+            told += (
+                f": exponent {exponent(rows, 'cpu_seconds'):.2f} of processor seconds, "
+                f"{exponent(rows, 'peak_mb'):.2f} of peak memory"
+            )
+        if "generated" in rows[-1]:
+            rate = rows[-1]["size"] / rows[-1]["seconds"]
+            told += f"; {rate:.0f} patients a second at the largest size"
+        texts.append(f"{told}.\n\n{table}")
+    where = f"{result['machine']}, JAX {result['versions']['jax']}; other programs ran beside it."
+    return "\n\n".join([where, *texts])
+
+
 def recipe_table() -> str:
     """What each variant reached, and in what time relative to the base of the same kind."""
     study = _load("recipe_study.json")
@@ -465,6 +498,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "autoencoder": autoencoder_table,
     "resume": resume_table,
     "training": training_table,
+    "growth": growth_table,
     "recipe": recipe_table,
     "regularisation": regularisation_table,
     "peers": lambda: peers_table.full(_table),

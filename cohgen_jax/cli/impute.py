@@ -17,7 +17,10 @@ modalities and from what is known of the same table. Every value is one that the
 or 1, whole counts, fractions from 0 to 1; the mean of a 0/1 feature is its probability. What the
 models know beside the assays (cancer type, sex, age: the run's covariates) is read from `samples.*`
 or `clinical.*` in the input folder. A patient's draws depend on its sample id, its data and the
-seed. Tables are written block by block: memory grows with what is read, not with the draws.
+seed. Tables are written block by block: memory does not grow with the draws, nor, from 32,768 rows
+on, with the patients, where every table is Parquet with an index or a column of ids (these are
+held, and what samples.* says); other tables are read at once. Meanwhile there must be room on disk
+for one more copy of what is read.
 """
 
 from __future__ import annotations

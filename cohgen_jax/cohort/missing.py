@@ -36,65 +36,155 @@ def coded_missing(values: np.ndarray) -> np.ndarray:
     others = np.extract(~np.asarray(codes | np.isnan(values)), values)
     if not codes.any() or not len(others):
         return np.zeros(values.shape, bool)
-    low, high = others.min(), others.max()
+    return codes & _apart(values, others.min(), others.max())
+
+
+def _apart(values: np.ndarray, low: np.floating, high: np.floating) -> np.ndarray:
+    """bool, of the shape of values: far from the others, which go from low to high."""
     far = APART * max(high - low, abs(low), abs(high), 1e-6)
-    apart = (values < low - far) | (values > high + far) | ((values < 0) & (low >= 0))
-    return codes & apart
+    return (values < low - far) | (values > high + far) | ((values < 0) & (low >= 0))
+
+
+class Codes:
+    """Codes of a table that is gone through by blocks of rows: `add` them all, then `believed`."""
+
+    def __init__(self, num_features: int) -> None:
+        self.codes = np.array(sorted(_codes(np.dtype(np.float32))), np.float32)
+        self.count = np.zeros((num_features, len(self.codes)), int)
+        self.low = np.full(num_features, np.inf, np.float32)  # of the other values
+        self.high, self.whole = -self.low, np.ones(num_features, bool)
+
+    def add(self, values: np.ndarray) -> None:
+        """values: float32 [n, F]."""
+        others = values
+        candidate = np.isin(values, self.codes)
+        if candidate.any():
+            for j in np.flatnonzero(candidate.any(axis=0)):
+                own = np.searchsorted(self.codes, values[candidate[:, j], j])
+                self.count[j] += np.bincount(own, minlength=len(self.codes))
+            others = np.where(candidate, np.float32(np.nan), values)
+        if len(values):
+            self.low = np.fmin(self.low, np.fmin.reduce(others, axis=0))
+            self.high = np.fmax(self.high, np.fmax.reduce(others, axis=0))
+            self.whole &= ((others == np.rint(others)) | np.isnan(others)).all(axis=0)
+
+    def believed(self) -> np.ndarray:
+        """bool [F, codes]: which stand for a missing value, as `without_codes` has it."""
+        found = np.zeros(self.count.shape, bool)
+        if self.count.any():
+            found |= self._of(slice(None))[None, :]
+            for j in np.flatnonzero(self.count.any(axis=1)):
+                found[j] |= self._of(slice(j, j + 1))
+        return found & (self.count > 0)
+
+    def _of(self, columns: slice) -> np.ndarray:
+        """bool [codes]: by these columns together."""
+        codes, count = self.codes, self.count[columns].sum(axis=0)
+        known = self.low[columns] <= self.high[columns]
+        if not known.any():
+            return np.zeros(len(codes), bool)
+        low, high = self.low[columns][known].min(), self.high[columns][known].max()
+        coded = (count > 0) & _apart(codes, low, high)
+        left = codes[(count > 0) & ~coded]
+        whole = bool(self.whole[columns].all() and (left == np.rint(left)).all())
+        often = int(count[coded & (codes > 0) & (codes < 1e10)].sum()) >= REPEATED
+        return coded if often or not whole else coded & ((codes < 0) | (codes >= 1e10))
+
+    def emptied(self, values: np.ndarray, believed: np.ndarray) -> np.ndarray:
+        """Values [n, F] with NaN for the codes believed [F, codes]."""
+        for k in np.flatnonzero(believed.any(axis=0)):
+            coded = (values == self.codes[k]) & believed[None, :, k]
+            values = np.where(coded, np.float32(np.nan), values)
+        return values
+
+    def note(self, name: str, features: pd.Index, believed: np.ndarray) -> str:
+        written = ", ".join(f"{v:g}" for v in self.codes[believed.any(axis=0)])
+        return (
+            f"{name}: {int(self.count[believed].sum())} cells hold {written}, far from the other "
+            "values, and count as missing (features "
+            f"{shown(features[np.flatnonzero(believed.any(axis=1))])})."
+        )
 
 
 def without_codes(name: str, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """The table with NaN for codes of a missing value, which `notes` names."""
     if not np.isin(levels(table), list(_codes(np.dtype(np.float32)))).any():
         return table
-    values = table.to_numpy(np.float32)
-    candidate = np.isin(values, list(_codes(values.dtype)))
-    coded = _believed(values, coded_missing(values))
-    for j in np.flatnonzero(candidate.any(axis=0)):
-        column = values[:, j]
-        coded[:, j] |= _believed(column, coded_missing(column))
-    if not coded.any():
+    codes = Codes(table.shape[1])
+    for _, values in row_blocks(table):
+        codes.add(values)
+    believed = codes.believed()
+    if not believed.any():
         return table
-    written = ", ".join(f"{v:g}" for v in np.unique(values[coded]))
-    columns = table.columns[np.flatnonzero(coded.any(axis=0))]
-    notes.append(
-        f"{name}: {int(coded.sum())} cells hold {written}, far from the other values, and count as "
-        f"missing (features {shown(columns)})."
-    )
-    return table.mask(coded)
+    notes.append(codes.note(name, table.columns, believed))
+    values = table.to_numpy(np.float32)
+    return table.mask(np.isnan(codes.emptied(values, believed)) & ~np.isnan(values))
+
+
+class Zeros:
+    """Zeros of a table that is gone through by blocks of rows: `add` them all, then `verdict`."""
+
+    def __init__(self, num_features: int) -> None:
+        self.ids: list[str] = []
+        """Samples that are zero throughout."""
+        self.num = 0  # of the others; so are the following
+        self.known, self.zero = np.zeros((2, num_features), int)
+        self.share, self.few = 0.0, 0
+
+    def add(self, ids: pd.Index, values: np.ndarray) -> np.ndarray:
+        """bool [n]: who is zero throughout. values: float32 [n, F] of these samples."""
+        is_known, is_zero = ~np.isnan(values), values == 0
+        known, zeros = is_known.sum(axis=1), is_zero.sum(axis=1)
+        zero = (zeros == known) & (known > 0)
+        others = ~zero
+        self.ids += list(ids[zero])
+        self.num += int(others.sum())
+        self.known += is_known[others].sum(axis=0)
+        self.zero += is_zero[others].sum(axis=0)
+        self.few += int(((known - zeros)[others] <= 2).sum())
+        shares = zeros[others] / np.maximum(known[others], 1)
+        self.share = max(self.share, shares.max(initial=0.0))
+        return zero
+
+    def verdict(self, name: str, kind: Kind) -> tuple[bool, list[str]]:
+        """Whether the assay of those samples counts as not done, and what to tell of them."""
+        ids = pd.Index(self.ids)
+        if not len(ids) or len(self.known) < 2:
+            return False, []
+        if not self.num:
+            told = [f"{name}: every value is exactly zero."]
+            return False, [] if kind in ("binary", "ordinal") else told
+        told = f"{name}: every value of {len(ids)} samples is exactly zero ({shown(ids)})"
+        if kind in ("binary", "ordinal"):
+            strange = len(ids) > SURPRISING * (1 + self.few)
+            note = (
+                f"{told}, and only {self.few} samples have one or two others: if their assay was "
+                "not done, leave these rows out."
+            )
+            return False, [note] * strange
+        if self.share < SPARSE and self._by_chance() < BY_CHANCE:
+            return True, [
+                f"{told}, which no other sample comes near: their assay counts as not done, as an "
+                "outer join fills with zero what is not there."
+            ]
+        return False, [f"{told}: if their assay was not done, leave these rows out."]
+
+    def _by_chance(self) -> float:
+        """Samples of nothing but zeros if each feature were zero by itself, as often as it is."""
+        share = np.maximum(self.zero, 0.5) / np.maximum(self.known, 1)
+        return self.num * float(np.exp(np.log(np.minimum(share, 1.0)).sum()))
 
 
 def without_zero_rows(name: str, table: pd.DataFrame, kind: Kind, notes: list[str]) -> pd.DataFrame:
     """The table without samples that are zero throughout for want of the assay; `notes` tells of
     them, and of those that may be."""
-    known, zeros = np.zeros((2, len(table)), int)  # cells of each sample
+    zeros = Zeros(table.shape[1])
+    zero = np.zeros(len(table), bool)
     for rows, values in row_blocks(table):
-        known[rows] = (~np.isnan(values)).sum(axis=1)
-        zeros[rows] = (values == 0).sum(axis=1)
-    zero = (zeros == known) & (known > 0)
-    if not zero.any() or table.shape[1] < 2:
-        return table
-    if zero.all():
-        notes += [] if kind in ("binary", "ordinal") else [f"{name}: every value is exactly zero."]
-        return table
-    ids = table.index[zero]
-    share = (zeros[~zero] / np.maximum(known[~zero], 1)).max()
-    told = f"{name}: every value of {len(ids)} samples is exactly zero ({shown(ids)})"
-    if kind in ("binary", "ordinal"):
-        few = int(((known - zeros)[~zero] <= 2).sum())
-        if len(ids) > SURPRISING * (1 + few):
-            notes.append(
-                f"{told}, and only {few} samples have one or two others: if their assay was not "
-                "done, leave these rows out."
-            )
-        return table
-    if share < SPARSE and _zero_by_chance(table.loc[~zero]) < BY_CHANCE:
-        notes.append(
-            f"{told}, which no other sample comes near: their assay counts as not done, as an "
-            "outer join fills with zero what is not there."
-        )
-        return table.loc[~zero]
-    notes.append(f"{told}: if their assay was not done, leave these rows out.")
-    return table
+        zero[rows] = zeros.add(table.index[rows], values)
+    dropped, told = zeros.verdict(name, kind)
+    notes += told
+    return table.loc[~zero] if dropped else table
 
 
 def zero_blocks_told(name: str, table: pd.DataFrame, kind: Kind) -> list[str]:
@@ -118,25 +208,6 @@ def zero_blocks_told(name: str, table: pd.DataFrame, kind: Kind) -> list[str]:
                 "they were not measured there, leave these cells empty."
             )
     return told
-
-
-def _zero_by_chance(table: pd.DataFrame) -> float:
-    """Samples of nothing but zeros if each feature were zero by itself, as often as it is."""
-    log = 0.0
-    for _, values in column_blocks(table):
-        num = np.maximum((~np.isnan(values)).sum(axis=0), 1)
-        share = np.maximum((values == 0).sum(axis=0), 0.5) / num
-        log += np.log(np.minimum(share, 1.0)).sum()
-    return len(table) * float(np.exp(log))
-
-
-def _believed(values: np.ndarray, coded: np.ndarray) -> np.ndarray:
-    """Those of the coded cells that are no chance: negative, enormous, among fractions, or often
-    enough to be no count."""
-    rest = values[~coded & ~np.isnan(values)]
-    whole = bool((rest == np.rint(rest)).all())
-    often = int((coded & (values > 0) & (values < 1e10)).sum()) >= REPEATED
-    return coded if often or not whole else coded & ((values < 0) | (values >= 1e10))
 
 
 def _codes(dtype: np.dtype) -> set[float]:

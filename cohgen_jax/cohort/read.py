@@ -131,7 +131,7 @@ def choose(known: Collection[str], modalities: Sequence[str] | None, path: Path)
 
 def _read_folder(path: Path, modalities: Sequence[str] | None, **asked: Any) -> RawTables:
     files, notes = table_files(path)
-    about = _read_about(path)
+    about = read_about(path)
     facts_files = [files.pop(name) for name in FACTS if name in files]
     if len(facts_files) > 1:
         notes.append(f"{facts_files[1].name} was not read: {facts_files[0].name} was.")
@@ -178,13 +178,29 @@ def _read_folder(path: Path, modalities: Sequence[str] | None, **asked: Any) -> 
     )
 
 
+def facts_of_folder(
+    path: Path, sample_ids: Callable[[], pd.Index]
+) -> tuple[pd.DataFrame, str] | None:
+    """The facts that a folder has of these samples, as `RawTables` has them, and their file."""
+    files, _ = table_files(path)
+    file = next((files[name] for name in FACTS if name in files), None)
+    if file is None:
+        return None
+    with unchanged([file]):
+        facts = read_sheet(file)
+    samples = Sheet(pd.DataFrame({"value": 0.0}, sample_ids()), carries_ids=True)
+    names = {"": file.name, "tables": "the tables"}
+    reading = read_readings({"tables": samples}, names, facts, transpose=["none"])[""]
+    return table_of(facts, reading), file.name
+
+
 def mark_unfinished(path: Path) -> None:
     """Until cohort.json is written again, last, the folder is refused: its tables may be of two
     cohorts, and without cohort.json it would be read as anybody's folder of tables."""
     (path / "cohort.json").write_text('{"unfinished": true}\n')
 
 
-def _read_about(path: Path) -> dict | None:
+def read_about(path: Path) -> dict | None:
     file = path / "cohort.json"
     if not file.exists():
         return None

@@ -1,22 +1,20 @@
 """Missing modalities of new patients: tables with holes in, completed tables in raw units out.
 
 The tables written are larger than those read, by the number of draws: patients are generated,
-decoded and written block by block, so that memory does not grow with what is written.
+decoded and written block by block, so that memory does not grow with what is written; nor does it
+with what is read, where that is Parquet of many patients (`streamed.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cohgen_jax.codec import Codec
 from cohgen_jax.cohort.load import parse_layers
@@ -24,6 +22,7 @@ from cohgen_jax.cohort.read import RawTables, raw_tables, without_empty_rows
 from cohgen_jax.cohort.tables import COMPANIONS, DRAW
 from cohgen_jax.errors import InputError, check_choices, check_seed
 from cohgen_jax.runs.calibration import FLAGGED, INTERVAL, Calibration, interval
+from cohgen_jax.runs.completed import FrameTable, ParquetTable, ScoresTable
 from cohgen_jax.runs.families import Method
 from cohgen_jax.runs.patients import (
     Patients,
@@ -34,13 +33,13 @@ from cohgen_jax.runs.patients import (
     to_generate,
 )
 from cohgen_jax.runs.run import Run
+from cohgen_jax.runs.streamed import ManyPatients, many_patients
 from cohgen_jax.runs.typicality import typicality
 from cohgen_jax.sampling.bank import Ensemble
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.seeds import seed_of
 from cohgen_jax.solvers import SolverConfig
-from cohgen_jax.storage.checkpoint import writing
 from cohgen_jax.storage.rundir import LOCK, locked, refuse_shared
 
 LEAST_FOR_INTERVALS = 10
@@ -108,20 +107,25 @@ def impute_tables(
     how = Imputation(**settings).check(run)
     out_dir, written = Path(out_dir), []
     _check_empty(out_dir)
-    patients = read_patients(run, input_dir, tell, how.settings)
     with contextlib.ExitStack() as held:
+        many = many_patients(run, input_dir, tell, how.settings)
+        patients = many or read_patients(run, input_dir, tell, how.settings)
+        scores: list[ScoresTable] = []
 
-        def open_table(name: str) -> _Parquet:
+        def open_table(name: str) -> ParquetTable:
             if not written:  # what can be refused has been refused
                 held.enter_context(_claimed(out_dir))
+                if many:
+                    held.enter_context(many.sorted_in(out_dir))
+                scores.append(held.enter_context(ScoresTable(out_dir / "disagreement.csv")))
             written.append(out_dir / f"{name}.parquet")
-            return _Parquet(written[-1])
+            return ParquetTable(written[-1])
 
-        disagreement = complete_patients(run, patients, how, open_table, tell, progress)
-        written.append(out_dir / "disagreement.csv")
-        with _whole(written[-1]) as partial:
-            disagreement.to_csv(partial)
-    return written
+        def keep(block: pd.DataFrame) -> None:
+            scores[0].write(block)
+
+        complete_patients(run, patients, how, open_table, keep, tell, progress)
+    return [*written, out_dir / "disagreement.csv"]
 
 
 def _check_empty(out_dir: Path) -> None:
@@ -178,8 +182,9 @@ def completed_frames(
 ) -> dict[str, pd.DataFrame]:
     """What `Run.impute` returns of tables, of patients who are encoded already."""
     made: dict[str, pd.DataFrame] = {}
-    disagreement = complete_patients(run, patients, how, lambda name: _Frame(name, made), tell)
-    return {**made, "disagreement": disagreement}
+    scores: list[pd.DataFrame] = []
+    complete_patients(run, patients, how, lambda name: FrameTable(name, made), scores.append, tell)
+    return {**made, "disagreement": pd.concat(scores)}
 
 
 def _annotated(run: Run, data: Any) -> RawTables:
@@ -256,22 +261,21 @@ def sample_patients(
 
 def complete_patients(
     run: Run,
-    patients: Patients,
+    patients: Patients | ManyPatients,
     how: Imputation,
-    open_table: Callable[[str], _Parquet | _Frame],
+    open_table: Callable[[str], ParquetTable | FrameTable],
+    keep_scores: Callable[[pd.DataFrame], None],
     tell: Callable[[str], None],
     progress: Callable[[int, int, str], None] = lambda done, total, target: None,
-) -> pd.DataFrame:
+) -> None:
     """Generate what these patients lack and write it, a table at a time, to what `open_table` opens
-    under its name; what is returned says how sure each is (disagreement.csv)."""
-    ids, z, present, tables = patients.ids, patients.z, patients.present, patients.tables
-    targets, num_draws, nobody = how.targets, how.num_draws, np.zeros(0, int)
+    under its name; how sure each is (disagreement.csv) goes to `keep_scores`, part by part."""
+    present, targets, nobody = patients.present, how.targets, np.zeros(0, int)
     lacked = to_generate(run, present, targets, how.regenerate)
     wanted = {target: lacked.get(target, nobody) for target in targets or run.modalities}
     holes = dict.fromkeys(wanted, nobody)
     if how.fill:
-        holed = {t: _with_holes(run.codecs[t], tables[t], ids) for t in wanted}
-        holes = {t: np.setdiff1d(holed[t], wanted[t]) for t in wanted}
+        holes = {t: np.setdiff1d(patients.with_holes(run, t), wanted[t]) for t in wanted}
     for target in [t for t in wanted if not len(wanted[t]) + len(holes[t])]:
         del wanted[target]
         if target in targets:
@@ -281,7 +285,6 @@ def complete_patients(
             "nothing to generate: nobody lacks a target, or a cell of it, and has another modality "
             "to generate it from; --regenerate also generates what is there"
         )
-    disagreements = []
 
     def advance(num: int, target: str) -> None:
         nonlocal done
@@ -289,91 +292,124 @@ def complete_patients(
         progress(done, total, target)
 
     run = run.sampled_by(how.solver)
-    config = run.sampler_config(how.solver, consensus=how.consensus, ensemble=how.ensemble)
     note = run.uncalibrated(how.solver, how.consensus)
     calibration = {} if note else run.calibration[how.method]
     if note:
         tell(note)
     done, total = 0, sum(len(wanted[t]) + len(holes[t]) for t in wanted)
-    typical = typicality(run, z, present, patients.residual)
-    streams = patients.streams
+    expects = how.num_draws > 1 and any(target in calibration for target in wanted)
     for target, rows in wanted.items():
-        m, codec, own_seed = run.index(target), run.codecs[target], seed_of(how.seed, target)
-        bank = run.bank(how.method, target)
-        columns = [run.index(source) for source in bank.sources]
-        features, known = list(codec.features), calibration.get(target)
-        companions = COMPANIONS if num_draws >= LEAST_FOR_INTERVALS else COMPANIONS[:2]
-        names = [target, *(f"{target}_{companion}" for companion in companions)]
-        disagreement, spread = np.zeros(len(ids)), np.full(len(ids), np.nan)
-        drawn = np.zeros(len(ids), bool)
-        drawn[rows] = drawn[holes[target]] = True
-        everyone = np.flatnonzero(drawn | present[:, m])
-        # As measured, where that is known and not generated anew.
-        measured = tables[target].reindex(index=ids, columns=features).astype(np.float32)
-        measured.iloc[rows] = np.nan
+        asked = _Asked(run, how, target, calibration.get(target), expects)
+        new, holed = np.zeros((2, len(present)), bool)
+        new[rows] = holed[holes[target]] = True
         progress(done, total, target)
         with contextlib.ExitStack() as stack:
-            draws_file, *completed_files = [stack.enter_context(open_table(n)) for n in names]
-            for block in _blocks(everyone, drawn, num_draws, len(features)):
-                new = block[drawn[block]]
-                made = {name: np.zeros((0, len(features)), np.float32) for name in companions}
-                if len(new):
-                    samples = sample_rows(
-                        bank,
-                        run.modalities,
-                        z[new],
-                        present[new],
-                        own_seed,
-                        num_draws,
-                        config,
-                        sample_ids=streams[new],
-                        on_chunk=lambda num, target=target: advance(num, target),
+            files = [stack.enter_context(open_table(name)) for name in asked.names]
+            for own, part in patients.parts(target):
+                keep_scores(
+                    asked.complete(
+                        part, new[own], holed[own], files, lambda num, t=target: advance(num, t)
                     )
-                    disagreement[new] = np.asarray(samples.disagreement).mean(axis=0)
-                    latent = np.asarray(samples.draws)[..., : codec.width]
-                    if num_draws > 1:
-                        spread[new] = np.sqrt(latent.var(axis=0, ddof=1).mean(axis=1))
-                    x = codec.draw_standardised(latent, streams[new], own_seed)
-                    if samples.mean is not None:  # as one more draw
-                        mean = codec.restored(np.asarray(samples.mean)[..., : codec.width])
-                        x = np.concatenate([x, mean])
-                    own = np.flatnonzero(np.isin(new, holes[target]))
-                    if len(own):
-                        conds = conditions(bank, z[new[own]], columns)
-                        variance = bank.variance(conds, present[new[own]][:, columns])
-                        x[:, own] = codec.conditioned(
-                            x[:, own], measured.iloc[new[own]], variance[:, : codec.width]
-                        )
-                    x, mean = x[:num_draws], x[num_draws] if len(x) > num_draws else None
-                    draws = codec.units(x)
-                    made = _made(codec, x, draws, mean, known, companions)
-                    there = measured.iloc[new].to_numpy()
-                    draws = np.where(np.isnan(there), draws, there)
-                    draws_file.write(_by_patient(draws, ids[new], features))
-                there = measured.iloc[block].to_numpy()
-                unknown, own = np.isnan(there), drawn[block]
-                for file, name in zip(completed_files, companions, strict=True):
-                    completed = np.where(unknown, np.nan, 0 if name == "sd" else there)
-                    completed[own] = np.where(unknown[own], made[name], completed[own])
-                    table = pd.DataFrame(completed.astype(np.float32), ids[block], features)
-                    file.write(table)
-        disagreements.append(
-            pd.DataFrame(
-                {
-                    "modality": target,
-                    "sources": [shown_sources(run, present[row], m) for row in rows],
-                    "disagreement": disagreement[rows],
-                    "spread": spread[rows],
-                    **_expectation(known, spread[rows]),
-                    "typicality": np.nanmin(np.delete(typical, m, axis=1)[rows], axis=1),
-                },
-                index=ids[rows],
-            )
-        )
+                )
         filled = f" and unknown cells of {len(holes[target])}" if len(holes[target]) else ""
-        told = f"{target}: {num_draws} draws for {len(rows)} patients"
-        tell(f"{told}{filled}, {len(features)} features")
-    return pd.concat(disagreements)
+        told = f"{target}: {how.num_draws} draws for {len(rows)} patients"
+        tell(f"{told}{filled}, {len(run.codecs[target].features)} features")
+
+
+class _Asked:
+    """What is asked of one target, and completing patients by it."""
+
+    def __init__(
+        self, run: Run, how: Imputation, target: str, known: Calibration | None, expects: bool
+    ) -> None:
+        """expects: whether scores have columns of what calibration lets expect."""
+        self.run, self.how, self.target, self.known, self.expects = run, how, target, known, expects
+        self.m, self.codec = run.index(target), run.codecs[target]
+        self.seed = seed_of(how.seed, target)
+        self.bank = run.bank(how.method, target)
+        self.config = run.sampler_config(how.solver, consensus=how.consensus, ensemble=how.ensemble)
+        enough = how.num_draws >= LEAST_FOR_INTERVALS
+        self.companions = COMPANIONS if enough else COMPANIONS[:2]
+        self.names = [target, *(f"{target}_{companion}" for companion in self.companions)]
+
+    def complete(
+        self,
+        patients: Patients,
+        lacking: np.ndarray,
+        holed: np.ndarray,
+        files: Sequence[ParquetTable | FrameTable],
+        advance: Callable[[int], None],
+    ) -> pd.DataFrame:
+        """Write what these patients lack, and the cells; returned are the scores of the former.
+
+        lacking, holed: bool [N], who lacks the target, and who a cell of it; files: of `names`.
+        """
+        ids, z, present, m = patients.ids, patients.z, patients.present, self.m
+        num_draws, codec, companions = self.how.num_draws, self.codec, self.companions
+        streams, features = patients.streams, list(codec.features)
+        rows, drawn = np.flatnonzero(lacking), lacking | holed
+        everyone = np.flatnonzero(drawn | present[:, m])
+        disagreement, spread = np.zeros(len(ids)), np.full(len(ids), np.nan)
+        # As measured, where that is known and not generated anew.
+        measured = patients.tables[self.target].reindex(index=ids, columns=features)
+        measured = measured.astype(np.float32)
+        measured.iloc[rows] = np.nan
+        draws_file, *completed_files = files
+        for block in _blocks(everyone, drawn, num_draws, len(features)):
+            new = block[drawn[block]]
+            made = {name: np.zeros((0, len(features)), np.float32) for name in companions}
+            if len(new):
+                samples = sample_rows(
+                    self.bank,
+                    self.run.modalities,
+                    z[new],
+                    present[new],
+                    self.seed,
+                    num_draws,
+                    self.config,
+                    sample_ids=streams[new],
+                    on_chunk=advance,
+                )
+                disagreement[new] = np.asarray(samples.disagreement).mean(axis=0)
+                latent = np.asarray(samples.draws)[..., : codec.width]
+                if num_draws > 1:
+                    spread[new] = np.sqrt(latent.var(axis=0, ddof=1).mean(axis=1))
+                x = codec.draw_standardised(latent, streams[new], self.seed)
+                if samples.mean is not None:  # as one more draw
+                    mean = codec.restored(np.asarray(samples.mean)[..., : codec.width])
+                    x = np.concatenate([x, mean])
+                own = np.flatnonzero(holed[new])
+                if len(own):
+                    columns = [self.run.index(source) for source in self.bank.sources]
+                    conds = conditions(self.bank, z[new[own]], columns)
+                    variance = self.bank.variance(conds, present[new[own]][:, columns])
+                    x[:, own] = codec.conditioned(
+                        x[:, own], measured.iloc[new[own]], variance[:, : codec.width]
+                    )
+                x, mean = x[:num_draws], x[num_draws] if len(x) > num_draws else None
+                draws = codec.units(x)
+                made = _made(codec, x, draws, mean, self.known, companions)
+                there = measured.iloc[new].to_numpy()
+                draws = np.where(np.isnan(there), draws, there)
+                draws_file.write(_by_patient(draws, ids[new], features))
+            there = measured.iloc[block].to_numpy()
+            unknown, own = np.isnan(there), drawn[block]
+            for file, name in zip(completed_files, companions, strict=True):
+                completed = np.where(unknown, np.nan, 0 if name == "sd" else there)
+                completed[own] = np.where(unknown[own], made[name], completed[own])
+                file.write(pd.DataFrame(completed.astype(np.float32), ids[block], features))
+        typical = typicality(self.run, z, present, patients.residual)
+        return pd.DataFrame(
+            {
+                "modality": self.target,
+                "sources": [shown_sources(self.run, present[row], m) for row in rows],
+                "disagreement": disagreement[rows],
+                "spread": spread[rows],
+                **_expectation(self.known, spread[rows], self.expects),
+                "typicality": np.nanmin(np.delete(typical, m, axis=1)[rows], axis=1),
+            },
+            index=ids[rows],
+        )
 
 
 def _made(
@@ -403,15 +439,16 @@ def _made(
     return made
 
 
-def _with_holes(codec: Codec, table: pd.DataFrame, ids: pd.Index) -> np.ndarray:
-    """Positions of the patients with an unknown cell of what they have."""
-    return ids.get_indexer(table.index[table[list(codec.features)].isna().any(axis=1)])
-
-
-def _expectation(known: Calibration | None, spread: np.ndarray) -> dict[str, np.ndarray]:
-    """What validation patients of like spread let expect; empty where nothing is known."""
-    if known is None or np.isnan(spread).any():
+def _expectation(
+    known: Calibration | None, spread: np.ndarray, expects: bool
+) -> dict[str, np.ndarray]:
+    """What validation patients of like spread let expect: no columns where it is asked of nobody,
+    empty ones where nothing is known."""
+    if not expects:
         return {}
+    if known is None:
+        unknown = np.full(len(spread), np.nan)
+        return {"spread_rank": unknown, "expected_error": unknown, "flagged": unknown}
     rank, error = known.expected(spread)
     return {"spread_rank": rank, "expected_error": error, "flagged": rank > FLAGGED}
 
@@ -435,47 +472,3 @@ def _by_patient(draws: np.ndarray, index: pd.Index, features: list[str]) -> pd.D
     )
     draw = pd.DataFrame({DRAW: np.tile(np.arange(num_draws), num_rows)}, index=table.index)
     return pd.concat([draw, table], axis=1)
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A file to write: it gets its name when it is whole, and is gone if it does not become so."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with writing(path):
-            yield partial
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-class _Frame:
-    """A table in memory written block by block; it goes into `made` when it is whole."""
-
-    def __init__(self, name: str, made: dict[str, pd.DataFrame]) -> None:
-        self.name, self.made, self.blocks = name, made, []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, error: Any, *_: Any) -> None:
-        if error is None:
-            self.made[self.name] = pd.concat(self.blocks).rename_axis("sample_id")
-
-    def write(self, block: pd.DataFrame) -> None:
-        self.blocks.append(block)
-
-
-class _Parquet(contextlib.ExitStack):
-    """A Parquet table written block by block, each a row group."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.partial = self.enter_context(_whole(path))
-        self.writer: pq.ParquetWriter | None = None
-
-    def write(self, block: pd.DataFrame) -> None:
-        table = pa.Table.from_pandas(block.rename_axis("sample_id"))
-        writer = self.writer or self.enter_context(pq.ParquetWriter(self.partial, table.schema))
-        writer.write_table(table)
-        self.writer = writer

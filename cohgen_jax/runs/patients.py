@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +37,15 @@ class Patients(NamedTuple):
     told: pd.DataFrame | None
     """What samples.* or clinical.* says, as it stands there."""
     told_by: str
+
+    def with_holes(self, run: Run, modality: str) -> np.ndarray:
+        """Positions of the patients with an unknown cell of what they have of a modality."""
+        table = self.tables[modality][list(run.codecs[modality].features)]
+        return self.ids.get_indexer(table.index[table.isna().any(axis=1)])
+
+    def parts(self, target: str) -> Iterator[tuple[slice, Patients]]:
+        """All of them, as one part; see `streamed.ManyPatients`."""
+        yield slice(0, len(self.ids)), self
 
     def facts(self, tell: Callable[[str], None]) -> pd.DataFrame:
         """Labels of the patients under their usual names, index sample_id."""
@@ -112,7 +121,7 @@ def patients_of(
         else pd.DataFrame(columns=list(run.codecs[name].features), dtype=np.float32)
         for name in run.modalities
     }
-    ids, z, present, residual = _encode(run, tables)
+    ids, z, present, residual = encode_patients(run, tables)
     patients = Patients(ids, z, present, residual, tables, raw.facts, raw.facts_source)
     return with_settings(run, patients, settings, tell)
 
@@ -129,18 +138,31 @@ def with_settings(
     Raises:
       InputError: as `covariates.with_values` does.
     """
-    assays = patients.z[:, : len(run.modalities)]
-    facts = with_values(patients.facts(lambda line: None), settings, run.covariates)
+    known = encode_covariates(run, patients.facts(lambda line: None), settings, tell)
+    return patients._replace(z=with_column(patients.z[:, : len(run.modalities)], known))
+
+
+def encode_covariates(
+    run: Run, facts: pd.DataFrame, settings: Sequence[str], tell: Callable[[str], None]
+) -> np.ndarray:
+    """float32 [N, Q]: the run's covariates of these facts."""
     notes: list[str] = []
-    known = run.covariates.encode(facts, notes)
+    known = run.covariates.encode(with_values(facts, settings, run.covariates), notes)
     for note in notes:
         tell(note)
-    z = np.concatenate([assays, np.zeros_like(assays[:, :1])], axis=1)
+    return known
+
+
+def with_column(z: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Latents [N, M, D] with covariates [N, Q], where there are any, as their last column."""
+    if not known.shape[1]:
+        return z
+    z = np.concatenate([z, np.zeros_like(z[:, :1])], axis=1)
     z[:, -1, : known.shape[1]] = known
-    return patients._replace(z=z if known.shape[1] else assays)
+    return z
 
 
-def _encode(
+def encode_patients(
     run: Run, tables: dict[str, pd.DataFrame]
 ) -> tuple[pd.Index, np.ndarray, np.ndarray, np.ndarray]:
     """The first four entries of `Patients`."""

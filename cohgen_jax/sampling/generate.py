@@ -163,5 +163,5 @@ def chunk_shape(num_rows: int, num_draws: int, chains: int, devices: int = 1) ->
 
 def _bucket(num: int) -> int:
     """The size that `num` patients are filled up to: few sizes, hence few compilations."""
-    step = 1 if num <= 8 else 8 if num <= 64 else 64
+    step = 1 if num <= 8 else 8 if num <= 64 else max(64, (1 << num.bit_length()) // 16)
     return -(-num // step) * step

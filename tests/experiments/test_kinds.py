@@ -7,6 +7,9 @@ import pytest
 
 from cohgen_jax.cohort import demo_cohort, demo_truth
 from cohgen_jax.cohort.kinds import allowed, kind_of
+from cohgen_jax.runs import streamed
+from cohgen_jax.runs.impute import impute_tables
+from cohgen_jax.runs.run import open_run
 from cohgen_jax.storage.rundir import notes
 from tests.experiments.conftest import DEBUG, run_in_process, write_tables
 
@@ -176,3 +179,24 @@ def test_a_page_shows_values_of_each_kind(completed, tables):
     known = [v for v in mut["measured"] if v is not None]
     assert set(known) <= {0.0, 1.0}
     assert len(known) == tables["mut"].loc[patient, mut["features"]].notna().sum()
+
+
+def test_tables_of_every_kind_that_are_streamed_are_completed_alike(
+    tables, completed, tmp_path, monkeypatch
+):
+    """By parts of five patients, every kind among what they have."""
+    new = {name: table.iloc[-k:].iloc[::-1] for k, (name, table) in enumerate(tables.items(), 6)}
+    for name, table in new.items():
+        (tmp_path / "new").mkdir(exist_ok=True)
+        table.to_parquet(tmp_path / "new" / f"{name}.parquet")
+    run = open_run(completed / "run")
+    impute_tables(run, tmp_path / "new", tmp_path / "whole", num_draws=10)
+    monkeypatch.setattr(streamed, "MANY", 1)
+    monkeypatch.setattr(streamed, "AT_ONCE", 5)
+    monkeypatch.setattr(streamed, "LEAST", 1)
+    impute_tables(run, tmp_path / "new", tmp_path / "parts", num_draws=10)
+    files = sorted(file.name for file in (tmp_path / "whole").glob("*.parquet"))
+    assert files == sorted(file.name for file in (tmp_path / "parts").glob("*.parquet"))
+    for name in files:
+        whole, parts = (pd.read_parquet(tmp_path / way / name) for way in ("whole", "parts"))
+        pd.testing.assert_frame_equal(parts, whole, rtol=1e-4, atol=1e-4)

@@ -207,6 +207,8 @@ def test_a_generator_asks_for_the_models_that_somebody_needs():
     assert np.abs(unconditional.draws - both.draws).max() > 1e-3
 
 
-@pytest.mark.parametrize(("num", "size"), [(1, 1), (8, 8), (9, 16), (64, 64), (65, 128)])
+@pytest.mark.parametrize(
+    ("num", "size"), [(1, 1), (8, 8), (9, 16), (64, 64), (65, 128), (4097, 4608)]
+)
 def test_few_sizes_are_compiled(num, size):
     assert generate._bucket(num) == size

@@ -72,6 +72,7 @@ def test_the_shortest_prints_what_it_shows(tmp_path, monkeypatch):
 
 
 @pytest.mark.heavy
+@pytest.mark.filterwarnings("ignore")  # of Jupyter, to its own developers
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_nothing(path):
     """As `make tutorials` does; what it claims it asserts."""

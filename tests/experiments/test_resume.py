@@ -227,6 +227,7 @@ def events(out: Path, event: str) -> int:
     return sum(json.loads(line)["event"] == event for line in lines)
 
 
+@pytest.mark.heavy
 def test_the_commands_in_processes_of_their_own(cohort_dir, run_dir, new_dir, tmp_path):
     """Train, kill -9 three times, resume, evaluate, impute."""
     out = tmp_path / "run"

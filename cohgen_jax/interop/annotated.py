@@ -111,6 +111,8 @@ def _check_sparse(part: Any) -> None:
     for values in (*single, *(matrix for group in groups for matrix in group.values())):
         if values is not None and scipy.sparse.issparse(values):
             values.check_format(full_check=True)
+            if np.any(np.diff(values.indptr) < 0):  # not looked at where the last says 0 values
+                raise ValueError("rows of a sparse matrix that end before they begin")
 
 
 def register() -> None:

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 
 pytest.importorskip("anndata")
 pytest.importorskip("mudata")
@@ -15,7 +16,7 @@ import mudata
 
 from cohgen_jax.cohort import demo_cohort, load_cohort, save_cohort
 from cohgen_jax.errors import InputError
-from cohgen_jax.interop.annotated import quiet, read_raw_tables, register
+from cohgen_jax.interop.annotated import open_annotated, quiet, read_raw_tables, register
 from cohgen_jax.interop.completed import plain_anndata, write_back
 from data_prep import mudata_io
 from data_prep.mudata_io import _storable, save_mudata, to_cohort
@@ -455,3 +456,16 @@ def test_layers_are_read_or_refused():
         asked = dataclasses.replace(recipe("debug"), cohort=name, layers=("rna=counts",))
         with pytest.raises(InputError, match=f"layers: {name} has none"):
             load_any_cohort(asked)
+
+
+def test_rows_that_end_before_they_begin_are_refused(tmp_path):
+    """SciPy would follow them beyond the matrix, where the last of them says that it is empty."""
+    h5py = pytest.importorskip("h5py")
+    counts = scipy.sparse.random(30, 5, 0.5, "csr", np.float32, random_state=0)
+    file = tmp_path / "rna.h5ad"
+    anndata.AnnData(np.ones((30, 5), np.float32), layers={"counts": counts}).write_h5ad(file)
+    with h5py.File(file, "r+") as data:
+        ends = data["layers/counts/indptr"]
+        ends[...] = [*ends[:2], *[1 << 20] * 28, 0]
+    with pytest.raises(InputError, match="end before they begin"):
+        open_annotated(file)

@@ -57,7 +57,8 @@ def _annotated(folder: Path) -> None:
 def _slides(folder: Path) -> None:
     from data_prep.slides.embeddings import read_slide_vectors
 
-    read_slide_vectors(folder)
+    if skipped := read_slide_vectors(folder).skipped:  # the others are read, this one is told
+        raise InputError(f"{skipped}")
 
 
 def _slide_table(folder: Path) -> None:

@@ -230,13 +230,14 @@ def keep(part: str, row: dict[str, Any]) -> None:
 
 
 def draw() -> None:
-    """One panel a part: seconds of the processor and peak memory against size."""
+    """One panel a part of several sizes: seconds of the processor and peak memory against size."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    parts = json.loads(RESULT.read_text())["parts"]
+    every = json.loads(RESULT.read_text())["parts"]
+    parts = {part: rows for part, rows in every.items() if len(rows) > 1}
     figure, axes = plt.subplots(2, len(parts), figsize=(2.7 * len(parts), 5), squeeze=False)
     quantities = (("cpu_seconds", "seconds of the processor"), ("peak_mb", "peak memory, MiB"))
     for column, (part, rows) in zip(axes.T, parts.items(), strict=True):

@@ -13,6 +13,7 @@ from cohgen_jax.sampling.chain import specialize
 from cohgen_jax.sampling.specialize import form_of
 from cohgen_jax.sampling.stacking import Moments, Pattern
 from cohgen_jax.schedule import Schedule, eps_from
+from cohgen_jax.solvers import uniform_levels
 
 NUM_LEVELS = 20
 NUM_NOISES = 4
@@ -76,6 +77,19 @@ def measure_moments(
     )
 
 
+def noise_errors(moments: Moments, schedule: Schedule) -> np.ndarray:
+    """Mean squared errors of the models' noise predictions [K], as validation scores them
+    (`timestep` in validation.py): eps = a v + s x_t, so that an error is a times that of v."""
+    worth = moments.worth / moments.worth.sum()
+    second = np.einsum("d,ldij->lij", worth, moments.second)
+    of_models = np.diagonal(second, axis1=1, axis2=2)[:, :-1]
+    error_v = of_models - 2 * second[:, :-1, -1] + second[:, -1:, -1]
+    error = error_v / (1 + np.exp(-moments.log_snr[:, None]))
+    levels = uniform_levels(schedule.num_steps, min(10, schedule.num_steps))
+    at = schedule.log_snr[levels]
+    return np.array([np.interp(at, moments.log_snr, own).mean() for own in error.T])
+
+
 @functools.partial(jax.jit, static_argnames="levels")
 def _ready(bank: Bank, conds, present, levels: tuple[int, ...]):
     with jax.default_matmul_precision("highest"):
@@ -90,11 +104,12 @@ def _predict_v(bank: Bank, ready, level, x_t, signal, noise):
         for group, loop, table, patient in zip(bank.groups, *ready, strict=True):
             denoise = functools.partial(form_of(group.module).denoise, group.module)
             row = jax.tree.map(lambda leaf: leaf[level], table)
-            for k, own in zip(
-                group.members,
-                jax.vmap(denoise, in_axes=(0, 0, 0, None))(loop, row, patient, x_t),
-                strict=True,
-            ):
-                outputs[k] = own
+
+            def one_model(loop, row, patient, denoise=denoise):
+                return denoise(loop, row, patient, x_t)
+
+            out = group.each(one_model, (loop, row), (patient,))
+            for position, k in enumerate(group.members):
+                outputs[k] = out[position]
     eps = eps_from(bank.predicts, jnp.stack(outputs), x_t[None], signal, noise)
     return (eps * bank.dims[None, None, None] - noise * x_t[None]) / signal

@@ -105,6 +105,7 @@ class Bank:
             for member in group.members:
                 dims = getattr(group.module, "cond_dims", ())
                 widths |= dict(zip(group.inputs or self.slots[member], dims, strict=False))
+        widths.pop(None, None)
         return widths
 
     @classmethod

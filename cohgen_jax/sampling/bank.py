@@ -234,7 +234,7 @@ class Bank:
                 at = np.array(networks, int)
                 variables = jax.tree.map(lambda leaf, at=at: leaf[at], group.variables)
                 members = tuple(map(chosen.index, kept))
-                groups.append(group.replace(variables=variables, members=members))
+                groups.append(Group(variables, group.module, members, group.inputs))
         moments = self.moments and {p: measured.of(chosen) for p, measured in self.moments.items()}
         return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
             groups=tuple(groups),

@@ -12,7 +12,7 @@ from cohgen_jax.networks import NetworkConfig, build
 from cohgen_jax.sampling import Bank, SamplerConfig, sample_rows
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import ddim
-from cohgen_jax.training.moments import measure_moments
+from cohgen_jax.training import moments
 from tests.sampling.test_specialize import disturbed
 
 SCHEDULE = linear_schedule(40)
@@ -119,7 +119,7 @@ def test_some_of_the_models(patients):
     np.testing.assert_allclose(some, every[np.array(chosen)], atol=1e-5)
 
 
-def test_moments_are_those_of_the_predictions(patients):
+def test_moments_are_those_of_the_predictions(patients, monkeypatch):
     """A source alone: of its views; all sources: alike, whatever else a patient has."""
     rng = np.random.default_rng(1)
     x_0, conds = rng.normal(size=(40, WIDTH)) * [1, 1, 1, 0], rng.normal(size=(3, 40, WIDTH))
@@ -127,7 +127,9 @@ def test_moments_are_those_of_the_predictions(patients):
 
     def of(pattern, bank):
         seen = [*np.float32(conds), np.float32(known)]
-        return measure_moments(bank, np.float32(x_0), seen, pattern, np.ones(3), SCHEDULE, 0)
+        return moments.measure_moments(
+            bank, np.float32(x_0), seen, pattern, np.ones(3), SCHEDULE, 0
+        )
 
     whole, alone = of((True, True, True), views()), of((False, True, False), views())
     assert whole.second.shape[1:] == (3, 7, 7)
@@ -135,6 +137,9 @@ def test_moments_are_those_of_the_predictions(patients):
     assert not alone.second[..., [0, 2, 3, 5], :].any()
     np.testing.assert_allclose(alone.of(heard).second, whole.of(heard).second, atol=1e-5)
     assert np.linalg.eigvalsh(whole.second).min() > -1e-4
+    monkeypatch.setattr(moments, "FEW_PATIENTS", 0)  # many: only models that are heard
+    other = of((False, True, False), views())
+    np.testing.assert_allclose(other.second, alone.second, atol=1e-5)
     bank = dataclasses.replace(views(), moments={(True, True, True): whole})
     assert np.isfinite(sample(bank, patients, consensus="stacked").draws).all()
 

@@ -190,14 +190,15 @@ class Run:
         return [(k, looks) for looks in family.sources(sources) for k in models.members(t, looks)]
 
     def _heard(self, t: int) -> list[int]:
-        """Sources of a target with a single-condition model: of shared ones those that enough
-        patients have for moments."""
+        """Sources of a target with a single-condition model: of a shared network those that enough
+        patients have beside the target for moments; all where nothing is known."""
         family = family_of("coherent", self.config)
         if not family.shared:
             return [spec.sources[0] for spec in self.models[family.name].specs if spec.target == t]
         others = [m for m in range(len(self.modalities)) if m != t]
         learnt = self.moments.get("coherent", {}).get(self.modalities[t], {})
-        return [s for s in others if _alone(others, s) in learnt] or others
+        alone = {s: learnt.get(_alone(others, s)) for s in others}
+        return [s for s, moments in alone.items() if moments and moments.patients] or others
 
     def _bank(self, method: str, target: str, sources: list[int]) -> Bank:
         """The models, with the regression, what validation taught of them, and the covariates."""
@@ -217,8 +218,12 @@ class Run:
         losses = [models.scores["timestep"][k] for k, _ in chosen]
         if family.shared and learnt:  # what validation scored is the network, not its views
             schedule = self.config.diffusion.build()
-            measured = {s: noise_errors(learnt[_alone(others, s)], schedule) for s in heard}
-            losses = [measured[s][every.index((k, (s,)))] for k, (s,) in chosen]
+            alone = {s: learnt[p] for s in heard if (p := _alone(others, s)) in learnt}
+            errors = {s: noise_errors(moments, schedule) for s, moments in alone.items()}
+            losses = [
+                errors[s][every.index((k, (s,)))] if s in errors else loss
+                for loss, (k, (s,)) in zip(losses, chosen, strict=True)
+            ]
         bank = Bank.from_models(
             target,
             [self.modalities[s] for s in sources],

@@ -313,15 +313,23 @@ def resume_table() -> str:
     return f"{where}\n\n" + _table(["", "seconds"], rows)
 
 
+GROWTH_COLUMNS = {
+    "generated": "generated",
+    "read_mb": "read, MiB",
+    "single_seconds": "training single-condition models, seconds",
+    "single_mb": "their weights, MiB",
+}
+
+
 def growth_table() -> str:
     from benchmarks.growth import exponent
 
     result, texts = _load("growth.json"), []
     for part, rows in result["parts"].items():
-        more = [k for k in ("generated", "read_mb") if k in rows[0]]
+        more = {k: name for k, name in GROWTH_COLUMNS.items() if k in rows[0]}
         header = ["size", "seconds", "of the processor", "peak memory, MiB", "load before"]
         table = _table(
-            [*header, *(m.replace("read_mb", "read, MiB") for m in more)],
+            [*header, *more.values()],
             [
                 [
                     f"{row['size']:,}",

@@ -243,7 +243,7 @@ class Run:
             regression = self.regressions[target].of(places)
             bank = bank.with_regression(regression, self.config.diffusion.build().alpha_bar)
         if learnt is not None:
-            if chosen != every:  # other models, or in another order
+            if sources != others or chosen != every:  # other models, or in another order
                 columns = [every.index(model) for model in chosen]
                 columns += [len(every)] * (target in self.regressions)
                 learnt = {

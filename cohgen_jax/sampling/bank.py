@@ -52,7 +52,8 @@ class Group:
     @property
     def views(self) -> int:
         """Models that share the parameters of a network."""
-        return len(self.members) // len(jax.tree.leaves(self.variables)[0])
+        leaves = jax.tree.leaves(self.variables)  # none: models without parameters share none
+        return len(self.members) // len(leaves[0]) if leaves else 1
 
     def each(self, one_model: Callable[..., Any], of_network: tuple, of_model: tuple) -> Any:
         """one_model(*of_network, *of_model) of every model [K_g, ...]: of_network has leaves

@@ -51,6 +51,8 @@ class Arguments:
     patients: int = 400
     """Held-out patients at most, of each target."""
     seed: int = 0
+    solvers: tuple[str, ...] = ()
+    """Names of `candidates`, all when empty; the default is always among them."""
     timing: bool = False
     """Measure seconds, not scores."""
     repeats: int = 5
@@ -63,6 +65,11 @@ def candidates() -> dict[str, SolverConfig]:
     return made | {
         f"gaussian-{n}": SolverConfig(name="gaussian", num_steps=n) for n in (1, 2, 3, 4, 5)
     }
+
+
+def _asked(arguments: Arguments) -> dict[str, SolverConfig]:
+    every = candidates()
+    return {name: every[name] for name in every if name in (DEFAULT, *(arguments.solvers or every))}
 
 
 def main(arguments: Arguments) -> None:
@@ -95,7 +102,7 @@ def _of_bank(
     worth, truth = run.latents.scale[t, :width] ** 2, units.truth[rows]
     known = np.isfinite(truth)
     table, of_solver, default = [], {}, np.zeros(0)
-    for name, solver in candidates().items():
+    for name, solver in _asked(arguments).items():
         generated = _drawn(run, bank, solver, rows, arguments)
         of_solver[name] = generated.draws[..., :width]
         x = units.of(generated, rows, arguments.seed)
@@ -104,21 +111,21 @@ def _of_bank(
         default = default if len(table) else crps
         more = (crps - default)[np.isfinite(crps)]
         inside = np.asarray(inside_interval(x, np.where(known, truth, 0)))
-        end = of_solver.get(END, of_solver[name])
         row = {"method": method, "target": target, "solver": name, "patients": len(rows)}
         row |= {key: scores[key] for key in ("crps", "crps_se", "variance_ratio")}
         row |= {"structure_slope": scores["structure_slope"]}
         row |= {"difference_se": float(more.std(ddof=1) / len(more) ** 0.5)}
-        row |= {"coverage": float(inside[known].mean()), "off": _off(of_solver[name], end, worth)}
+        row |= {"coverage": float(inside[known].mean())}
         table.append(row)
         print(
             f"{method:9s}{target:15s}{name:18s} crps {row['crps']:.4f} "
             f"({100 * (row['crps'] / table[0]['crps'] - 1):+.2f} %) coverage {row['coverage']:.3f} "
-            f"variance {row['variance_ratio']:.3f} slope {row['structure_slope']:.3f} "
-            f"off {row['off']:.3f}",
+            f"variance {row['variance_ratio']:.3f} slope {row['structure_slope']:.3f}",
             flush=True,
         )
-    table[0]["off"] = _off(of_solver[DEFAULT], of_solver[END], worth)
+    if END in of_solver:
+        for row in table:
+            row["off"] = _off(of_solver[row["solver"]], of_solver[END], worth)
     return table
 
 
@@ -156,11 +163,7 @@ def timed(run: Run, arguments: Arguments) -> list[dict]:
     """Seconds for TIMED_PATIENTS x draws of each target: of the chains by solver, and of the way to
     units of the table."""
     table, streams = [], streams_of(run)
-    solvers = {
-        name: solver
-        for name, solver in candidates().items()
-        if name == DEFAULT or (name.startswith("gaussian") and name != END)
-    }
+    solvers = {name: solver for name, solver in _asked(arguments).items() if name != END}
     for method in arguments.methods:
         for target in run.modalities:
             present, t = run.latents.present, run.index(target)

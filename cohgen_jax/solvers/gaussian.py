@@ -10,12 +10,11 @@ in which the ODE reads d(x / c) = m_t d(a / c) whatever the posterior is, so tha
 
     x_s = (c_s / c_t) x_t + (a_s - a_t c_s / c_t) D,    D = m_t + h / (2 h') (m_t - previous m_t)
 
-with D the mean in the middle of the step, on a line in the angle phi = arcsin(a), in which h is this
-step and h' the one before; D = m_t in the first step. What is linear is solved exactly, as in
-DPM-Solver-v3, whose linear part comes from statistics of a network (Zheng et al. 2023,
-arXiv:2310.13268); where V = 0 and D = m_t a step is DDIM. What networks say beyond a Gaussian is
-left to the steps: little, at high noise (Wang & Vastola 2024, arXiv:2412.09726). V is what the
-bank's regression says.
+with D the mean in the middle of the step, on a line in the angle arcsin(a), in which h is this step
+and h' the one before; D = m_t in the first. What is linear is solved exactly, as in DPM-Solver-v3,
+whose linear part comes from statistics of a network (Zheng et al. 2023, arXiv:2310.13268); where
+V = 0, a first step is DDIM's. What networks say beyond a Gaussian is left to the steps: at high
+noise it is little (Wang & Vastola 2024, arXiv:2412.09726). V is what the bank's regression says.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def test_no_patient_is_in_the_folder(run_dir, exported):
     names = {path.relative_to(exported).parts[0] for path in exported.rglob("*")}
     assert names == {
         *("README.md", "model.json", "config.json", "covariates.json", "codec", "models"),
-        *("regression", "consensus", "calibration", "typicality"),
+        *("regression", "consensus", "calibration", "calibration_few_steps", "typicality"),
     }
     for path in exported.rglob("*"):
         if path.is_file():

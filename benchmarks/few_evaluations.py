@@ -47,6 +47,8 @@ class Arguments:
     runs: tuple[Path, ...]
     """Finished runs whose cohorts lie where they lay in training."""
     methods: tuple[str, ...] = METHODS
+    targets: tuple[str, ...] = ()
+    """All when empty."""
     draws: int = 10
     patients: int = 400
     """Held-out patients at most, of each target."""
@@ -87,7 +89,7 @@ def scored(run: Run, arguments: Arguments) -> list[dict]:
     units = units_of_run(run, cohort_of(run), run.modalities)
     table = []
     for method in arguments.methods:
-        for target in run.modalities:
+        for target in arguments.targets or run.modalities:
             rows = _rows(run, target, arguments.patients)
             if len(rows) > 1:
                 table += _of_bank(run, method, units[target], target, rows, arguments)
@@ -165,7 +167,7 @@ def timed(run: Run, arguments: Arguments) -> list[dict]:
     table, streams = [], streams_of(run)
     solvers = {name: solver for name, solver in _asked(arguments).items() if name != END}
     for method in arguments.methods:
-        for target in run.modalities:
+        for target in arguments.targets or run.modalities:
             present, t = run.latents.present, run.index(target)
             able = np.flatnonzero(np.delete(present, t, axis=1).any(axis=1))
             rows = np.resize(able, TIMED_PATIENTS)

@@ -159,8 +159,20 @@ def of_features(num: int, folder: Path) -> dict[str, float]:
     return train(simulate(folder / "in", 1000, (num, 30)), folder / "run")
 
 
-def of_modalities(num: int, folder: Path) -> dict[str, float]:
-    return train(simulate(folder / "in", 2000, (20,) * num, 0.9), folder / "run")
+def of_modalities(num: int, folder: Path, pairs: str = "separate") -> dict[str, float]:
+    """Networks alone, 300 patients: the regressions are the same whatever the pairs are."""
+    small = ("--single.network.width", 128, "--multi.network.width", 128, "--no-regression")
+    longer = ("--single.num-epochs", 40, "--multi.num-epochs", 5, "--pairs", pairs)
+    run = folder / "run"
+    found = train(simulate(folder / "in", 300, (20,) * num, 0.9), run, *small, *longer)
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    single = [line["seconds"] for line in log if line.get("family") == "single"]
+    size = sum(f.stat().st_size for f in (run / "models" / "single").rglob("*") if f.is_file())
+    return {**found, "single_seconds": sum(single), "single_mb": size / 2**20}
+
+
+def of_modalities_shared(num: int, folder: Path) -> dict[str, float]:
+    return of_modalities(num, folder, "shared")
 
 
 def of_draws(num: int, folder: Path) -> dict[str, float]:
@@ -184,6 +196,7 @@ PARTS: dict[str, tuple[Callable[[int, Path], dict[str, float]], tuple[int, ...]]
     "patients_impute": (of_patients_impute, (1_000, 10_000, 100_000, 1_000_000)),
     "features": (of_features, (1_000, 4_000, 16_000, 60_000)),
     "modalities": (of_modalities, (2, 4, 6, 10)),
+    "modalities_shared": (of_modalities_shared, (2, 4, 6, 10)),
     "draws": (of_draws, (1, 10, 100, 1_000)),
     "cells": (of_cells, (10_000, 30_000, 100_000)),
 }

@@ -313,15 +313,23 @@ def resume_table() -> str:
     return f"{where}\n\n" + _table(["", "seconds"], rows)
 
 
+GROWTH_COLUMNS = {
+    "generated": "generated",
+    "read_mb": "read, MiB",
+    "single_seconds": "training single-condition models, seconds",
+    "single_mb": "their weights, MiB",
+}
+
+
 def growth_table() -> str:
     from benchmarks.growth import exponent
 
     result, texts = _load("growth.json"), []
     for part, rows in result["parts"].items():
-        more = [k for k in ("generated", "read_mb") if k in rows[0]]
+        more = {k: name for k, name in GROWTH_COLUMNS.items() if k in rows[0]}
         header = ["size", "seconds", "of the processor", "peak memory, MiB", "load before"]
         table = _table(
-            [*header, *(m.replace("read_mb", "read, MiB") for m in more)],
+            [*header, *more.values()],
             [
                 [
                     f"{row['size']:,}",
@@ -403,32 +411,34 @@ def training_table() -> str:
     return "\n\n".join(texts)
 
 
-SMALL = ("regression", "kernel_ridge", "ridge", "climatology")
-"""Methods of small_cohorts.json."""
+SMALL = ("coherent", "multi", "regression", "kernel_ridge", "ridge", "climatology")
+"""Methods of small_cohorts.json; the first two where runs were trained."""
 
 
 def small_cohort_row(splits: dict[str, Any], target: str) -> dict[str, Any]:
     """One target of one cohort over its splits: CRPS of each method, the differences of the
-    regression from ridge and from the training average with their standard errors over patients,
-    and how its draws vary."""
+    stacked consensus, or of the regression where no run was trained, from ridge and from the
+    training average with their standard errors over patients, and how its draws vary."""
     of = [split[target] for split in splits.values() if target in split]
     patients = np.concatenate([one["patients"] for one in of])
     score = {
         method: np.concatenate([np.array(one["methods"][method]["crps"], float) for one in of])
         for method in SMALL
+        if all(method in one["methods"] for one in of)
     }
+    mine = next(iter(score))
     row: dict[str, Any] = {
         "trained": round(np.mean([one["trained"] for one in of])),
         "held out": f"{len(of)} x {round(len(patients) / len(of))}",
         **{method: float(np.nanmean(own)) for method, own in score.items()},
     }
     for against in ("ridge", "climatology"):
-        less = score["regression"] - score[against]
+        less = score[mine] - score[against]
         there = np.isfinite(less)
         row[f"less {against}"] = float(less[there].mean())
         row[f"error {against}"] = error_of_mean(less[there], patients[there])
     for key in ("variance_ratio", "coverage80"):
-        row[key] = float(np.mean([one["methods"]["regression"][key] for one in of]))
+        row[key] = float(np.mean([one["methods"][mine][key] for one in of]))
     return row
 
 
@@ -446,7 +456,7 @@ def small_cohorts_table() -> str:
         ],
         [
             [row["cohort"], row["target"], row["trained"], row["held out"]]
-            + [f"{row[name]:.3f}" for name in SMALL]
+            + [f"{row[name]:.3f}" if name in row else "" for name in SMALL]
             + [
                 f"{row[f'less {against}']:+.3f} ± {row[f'error {against}']:.3f}"
                 for against in ("ridge", "climatology")

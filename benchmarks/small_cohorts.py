@@ -1,7 +1,9 @@
-"""Few patients: the kernel regression beside ridge and the training average, over several splits.
+"""Few patients: the kernel regression, and whole runs, beside ridge and the training average, over
+several splits.
 
     python -m benchmarks.small_cohorts --data tables/
     python -m benchmarks.small_cohorts --data tables/ --cohorts cll --splits 10
+    python -m benchmarks.small_cohorts --data tables/ --cohorts cll --splits 3 --networks
     python -m benchmarks.small_cohorts --data tables/ --cohorts tcga-40 tcga-80 --splits 3
 
 tables/ has a folder of tables for each cohort. NAME-120 is 120 patients of NAME to train and to
@@ -10,7 +12,8 @@ A modality of held-out patients is generated from all others that they have.
 
 The regression (training/regression.py, drawn as a Gaussian posterior through the codec) is what the
 stacked consensus hears almost alone where validation patients are few; it takes no network, hence
-seconds.
+seconds. With --networks a run of the default recipe is trained on every split, minutes each, and
+its two methods, `coherent` (stacked) and `multi`, stand beside it.
 
 Scored is CRPS in units of the tables, fair, mean over the known features of a patient, then over
 patients. Differences are paired by patient and split; their standard errors are over patients, who
@@ -36,9 +39,13 @@ from cohgen_jax.codec import Codec, Latents, encode_cohort, fit_codecs, with_cov
 from cohgen_jax.cohort import Cohort, RawTables, cohort_from
 from cohgen_jax.cohort.covariates import choose_covariates, fit_covariates
 from cohgen_jax.cohort.read import raw_tables
+from cohgen_jax.estimator import CohortModel
 from cohgen_jax.evaluation.masks import shown_latents
+from cohgen_jax.evaluation.of_run import run_generators
+from cohgen_jax.evaluation.tables import cohort_of
 from cohgen_jax.evaluation.units import patient_crps, score_units, units_of
 from cohgen_jax.runs.config import ExperimentConfig, recipe
+from cohgen_jax.runs.families import METHODS
 from cohgen_jax.runs.source import cohort_settings
 from cohgen_jax.sampling.generator import Generated, Generator
 from cohgen_jax.sampling.stacking import Pattern, nearest_pattern
@@ -61,6 +68,8 @@ class Arguments:
     cohorts: tuple[str, ...] = ("cll", "breast", "citeseq", "tcga-60", "tcga-120", "tcga-250")
     splits: int = 5
     draws: int = 16
+    networks: bool = False
+    """Train a run on every split as well."""
     out: Path = RESULT
 
 
@@ -69,13 +78,15 @@ class Prepared(NamedTuple):
     codecs: dict[str, Codec]
     latents: Latents
     generators: dict[tuple[str, str], Generator]
+    model: CohortModel | None
+    """Whose folder its generators read, which goes with it."""
 
 
 def main(arguments: Arguments) -> None:
     for name in arguments.cohorts:
         for split in range(arguments.splits):
             tables, samples = read(arguments.data, name, split)
-            prepared = prepare(tables, samples, split)
+            prepared = prepare(tables, samples, split, arguments.networks)
             scores = judged(prepared, arguments.draws, split)
             kept = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
             kept.setdefault(name, {})[str(split)] = scores
@@ -122,12 +133,22 @@ def subset(
     return facts.loc[side.index].assign(split=side)
 
 
-def prepare(tables: dict[str, pd.DataFrame], samples: pd.DataFrame | None, split: int) -> Prepared:
+def prepare(
+    tables: dict[str, pd.DataFrame], samples: pd.DataFrame | None, split: int, networks: bool
+) -> Prepared:
     """Everything fitted on the training patients of a split."""
     config = dataclasses.replace(recipe("default"), split_seed=split, seed=split)
-    facts = {} if samples is None else {"samples": samples}
-    cohort, codecs, latents = _encoded(raw_tables({**tables, **facts}), config)
     generators: dict[tuple[str, str], Generator] = {}
+    model = None
+    if networks:
+        model = CohortModel(config).fit(tables, samples)
+        run = model.run_
+        cohort, codecs, latents = cohort_of(run), run.codecs, run.latents
+        every = run_generators(run, run.modalities)
+        generators |= {of: every[of] for of in every if of[0] in METHODS}
+    else:
+        facts = {} if samples is None else {"samples": samples}
+        cohort, codecs, latents = _encoded(raw_tables({**tables, **facts}), config)
     train, val = cohort.rows("train"), cohort.rows("val")
     for target in latents.modalities:
         generators["regression", target] = regression(latents, codecs, train, target)
@@ -142,7 +163,7 @@ def prepare(tables: dict[str, pd.DataFrame], samples: pd.DataFrame | None, split
         },
         project={name: codec.project for name, codec in codecs.items()},
     )
-    return Prepared(cohort, codecs, latents, generators)
+    return Prepared(cohort, codecs, latents, generators, model)
 
 
 def _encoded(raw: RawTables, config: ExperimentConfig) -> tuple[Cohort, dict[str, Codec], Latents]:
@@ -196,7 +217,7 @@ def regression(
 def judged(prepared: Prepared, draws: int, seed: int) -> dict[str, dict]:
     """Target -> how many trained; a number for each held-out patient (no id is kept); by method
     CRPS of each, and scores."""
-    cohort, codecs, latents, generators = prepared
+    cohort, codecs, latents, generators, _ = prepared
     train, test, found = cohort.rows("train"), cohort.rows("test"), {}
     streams = [zlib.crc32(str(name).encode()) for name in cohort.samples.index]
     for t, target in enumerate(latents.modalities):

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal, get_args
 
 from cohgen_jax.codec import PUBLISHED, CodecConfig
-from cohgen_jax.errors import InputError, check_seed
+from cohgen_jax.errors import InputError, check_choices, check_seed
 from cohgen_jax.networks.config import NetworkConfig
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training.config import DiffusionConfig, MeshConfig, TrainConfig
@@ -68,6 +68,9 @@ class ExperimentConfig:
     published_codecs: bool = False
     """The published autoencoder sizes for cna, rnaseq and rppa, PCA for the rest."""
     diffusion: DiffusionConfig = DiffusionConfig()
+    pairs: Literal["separate", "shared"] = "separate"
+    """Single-condition models: a network for each ordered pair of modalities, M (M - 1) of M; or
+    one for each target, shown one source at a time, M of them."""
     single: TrainConfig = TrainConfig(
         network=NetworkConfig(width=256, num_layers=2, dropout=0.4),
         num_epochs=40,
@@ -75,7 +78,7 @@ class ExperimentConfig:
         cond_dropout=0.1,
         cond_noise=0.25,
     )
-    """The single-condition models, one for each ordered pair of modalities."""
+    """The single-condition models."""
     multi: TrainConfig = TrainConfig(
         network=NetworkConfig(width=384, num_layers=2, dropout=0.4),
         members=3,
@@ -90,6 +93,7 @@ class ExperimentConfig:
     compute: ComputeConfig = ComputeConfig()
 
     def __post_init__(self):
+        check_choices(self)
         for name in ("val_fraction", "test_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} must lie in (0, 1), got {getattr(self, name)}")

@@ -1,6 +1,7 @@
 """The families of models that a run trains, and the method by which each generates.
 
-    single   a model for each pair of target and source; those of a target are made to agree
+    single   a model for each pair of target and source; those of a target are made to agree. With
+             `pairs` "shared" the models of a target are one network, shown one source at a time
     multi    a model for each target that looks at all other modalities, under a mask
 
 Another family is a row of FAMILIES and a field of `ExperimentConfig` of its name.
@@ -8,6 +9,7 @@ Another family is a row of FAMILIES and a field of `ExperimentConfig` of its nam
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.config import ExperimentConfig
-from cohgen_jax.training import ModelSpec, multi_specs, pair_specs
+from cohgen_jax.training import ModelSpec, multi_specs, pair_specs, shared_specs
 from cohgen_jax.training.config import TrainConfig
 from cohgen_jax.training.trainable import trainable
 from cohgen_jax.training.validation import judged
@@ -33,9 +35,12 @@ class Family(NamedTuple):
     """(modalities, members) -> the models that there may be."""
     sources: Callable[[Sequence[int]], list[tuple[int, ...]]]
     """Sources of a bank -> those that each of its models looks at."""
+    shared: bool = False
+    """Whether models are one network of all sources, shown those that they look at."""
 
     def config(self, experiment: ExperimentConfig) -> TrainConfig:
-        return getattr(experiment, self.name)
+        config = getattr(experiment, self.name)
+        return dataclasses.replace(config, masking="one") if self.shared else config
 
     def specs(
         self,
@@ -64,11 +69,17 @@ FAMILIES = {
         Family("multi", "multi", multi_specs, lambda sources: [tuple(sources)]),
     )
 }
+SHARED = FAMILIES["single"]._replace(all_specs=shared_specs, shared=True)
 
 
-def family_of(method: str) -> Family:
+def families_of(experiment: ExperimentConfig) -> dict[str, Family]:
+    """FAMILIES, as this configuration trains them."""
+    return {**FAMILIES, **({SHARED.name: SHARED} if experiment.pairs == "shared" else {})}
+
+
+def family_of(method: str, experiment: ExperimentConfig) -> Family:
     """Raises InputError for a method that no family has."""
-    for family in FAMILIES.values():
+    for family in families_of(experiment).values():
         if family.method == method:
             return family
     raise InputError(f"unknown method {method!r}; known: {', '.join(METHODS)}")

@@ -18,7 +18,7 @@ from cohgen_jax.networks import build
 from cohgen_jax.runs.calibration import OfMethods, load_calibrations
 from cohgen_jax.runs.config import ExperimentConfig
 from cohgen_jax.runs.consensus import PatternMoments, load_moments
-from cohgen_jax.runs.families import FAMILIES, family_of
+from cohgen_jax.runs.families import FAMILIES, Family, family_of
 from cohgen_jax.runs.models import Models, load_models
 from cohgen_jax.runs.prepare import latents_of, read_covariates, read_parquet
 from cohgen_jax.runs.regressions import load_regressions
@@ -27,10 +27,11 @@ from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.config import SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import conditions
-from cohgen_jax.sampling.stacking import restricted
+from cohgen_jax.sampling.stacking import Pattern, restricted
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.storage import rundir
 from cohgen_jax.storage.checkpoint import is_whole
+from cohgen_jax.training.moments import noise_errors
 from cohgen_jax.training.regression import Regressions
 
 
@@ -173,7 +174,7 @@ class Run:
         chosen = [self.index(s) for s in sources or ()] or others
         if t in chosen:
             raise InputError(f"the target {target!r} cannot also be a source")
-        if not any(self.models["single"].members(t, (s,)) for s in chosen):
+        if not set(chosen) & set(self._heard(t)):
             chosen = others  # pairs that too few patients have: see training/trainable.py
         return self._bank("coherent", target, chosen)
 
@@ -193,38 +194,74 @@ class Run:
         known = conditions(bank, self.latents.z[rows], columns)
         return known, self.latents.present[rows][:, columns]
 
+    def _models(
+        self, family: Family, t: int, sources: Sequence[int]
+    ) -> list[tuple[int, tuple[int, ...]]]:
+        """The models of a target as they stand in its bank from these sources: their positions and
+        what they look at."""
+        models = self.models[family.name]
+        if family.shared:
+            networks = [k for k, spec in enumerate(models.specs) if spec.target == t]
+            return [(k, looks) for k in networks for looks in family.sources(sources)]
+        return [(k, looks) for looks in family.sources(sources) for k in models.members(t, looks)]
+
+    def _heard(self, t: int) -> list[int]:
+        """Sources of a target with a single-condition model: of a shared network those that enough
+        patients have beside the target for moments; all where nothing is known."""
+        family = family_of("coherent", self.config)
+        if not family.shared:
+            return [spec.sources[0] for spec in self.models[family.name].specs if spec.target == t]
+        others = [m for m in range(len(self.modalities)) if m != t]
+        learnt = self.moments.get("coherent", {}).get(self.modalities[t], {})
+        alone = {s: learnt.get(_alone(others, s)) for s in others}
+        return [s for s, moments in alone.items() if moments and moments.patients] or others
+
     def _bank(self, method: str, target: str, sources: list[int]) -> Bank:
         """The models, with the regression, what validation taught of them, and the covariates."""
-        family = family_of(method)
+        family = family_of(method, self.config)
         models, train = self.models[family.name], family.config(self.config)
-        wanted = family.sources(sources)
         t, latent_dim, known = self.index(target), self.latents.z.shape[2], self.covariates.width
+        others = [m for m in range(len(self.modalities)) if m != t]
+        learnt = self.moments.get(method, {}).get(target)
+        heard = [s for s in sources if s in self._heard(t)] if family.shared else sources
+        every, chosen = (self._models(family, t, looks) for looks in (others, heard))
+        networks = list(dict.fromkeys(k for k, _ in chosen))
+        takes = models.specs[networks[0]].sources
         module = build(
-            train.network, latent_dim, (latent_dim,) * len(wanted[0]) + (known,) * (known > 0)
+            train.network, latent_dim, (latent_dim,) * len(takes) + (known,) * (known > 0)
         )
-        ks = [k for looks_at in wanted for k in models.members(t, looks_at)]
         kept = models.variables[train.keep]
+        losses = [models.scores["timestep"][k] for k, _ in chosen]
+        if family.shared and learnt:  # what validation scored is the network, not its views
+            schedule = self.config.diffusion.build()
+            alone = {s: learnt[p] for s in heard if (p := _alone(others, s)) in learnt}
+            errors = {s: noise_errors(moments, schedule) for s, moments in alone.items()}
+            losses = [
+                errors[s][every.index((k, (s,)))] if s in errors else loss
+                for loss, (k, (s,)) in zip(losses, chosen, strict=True)
+            ]
         bank = Bank.from_models(
             target,
             [self.modalities[s] for s in sources],
-            [(module, jax.tree.map(lambda leaf, k=k: leaf[k], kept)) for k in ks],
+            [(module, jax.tree.map(lambda leaf, k=k: leaf[k], kept)) for k in networks],
             predicts=self.config.diffusion.predicts,
-            losses=[models.scores["timestep"][k] for k in ks],
-            slots=[[sources.index(s) for s in models.specs[k].sources] for k in ks],
+            losses=losses,
+            slots=[[sources.index(s) for s in looks_at] for _, looks_at in chosen],
+            inputs=[sources.index(s) if s in sources else None for s in takes]
+            if family.shared
+            else None,
             width=int(self.latents.widths[t]),
             natural=[self.latents.scale[s] for s in sources],
             covariates=known,
         )
-        others = [m for m in range(len(self.modalities)) if m != t]
         places = [others.index(s) for s in sources]
         if target in self.regressions:
             regression = self.regressions[target].of(places)
             bank = bank.with_regression(regression, self.config.diffusion.build().alpha_bar)
-        learnt = self.moments.get(method, {}).get(target)
         if learnt is not None:
-            if places != list(range(len(others))):  # other models, or in another order
-                every = [k for s in others for k in models.members(t, (s,))]
-                columns = [every.index(k) for k in ks] + [len(every)] * (target in self.regressions)
+            if sources != others or chosen != every:  # other models, or in another order
+                columns = [every.index(model) for model in chosen]
+                columns += [len(every)] * (target in self.regressions)
                 learnt = {
                     p: moments.of(columns) for p, moments in restricted(learnt, places).items()
                 }
@@ -232,6 +269,10 @@ class Run:
         if method in self.calibration:
             bank = dataclasses.replace(bank, spread=self.calibration[method][target].scale)
         return bank
+
+
+def _alone(sources: Sequence[int], shown: int) -> Pattern:
+    return tuple(s == shown for s in sources)
 
 
 def open_run(run_dir: str | Path) -> Run:

@@ -25,7 +25,7 @@ from cohgen_jax.errors import InputError, check_choices
 from cohgen_jax.figures.parallel import parallel_coordinates
 from cohgen_jax.figures.style import save
 from cohgen_jax.runs.config import ComputeConfig, ExperimentConfig
-from cohgen_jax.runs.families import FAMILIES
+from cohgen_jax.runs.families import families_of
 from cohgen_jax.runs.prepare import Tell, prepared
 from cohgen_jax.runs.train import Report
 from cohgen_jax.storage import rundir
@@ -96,7 +96,7 @@ def search_recipe(
     score, that of each model, and its entries.
     """
     out = Path(out)
-    family = FAMILIES[search.family]
+    family = families_of(config)[search.family]
     base = family.config(config)
     points = draw_points(search.space, search.configs, search.shapes, search.seed)
     trains = [at_point(base, point) for point in points]

@@ -27,7 +27,7 @@ from cohgen_jax.codec import Latents, load_codecs, padded_scale, save_codecs, wi
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.calibration import DEFAULT, FEW_STEPS, load_calibrations, save_calibration
 from cohgen_jax.runs.consensus import load_moments, save_moments
-from cohgen_jax.runs.families import FAMILIES
+from cohgen_jax.runs.families import FAMILIES, families_of
 from cohgen_jax.runs.models import Models, load_models, save_models
 from cohgen_jax.runs.prepare import read_covariates
 from cohgen_jax.runs.regressions import load_whole_regressions, save_whole_regressions
@@ -152,7 +152,7 @@ def kept_models(run: Run) -> dict[str, Models]:
     """The models of a run with the weights that it samples with alone."""
     kept = {}
     for name, models in run.models.items():
-        metric = FAMILIES[name].config(run.config).keep
+        metric = families_of(run.config)[name].config(run.config).keep
         kept[name] = dataclasses.replace(models, variables={metric: models.variables[metric]})
     return kept
 

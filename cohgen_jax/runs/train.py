@@ -17,7 +17,7 @@ from cohgen_jax.runs.calibrate import calibrate, codec_residuals
 from cohgen_jax.runs.calibration import DEFAULT, FEW_STEPS, save_calibration
 from cohgen_jax.runs.config import ExperimentConfig
 from cohgen_jax.runs.consensus import measure_consensus, save_moments
-from cohgen_jax.runs.families import FAMILIES, Family
+from cohgen_jax.runs.families import Family, families_of
 from cohgen_jax.runs.models import Models, save_models
 from cohgen_jax.runs.prepare import Tell, prepared, read_latents
 from cohgen_jax.runs.regressions import fit_run_regressions
@@ -68,7 +68,7 @@ def train_run(
         latents, samples = by_first(prepare) or read_latents(run_dir)
         farms = {
             family: _farm(family, samples, latents, config)
-            for family in FAMILIES.values()
+            for family in families_of(config).values()
             if not is_whole(run_dir / "models" / family.name)
         }
         for family, (farm, data) in sorted(farms.items(), key=lambda item: -work(item[1][0])):
@@ -100,7 +100,7 @@ def check_models(config: ExperimentConfig, cohort: Cohort) -> list[str]:
     """Refuse before the first fit what cannot be trained, or not be accounted for; notes on pairs
     of modalities that get no model."""
     notes, rows = [], (cohort.rows("train"), cohort.rows("val"))
-    for family in FAMILIES.values():
+    for family in families_of(config).values():
         train = family.config(config)
         specs, told = family.specs(cohort.modalities, cohort.present, *rows, config)
         notes += told
@@ -202,7 +202,7 @@ def _diverged(farm: Farm, best_epoch: np.ndarray, history: pd.DataFrame, family:
 def _account(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell) -> None:
     """Write what training with differential privacy is worth, if there was any."""
     train, spent = cohort.rows("train"), {}
-    for family in FAMILIES.values():
+    for family in families_of(config).values():
         settings, val = family.config(config), cohort.rows("val")
         if settings.dp_noise_multiplier:
             specs, _ = family.specs(cohort.modalities, cohort.present, train, val, config)

@@ -37,12 +37,33 @@ RegressionOf = Callable[[Sequence[np.ndarray], np.ndarray], tuple[np.ndarray, np
 
 @struct.dataclass
 class Group:
-    """Models of one form. variables: their parameter trees stacked along a first axis."""
+    """Models of one form: networks, or views of networks, each of which is shown some of its
+    conditions."""
 
     variables: Any
+    """Parameter trees of the networks, stacked along a first axis."""
     module: nn.Module = struct.field(pytree_node=False)
     members: tuple[int, ...] = struct.field(pytree_node=False)
-    """Position of each model in the bank."""
+    """Position of each model in the bank: all views of the first network, then of the next."""
+    inputs: tuple[int | None, ...] | None = struct.field(pytree_node=False, default=None)
+    """Of views: the conditions that the network takes, None for one that the bank lacks. A network
+    that is a model of its own takes the slots of the model."""
+
+    @property
+    def views(self) -> int:
+        """Models that share the parameters of a network."""
+        leaves = jax.tree.leaves(self.variables)  # none: models without parameters share none
+        return len(self.members) // len(leaves[0]) if leaves else 1
+
+    def each(self, one_model: Callable[..., Any], of_network: tuple, of_model: tuple) -> Any:
+        """one_model(*of_network, *of_model) of every model [K_g, ...]: of_network has leaves
+        [networks, ...], of_model [K_g, ...]."""
+        if self.views == 1:
+            return jax.vmap(one_model)(*of_network, *of_model)
+        split = jax.tree.map(lambda leaf: leaf.reshape(-1, self.views, *leaf.shape[1:]), of_model)
+        axes = (*[None] * len(of_network), *[0] * len(of_model))
+        out = jax.vmap(jax.vmap(one_model, in_axes=axes))(*of_network, *split)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
 
 
 @struct.dataclass
@@ -84,7 +105,8 @@ class Bank:
         for group in self.groups:
             for member in group.members:
                 dims = getattr(group.module, "cond_dims", ())
-                widths |= dict(zip(self.slots[member], dims, strict=False))
+                widths |= dict(zip(group.inputs or self.slots[member], dims, strict=False))
+        widths.pop(None, None)
         return widths
 
     @classmethod
@@ -97,6 +119,7 @@ class Bank:
         predicts: Prediction = "eps",
         losses: Sequence[float] | None = None,
         slots: Sequence[Sequence[int]] | None = None,
+        inputs: Sequence[int | None] | None = None,
         moments: Mapping[Pattern, Moments] | None = None,
         width: int | None = None,
         natural: Sequence[np.ndarray] | None = None,
@@ -105,9 +128,12 @@ class Bank:
         """Group and stack (module, variables) pairs.
 
         Without `slots`, one model looks at all sources if it has that many conditions, and
-        otherwise model k looks at source k. `width`: components of the target, where the models are
-        wider. `natural`: what they see of a unit of each source's latents, S arrays [C_s].
-        `covariates`: they look at one more condition, the last in their slots.
+        otherwise model k looks at source k. With `inputs`, the sources that every network takes
+        (None for one that the bank lacks), a network is several models, each shown its slots alone:
+        `slots` are those of the views of the first network, then of the next, alike. `width`:
+        components of the target, where the models are wider. `natural`: what they see of a unit of
+        each source's latents, S arrays [C_s]. `covariates`: they look at one more condition, the
+        last in their slots.
 
         Raises:
           InputError: the target among the sources, or counts that do not fit.
@@ -124,14 +150,16 @@ class Bank:
                 covariates > 0
             )
             slots = [range(len(sources))] if one_multi else [(k,) for k in range(len(sources))]
-        slots = tuple((*slot, *[len(sources)] * (covariates > 0)) for slot in slots)
-        if len(slots) != len(models):
+        known = [len(sources)] * (covariates > 0)
+        slots = tuple((*slot, *known) for slot in slots)
+        views = 1 if inputs is None else len(slots) // len(models)
+        if len(slots) != len(models) * views:
             raise InputError(
                 f"{len(models)} models for target {target!r}, but sources {', '.join(sources)} "
                 f"ask for {len(slots)}"
             )
-        if losses is not None and len(losses) != len(models):
-            raise InputError(f"{len(losses)} losses for {len(models)} models")
+        if losses is not None and len(losses) != len(slots):
+            raise InputError(f"{len(losses)} losses for {len(slots)} models")
         members: dict[nn.Module, list[int]] = {}
         for k, (module, _) in enumerate(models):
             members.setdefault(module, []).append(k)
@@ -139,11 +167,12 @@ class Bank:
             Group(
                 jax.tree.map(lambda *leaves: jnp.stack(leaves), *[models[k][1] for k in ks]),
                 module,
-                tuple(ks),
+                tuple(k * views + view for k in ks for view in range(views)),
+                None if inputs is None else (*inputs, *known),
             )
             for module, ks in members.items()
         )
-        loss_array = jnp.asarray([jnp.nan] * len(models) if losses is None else losses, jnp.float32)
+        loss_array = jnp.asarray([jnp.nan] * len(slots) if losses is None else losses, jnp.float32)
         x_dim = models[0][0].x_dim
         return cls(
             groups,
@@ -202,11 +231,11 @@ class Bank:
         """The bank of some of the models, in the given order."""
         groups = []
         for group in self.groups:
-            kept = [k for k in chosen if k in group.members]
-            at = np.array([group.members.index(k) for k in kept], int)
-            if kept:
+            for networks, kept in _networks_of(group, chosen):
+                at = np.array(networks, int)
                 variables = jax.tree.map(lambda leaf, at=at: leaf[at], group.variables)
-                groups.append(Group(variables, group.module, tuple(map(chosen.index, kept))))
+                members = tuple(map(chosen.index, kept))
+                groups.append(Group(variables, group.module, members, group.inputs))
         moments = self.moments and {p: measured.of(chosen) for p, measured in self.moments.items()}
         return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
             groups=tuple(groups),
@@ -262,6 +291,26 @@ class Bank:
         mask = present.astype(jnp.float32)
         return jnp.concatenate([mask, jnp.ones((len(mask), max(0, others)), jnp.float32)], axis=1)
 
+    def shown(
+        self, group: Group, conds: Sequence[jax.Array], mask: jax.Array
+    ) -> tuple[list[jax.Array], jax.Array]:
+        """What the models of a group are given of `conditions` and `masks`: C arrays [K_g, N, C_c]
+        and the masks [K_g, N, C]."""
+        slots = [self.slots[k] for k in group.members]
+        if group.inputs is None:
+            taken = [jnp.stack([conds[slot[c]] for slot in slots]) for c in range(len(slots[0]))]
+            return taken, jnp.stack([mask[:, list(slot)] for slot in slots])
+        dims = group.module.cond_dims  # pyright: ignore[reportAttributeAccessIssue]
+        lacking = [jnp.zeros((len(mask), dim), jnp.float32) for dim in dims]
+        own = [lacking[c] if i is None else conds[i] for c, i in enumerate(group.inputs)]
+        looks = np.array([[i in slot for i in group.inputs] for slot in slots], np.float32)
+        places = [0 if i is None else i for i in group.inputs]
+        num = len(slots)
+        return (
+            [jnp.broadcast_to(cond[None], (num, *cond.shape)) for cond in own],
+            mask[None][..., places] * looks[:, None],
+        )
+
     def available(self, present: Any) -> Any:
         """Which models see something of which sample: [N, S] -> [N, K] bool, NumPy or JAX.
 
@@ -307,19 +356,29 @@ class Bank:
         mask = self.masks(present)
         outputs: list[Any] = [None] * self.num_models
         for group in self.groups:
-            slots = [self.slots[k] for k in group.members]
-            group_conds = [
-                jnp.stack([conds[slot[c]] for slot in slots]) for c in range(len(slots[0]))
-            ]
-            group_mask = jnp.stack([mask[:, list(slot)] for slot in slots])
 
             def one_model(variables, model_conds, model_mask, module=group.module):
                 return jax.vmap(
                     lambda draw: module.apply(variables, draw, steps, model_conds, model_mask)
                 )(x)
 
-            out = jax.vmap(one_model)(group.variables, group_conds, group_mask)
+            out = group.each(one_model, (group.variables,), self.shown(group, conds, mask))
             for position, k in enumerate(group.members):
                 outputs[k] = out[position]
         eps = eps_from(self.predicts, jnp.stack(outputs), x[None], signal, noise)
         return eps * self.dims[None, None, None]
+
+
+def _networks_of(group: Group, chosen: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """(networks, models) of the chosen models of a group: networks of which as many views are kept
+    stay together."""
+    kept: dict[int, list[int]] = {}
+    for k in chosen:
+        if k in group.members:
+            kept.setdefault(group.members.index(k) // group.views, []).append(k)
+    together: dict[int, tuple[list[int], list[int]]] = {}
+    for network, models in kept.items():
+        networks, of_them = together.setdefault(len(models), ([], []))
+        networks.append(network)
+        of_them += models
+    return list(together.values())

@@ -66,25 +66,22 @@ def specialize(
     precision: Precision,
     specialized: bool = True,
 ) -> tuple[list, list, list]:
-    """(loops, tables, patients) of each group of models, see `specialize.Form`: leaves [K_g, ...],
-    [S, K_g, ...] and [K_g, N, ...]. conds: those of `Bank.conditions`."""
+    """(loops, tables, patients) of each group of models, see `specialize.Form`: leaves [P_g, ...],
+    [S, P_g, ...] and [K_g, N, ...], P_g networks. conds: those of `Bank.conditions`."""
     mask = bank.masks(present)
     loops, patients, tables = [], [], []
     for group in bank.groups:
         module, form = group.module, _form(group, specialized)
-        slots = [bank.slots[k] for k in group.members]
         folded = jax.vmap(
             lambda variables, form=form, module=module: fold(
                 form, module, variables, timesteps, precision
             ),
             out_axes=Folded(loop=0, tables=1, cond=0),
         )(group.variables)
-        group_conds = [jnp.stack([conds[slot[c]] for slot in slots]) for c in range(len(slots[0]))]
-        group_mask = jnp.stack([mask[:, list(slot)] for slot in slots])
         loops.append(folded.loop)
         tables.append(folded.tables)
         condition = functools.partial(form.condition, module)
-        patients.append(jax.vmap(condition)(folded.cond, group_conds, group_mask))
+        patients.append(group.each(condition, (folded.cond,), bank.shown(group, conds, mask)))
     return loops, tables, patients
 
 
@@ -113,7 +110,7 @@ def run_chains(
     def predict(x, level):
         tables, signal, level_noise, table = level
         slots = []
-        for group, *parts in zip(
+        for group, loop, row, patient, rows in zip(
             bank.groups, ready.loops, tables, patients, plan.rows, strict=True
         ):
             form = _form(group, config.specialized)
@@ -121,7 +118,7 @@ def run_chains(
             def one_model(loop, row, patient, rows, form: Any = form, module: Any = group.module):
                 return form.denoise(module, loop, row, patient, x[:, rows])
 
-            out = jax.vmap(one_model)(*parts)  # [K_g, R, J_g, D]
+            out = group.each(one_model, (loop, row), (patient, rows))  # [K_g, R, J_g, D]
             slots.append(jnp.moveaxis(out, 1, 2).reshape(-1, len(x), x.shape[-1]))
         out = jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)  # [P, R, N, D]
         eps = eps_from(bank.predicts, out, x[None], signal, level_noise)

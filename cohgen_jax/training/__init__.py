@@ -3,7 +3,7 @@
 from cohgen_jax.training.config import DiffusionConfig, TrainConfig
 from cohgen_jax.training.farm import Farm, FarmData, FarmState, make_farm
 from cohgen_jax.training.loop import Progress, train_farm
-from cohgen_jax.training.spec import ModelSpec, multi_specs, pair_specs
+from cohgen_jax.training.spec import ModelSpec, multi_specs, pair_specs, shared_specs
 
 __all__ = [
     "DiffusionConfig",
@@ -16,5 +16,6 @@ __all__ = [
     "make_farm",
     "multi_specs",
     "pair_specs",
+    "shared_specs",
     "train_farm",
 ]

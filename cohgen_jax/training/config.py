@@ -100,8 +100,9 @@ class TrainConfig:
     """Largest global norm of a model's gradient; 0 leaves gradients alone."""
     cond_dropout: float = 0.15
     """Chance that a present condition is hidden from a training example."""
-    masking: Literal["independent", "count"] = "independent"
-    """'count' is the published rule: hide 0 .. C-1 of C conditions, the number drawn first."""
+    masking: Literal["independent", "count", "one"] = "independent"
+    """'count' is the published rule: hide 0 .. C-1 of C conditions, the number drawn first. 'one'
+    shows one of them, or none: it makes the single-condition models of `pairs` shared."""
     cond_noise: float = 0.25
     """Standard deviation of Gaussian noise on the conditions while training."""
     member_noise: float = 0.5

@@ -157,7 +157,7 @@ def make_farm(
         stream=jnp.asarray([zlib.crc32(spec.name.encode()) for spec in specs], jnp.uint32),
         slots=jnp.arange(config.places, dtype=jnp.int32),
         hyper=Hyper.make(configs, schedule, diffusion.predicts),
-        val=ValidationData.make(specs, z[val_rows], present[val_rows], seed),
+        val=ValidationData.make(specs, z[val_rows], present[val_rows], seed, config.masking),
     )
     return farm, data
 

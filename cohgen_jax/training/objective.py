@@ -28,8 +28,15 @@ def hide_conditions(
 
     'independent': each with this chance (all may go). 'count': draw how many to hide,
     uniform on 0 .. C-1, and hide that many of the C slots, absent ones included, but never the
-    last present one.
+    last present one. 'one': all but one of the present ones, drawn by chance, and that one with
+    this chance.
     """
+    if masking == "one":
+        hide_key, order_key = jax.random.split(key)
+        order = jnp.where(mask > 0, jax.random.uniform(order_key, mask.shape), -1)
+        first = jax.nn.one_hot(jnp.argmax(order, axis=1), mask.shape[1], dtype=mask.dtype)
+        shown = jax.random.bernoulli(hide_key, 1 - chance, (mask.shape[0], 1))
+        return jnp.where(shown, first * mask, 0)
     if masking == "independent":
         return jnp.where(jax.random.bernoulli(key, 1 - chance, mask.shape), mask, 0)
     num_conds = mask.shape[1]

@@ -25,6 +25,17 @@ def pair_specs(modalities: Sequence[str], members: int = 1) -> list[ModelSpec]:
     ]
 
 
+def shared_specs(modalities: Sequence[str], members: int = 1) -> list[ModelSpec]:
+    """A single-condition network for each target, which any of its sources can be shown to,
+    `members` of each."""
+    every = range(len(modalities))
+    return [
+        ModelSpec(_member_name(f"{target}_from_single", i), t, tuple(s for s in every if s != t), i)
+        for t, target in enumerate(modalities)
+        for i in range(members)
+    ]
+
+
 def multi_specs(modalities: Sequence[str], members: int = 1) -> list[ModelSpec]:
     """A multi-condition model for each target, `members` of each."""
     every = range(len(modalities))

@@ -53,13 +53,20 @@ class ValidationData(NamedTuple):
 
     @classmethod
     def make(
-        cls, specs: Sequence[ModelSpec], z: np.ndarray, present: np.ndarray, seed: int
+        cls,
+        specs: Sequence[ModelSpec],
+        z: np.ndarray,
+        present: np.ndarray,
+        seed: int,
+        masking: str = "independent",
     ) -> ValidationData:
         """z: [V, M, D]; present: [V, M] bool."""
         num_conds = len(specs[0].sources)
         shown = np.stack([present[:, list(spec.sources)] for spec in specs])
         has_target = np.stack([present[:, spec.target] for spec in specs])
-        if num_conds > 1:
+        if masking == "one":
+            shown = one_of(shown, seed)
+        elif num_conds > 1:
             z, has_target = np.concatenate([z, z]), np.concatenate([has_target] * 2, axis=1)
             shown = np.concatenate([shown, random_subsets(shown, seed)], axis=1)
         weight = has_target & shown.any(axis=2)
@@ -75,6 +82,13 @@ def random_subsets(shown: np.ndarray, seed: int) -> np.ndarray:
     order = np.random.default_rng(seed).random(shown.shape[1:])[None]
     order = np.where(shown, order, np.inf)
     return shown & ((order < 0.5) | (order == order.min(axis=2, keepdims=True)))
+
+
+def one_of(shown: np.ndarray, seed: int) -> np.ndarray:
+    """A random one of each patient's sources: [K, V, C]."""
+    order = np.random.default_rng(seed).random(shown.shape[1:])[None]
+    order = np.where(shown, order, np.inf)
+    return shown & (order == order.min(axis=2, keepdims=True))
 
 
 def validation_scores(

@@ -118,7 +118,7 @@ def module_of(words: tuple[str, ...]):
     return f"cohgen_jax.cli.{name}", words[2:]
 
 
-OTHERS = {"pip", "make", "srun", "gcloud", "ssh", "for", "done;"}
+OTHERS = {"pip", "make", "source", "srun", "gcloud", "ssh", "for", "done;"}
 """First words of lines that are no commands of ours."""
 
 

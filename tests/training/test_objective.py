@@ -41,6 +41,15 @@ def test_count_masking_hides_zero_to_all_but_one_and_keeps_somebody():
     assert np.all(np.asarray(hide_conditions(jax.random.key(3), lonely, 0.0, "count"))[:, 2] == 1)
 
 
+def test_masking_by_one_shows_each_present_condition_alone_and_equally_often():
+    mask = jnp.ones((6000, 3), jnp.float32).at[3000:, 1].set(0).at[5000:].set(0)
+    shown = np.asarray(hide_conditions(jax.random.key(2), mask, 0.25, "one"))
+    assert set(shown.sum(axis=1)) == {0, 1}
+    np.testing.assert_allclose(shown[:3000].mean(axis=0), [0.25] * 3, atol=0.03)
+    np.testing.assert_allclose(shown[3000:5000].mean(axis=0), [0.375, 0, 0.375], atol=0.03)
+    assert not shown[5000:].any()
+
+
 @pytest.mark.parametrize("architecture", ["adaln_mlp", "norm_mlp", "unet"])
 def test_a_missing_modality_gets_no_gradient(architecture):
     """Values of a masked condition cannot influence the loss, whatever they are."""

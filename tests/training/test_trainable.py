@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.training import TrainConfig, multi_specs, pair_specs
+from cohgen_jax.training import TrainConfig, multi_specs, pair_specs, shared_specs
 from cohgen_jax.training.config import LEAST_PAIR
 from cohgen_jax.training.trainable import trainable
 
@@ -44,9 +44,10 @@ def test_members_of_an_ensemble_go_together_and_are_told_once():
     assert note.count("a from c") == 1
 
 
-def test_multi_condition_models_stay():
-    specs, told = trainable(multi_specs(NAMES), NAMES, *cohort(0, 0), TrainConfig())
-    assert specs == multi_specs(NAMES)
+@pytest.mark.parametrize("specs_of", [multi_specs, shared_specs])
+def test_networks_of_all_sources_stay(specs_of):
+    specs, told = trainable(specs_of(NAMES), NAMES, *cohort(0, 0), TrainConfig())
+    assert specs == specs_of(NAMES)
     assert not told
 
 

@@ -10,9 +10,9 @@ import pytest
 from cohgen_jax.sampling import Bank, RecordedNoise, coherent_sample
 from cohgen_jax.scores.draws import cosine_distance, energy_score
 from cohgen_jax.solvers import SolverConfig
-from cohgen_jax.training import DiffusionConfig, make_farm, multi_specs, pair_specs
+from cohgen_jax.training import DiffusionConfig, make_farm, multi_specs, pair_specs, shared_specs
 from cohgen_jax.training.farm import covariates_of
-from cohgen_jax.training.validation import validation_scores
+from cohgen_jax.training.validation import ValidationData, validation_scores
 from tests.sampling.test_specialize import disturbed
 from tests.training.test_farm import CONFIG, MODALITIES, toy_cohort
 
@@ -111,3 +111,16 @@ def test_the_draws_that_are_scored_are_the_samplers(validated):
         }
         for metric, value in expected.items():
             np.testing.assert_allclose(scores[metric][k], value, rtol=2e-4, err_msg=spec.name)
+
+
+def test_views_are_validated_by_a_source_each_patient_has():
+    """Every present source of somebody, one at a time; the others do not count."""
+    present = np.random.default_rng(0).random((90, 3)) < 0.5
+    specs = shared_specs(MODALITIES)
+    val = ValidationData.make(specs, np.zeros((90, 3, 4)), present, 0, "one")
+    for spec, mask, weight in zip(specs, val.mask, val.weight, strict=True):
+        here = present[:, list(spec.sources)]
+        np.testing.assert_array_equal(np.asarray(mask).sum(axis=1), here.any(axis=1))
+        assert not np.asarray(mask)[~here].any()
+        assert (np.asarray(mask).sum(axis=0) > 15).all()
+        np.testing.assert_array_equal(weight > 0, present[:, spec.target] & here.any(axis=1))

@@ -467,6 +467,46 @@ def small_cohorts_table() -> str:
     )
 
 
+def few_evaluations_table() -> str:
+    """A block a run: of every table the default, and the others beside it."""
+    blocks = []
+    for name, part in _load("few_evaluations.json").items():
+        about, rows = part["about"], part["results"]
+        note = f"; {about['note']}" if "note" in about else ""
+        load = f"load average before {about['load_average_before']:.0f}"
+        where = f"**{name}** ({about['device']}, {about['cpu_count']} cores, {load}{note})"
+        made = _seconds(rows) if name.endswith(" seconds") else _by_solver(rows)
+        blocks.append(f"{where}\n\n{made}")
+    return "\n\n".join(blocks)
+
+
+def _by_solver(rows: list[dict[str, Any]]) -> str:
+    cells: dict[tuple[str, str, int], dict[str, str]] = {}
+    default = {(row["method"], row["target"]): row["crps"] for row in reversed(rows)}
+    for row in rows:
+        of = row["method"], row["target"]
+        more = 100 * (row["crps"] / default[of] - 1)
+        crps = f"{row['crps']:.4f}" if row["crps"] == default[of] else f"{more:+.2f} %"
+        rest = f"{row['coverage']:.3f} / {row['variance_ratio']:.3f}"
+        cells.setdefault((*of, row["patients"]), {})[row["solver"]] = f"{crps} / {rest}"
+    solvers = list(dict.fromkeys(row["solver"] for row in rows))
+    return _table(
+        ["method", "target", "patients", *solvers],
+        [[*of, *(found.get(solver, "") for solver in solvers)] for of, found in cells.items()],
+    )
+
+
+def _seconds(rows: list[dict[str, Any]]) -> str:
+    names = list(rows[0]["seconds"])
+    return _table(
+        ["method", "target", *names],
+        [
+            [row["method"], row["target"], *(f"{row['seconds'][name]:.2f}" for name in names)]
+            for row in rows
+        ],
+    )
+
+
 def _flat(rows: list[dict[str, Any]]) -> str:
     """Rows of numbers as they are, three digits."""
 
@@ -503,6 +543,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "startup": lambda: _of_every_device("startup", startup_line),
     "sweeps": lambda: _of_every_device("sweeps", sweep_table),
     "solver study": study_table,
+    "few evaluations": few_evaluations_table,
     "precision": precision_table,
     "members": members_table,
     "autoencoder": autoencoder_table,

@@ -108,9 +108,11 @@ def run_generators(
 ) -> dict[tuple[str, str], Generator]:
     """Coherent Denoising by every rule and the multi-condition model, keyed (method, target).
 
-    Calibrated if the run has been for this solver (`Run.uncalibrated` tells).
+    Calibrated if the run has been for this solver (`Run.uncalibrated` tells). The published rules
+    know no variance: where the solver needs it, they are sampled by the default one.
     """
     run = run.sampled_by(solver)
+    without = SolverConfig() if solver.name == "gaussian" else solver
     rules: dict[str, Consensus] = {"coherent": consensus, **OTHER_RULES}
     generators = {}
     for target in targets:
@@ -120,7 +122,7 @@ def run_generators(
                 lambda sources, target=target: run.coherent_bank(target, sources),
                 run.modalities,
                 target,
-                run.sampler_config(solver, consensus=rule),
+                run.sampler_config(solver if method == "coherent" else without, consensus=rule),
             )
         generators["multi", target] = bank_generator(
             lambda sources, multi=multi: multi,

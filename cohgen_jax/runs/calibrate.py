@@ -53,21 +53,23 @@ def calibrate(
 ) -> dict[str, dict[str, Calibration]]:
     """Method -> target -> Calibration. cohort: the tables that the run was trained on; without
     them widths are 1."""
+    run = dataclasses.replace(run, calibration={})
     chain = run.sampler_config(solver)
-    leap = dataclasses.replace(chain, solver=ddim(chain.solver.schedule, 1), temperature=0.0)
     return {
         method: {
-            target: _calibrate(run, cohort, run.bank(method, target), chain, leap)
+            target: calibrate_bank(run, cohort, run.bank(method, target), chain)
             for target in run.modalities
         }
         for method in METHODS
     }
 
 
-def _calibrate(
-    run: Run, cohort: Cohort | None, bank: Bank, chain: SamplerConfig, leap: SamplerConfig
+def calibrate_bank(
+    run: Run, cohort: Cohort | None, bank: Bank, chain: SamplerConfig
 ) -> Calibration:
-    """chain draws; leap goes to x_0 in one step, which is all that the posterior mean takes."""
+    """Of the draws that this chain of an uncalibrated bank of the run makes."""
+    # One step to x_0 is all that the posterior mean takes.
+    leap = dataclasses.replace(chain, solver=ddim(chain.solver.schedule, 1), temperature=0.0)
     t = run.index(bank.target)
     width = int(run.latents.widths[t])
     rows, shown = _validation(run, t)

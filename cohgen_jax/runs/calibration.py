@@ -12,13 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from cohgen_jax.solvers import SolverConfig
-from cohgen_jax.storage.checkpoint import load_tree, save_tree
+from cohgen_jax.storage.checkpoint import is_whole, load_tree, save_tree
 
 LEVEL = 0.8
 INTERVAL = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 FLAGGED = 0.9
 """Share of the validation patients above whose spread a new patient is flagged."""
 RESIDUALS = "residuals"
+DEFAULT, FEW_STEPS = "calibration", "calibration_few_steps"
+"""Parts of a run directory: that of the default solver, and of the one of few evaluations."""
 NEIGHBOURS = 0.2
 """Share of the validation patients, those nearest in spread, whose errors are averaged."""
 
@@ -41,6 +43,10 @@ class Calibration(NamedTuple):
         return rank / num, (sums[first + width] - sums[first]) / width
 
 
+OfMethods = dict[str, dict[str, Calibration]]
+"""Method -> target -> Calibration."""
+
+
 def interval(x: np.ndarray, width: float | np.ndarray = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Central 80 % intervals [N, F], low and high, from x of draws [R, N, F], R >= 9.
 
@@ -54,7 +60,7 @@ def interval(x: np.ndarray, width: float | np.ndarray = 1.0) -> tuple[np.ndarray
 
 def save_calibration(
     directory: Path,
-    calibrations: dict[str, dict],
+    calibrations: OfMethods,
     residuals: dict[str, np.ndarray],
     solver: SolverConfig,
 ) -> None:
@@ -65,13 +71,29 @@ def save_calibration(
     save_tree(directory, "calibration", arrays | {RESIDUALS: residuals}, about)
 
 
-def load_calibration(
-    directory: Path,
-) -> tuple[dict[str, dict[str, Calibration]], dict[str, np.ndarray], SolverConfig]:
-    """(method -> target -> Calibration, residuals, the sampler that it was measured with).
+class Calibrations(NamedTuple):
+    """What a run or a shared model holds of them."""
 
-    There are no residuals in a run that was calibrated before they were measured.
-    """
+    default: OfMethods
+    residuals: dict[str, np.ndarray]
+    """There are none in a run that was calibrated before they were measured."""
+    solver: SolverConfig | None
+    """The sampler that the default one was measured with; None of a run without any."""
+    too: dict[SolverConfig, OfMethods]
+    """Those of further solvers."""
+
+
+def load_calibrations(run_dir: Path) -> Calibrations:
+    default, residuals, solver, too = {}, {}, None, {}
+    if is_whole(run_dir / DEFAULT):
+        default, residuals, solver = _load(run_dir / DEFAULT)
+    if is_whole(run_dir / FEW_STEPS):
+        few_steps, _, with_few = _load(run_dir / FEW_STEPS)
+        too[with_few] = few_steps
+    return Calibrations(default, residuals, solver, too)
+
+
+def _load(directory: Path) -> tuple[OfMethods, dict[str, np.ndarray], SolverConfig]:
     arrays, about = load_tree(directory, "calibration")
     residuals = arrays.pop(RESIDUALS, {})
     calibrations = {

@@ -15,7 +15,7 @@ from cohgen_jax.codec import Codec, Latents, load_codecs
 from cohgen_jax.cohort.covariates import Covariates
 from cohgen_jax.errors import InputError
 from cohgen_jax.networks import build
-from cohgen_jax.runs.calibration import Calibration, load_calibration
+from cohgen_jax.runs.calibration import OfMethods, load_calibrations
 from cohgen_jax.runs.config import ExperimentConfig
 from cohgen_jax.runs.consensus import PatternMoments, load_moments
 from cohgen_jax.runs.families import FAMILIES, Family, family_of
@@ -52,13 +52,15 @@ class Run:
     moments: dict[str, dict[str, PatternMoments]]
     """Method -> target -> moments of its models, sources in the order of the modalities; empty
     while a run is trained."""
-    calibration: dict[str, dict[str, Calibration]]
+    calibration: OfMethods
     """Method (coherent, multi) -> target -> what validation patients taught; may be empty too."""
     calibrated_with: SolverConfig | None
     residuals: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     """Modality -> what its codec does not bring back of validation patients; may be empty too."""
     usual: dict[str, Usual] = dataclasses.field(default_factory=dict)
     """Modality -> what is usual of its latents, in a shared model; of a run its patients say it."""
+    calibrated_too: dict[SolverConfig, OfMethods] = dataclasses.field(default_factory=dict)
+    """The same as `calibration`, of further solvers."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -76,21 +78,25 @@ class Run:
         return self.modalities.index(modality)
 
     def sampled_by(self, solver: SolverConfig) -> Run:
-        """The run as it samples with this solver: without a calibration that was fitted to another.
+        """The run as it samples with this solver: with its calibration, if it has been for it.
 
         The draws of another solver are not as wide, and neither the factor on their spread nor
         intervals and expected errors are meant for them.
         """
-        return self if self._same_chain(solver) else dataclasses.replace(self, calibration={})
+        solver = solver.resolved(self.config.diffusion.predicts)
+        if solver == self.calibrated_with:
+            return self
+        return dataclasses.replace(self, calibration=self.calibrated_too.get(solver, {}))
 
-    def _same_chain(self, solver: SolverConfig) -> bool:
-        return self.calibrated_with == solver.resolved(self.config.diffusion.predicts)
+    def _calibrated_for(self, solver: SolverConfig) -> bool:
+        solver = solver.resolved(self.config.diffusion.predicts)
+        return solver == self.calibrated_with or solver in self.calibrated_too
 
     def uncalibrated(self, solver: SolverConfig, consensus: Consensus = "stacked") -> str | None:
         """In a sentence, why draws by this solver and consensus are not calibrated, if so."""
         if self.calibrated_with is None:
             return "draws are not calibrated: experiments/train.py --resume calibrates this run"
-        if consensus == "stacked" and self._same_chain(solver):
+        if consensus == "stacked" and self._calibrated_for(solver):
             return None
         return (
             "draws are not calibrated (spread, intervals, expected errors): the run has been, for "
@@ -101,7 +107,17 @@ class Run:
         self, solver: SolverConfig = SolverConfig(), **settings: Any
     ) -> SamplerConfig:
         """How to sample from the banks of this run: the solver on the schedule that they were
-        trained with, the stacked consensus, and what else `SamplerConfig` has."""
+        trained with, the stacked consensus, and what else `SamplerConfig` has.
+
+        Raises:
+          InputError: the gaussian solver, of a consensus or a run that knows no regression.
+        """
+        heard = settings.get("consensus", "stacked") == "stacked" and bool(self.regressions)
+        if solver.name == "gaussian" and not heard:
+            raise InputError(
+                "the gaussian solver needs the variance that regressions tell, which the stacked "
+                "consensus hears of a run that was trained with them: take another solver"
+            )
         chain = solver.build(self.config.diffusion.build(), self.config.diffusion.predicts)
         return SamplerConfig(solver=chain, **{"consensus": "stacked", **settings})
 
@@ -289,10 +305,7 @@ def open_run(run_dir: str | Path) -> Run:
         train = np.flatnonzero(samples["split"].to_numpy() == "train")
         regressions = load_regressions(run_dir / "regression", latents, train)
     covariates = read_covariates(run_dir)
-    calibrated: tuple = ({}, {}, None)
-    if is_whole(run_dir / "calibration"):
-        calibrated = load_calibration(run_dir / "calibration")
-    calibration, residuals, solver = calibrated
+    calibrated = load_calibrations(run_dir)
     return Run(
         run_dir,
         config,
@@ -303,9 +316,10 @@ def open_run(run_dir: str | Path) -> Run:
         covariates,
         regressions,
         moments,
-        calibration,
-        solver,
-        residuals,
+        calibrated.default,
+        calibrated.solver,
+        calibrated.residuals,
+        calibrated_too=calibrated.too,
     )
 
 

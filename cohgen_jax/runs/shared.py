@@ -2,7 +2,7 @@
 
 model.json       format, version, what the model holds, a checksum of every file
 config.json      the configuration that it was trained with, without where the data lay
-covariates.json  codec/  models/  regression/  consensus/  calibration/   as in a run directory
+covariates.json  codec/  models/  regression/  consensus/  calibration*/   as in a run directory
 typicality/      what is usual of the latents of each modality
 README.md        the model card
 
@@ -25,7 +25,7 @@ import pandas as pd
 
 from cohgen_jax.codec import Latents, load_codecs, padded_scale, save_codecs, with_covariates
 from cohgen_jax.errors import InputError
-from cohgen_jax.runs.calibration import load_calibration, save_calibration
+from cohgen_jax.runs.calibration import DEFAULT, FEW_STEPS, load_calibrations, save_calibration
 from cohgen_jax.runs.consensus import load_moments, save_moments
 from cohgen_jax.runs.families import FAMILIES, families_of
 from cohgen_jax.runs.models import Models, load_models, save_models
@@ -58,9 +58,9 @@ def save_shared(run: Run, folder: Path, about: Mapping[str, Any], data: str) -> 
         save_whole_regressions(folder / "regression", run.regressions)
     save_moments(folder / "consensus", run.moments)
     if run.calibrated_with is not None:
-        save_calibration(
-            folder / "calibration", run.calibration, run.residuals, run.calibrated_with
-        )
+        save_calibration(folder / DEFAULT, run.calibration, run.residuals, run.calibrated_with)
+    for solver, calibration in run.calibrated_too.items():
+        save_calibration(folder / FEW_STEPS, calibration, {}, solver)
     usual = {name: of_modality._asdict() for name, of_modality in run.usual.items()}
     save_tree(folder / "typicality", "typicality", _float32(usual), {})
     head = {"format": FORMAT, "version": VERSION, **about}
@@ -81,10 +81,7 @@ def open_shared(folder: Path) -> Run:
     latents = Latents(
         nobody, np.zeros(nobody.shape[:2], bool), widths, tuple(codecs), padded_scale(codecs)
     )
-    calibrated: tuple = ({}, {}, None)
-    if is_whole(folder / "calibration"):
-        calibrated = load_calibration(folder / "calibration")
-    calibration, residuals, solver = calibrated
+    calibrated = load_calibrations(folder)
     usual, _ = load_tree(folder / "typicality", "typicality")
     whole = is_whole(folder / "regression")
     return Run(
@@ -97,9 +94,10 @@ def open_shared(folder: Path) -> Run:
         covariates=covariates,
         regressions=load_whole_regressions(folder / "regression") if whole else {},
         moments=load_moments(folder / "consensus"),
-        calibration=calibration,
-        calibrated_with=solver,
-        residuals=residuals,
+        calibration=calibrated.default,
+        calibrated_with=calibrated.solver,
+        residuals=calibrated.residuals,
+        calibrated_too=calibrated.too,
         usual={name: Usual(**saved) for name, saved in usual.items()},
     )
 

@@ -14,7 +14,7 @@ import pandas as pd
 from cohgen_jax.codec import Latents
 from cohgen_jax.cohort import Cohort
 from cohgen_jax.runs.calibrate import calibrate, codec_residuals
-from cohgen_jax.runs.calibration import save_calibration
+from cohgen_jax.runs.calibration import DEFAULT, FEW_STEPS, save_calibration
 from cohgen_jax.runs.config import ExperimentConfig
 from cohgen_jax.runs.consensus import measure_consensus, save_moments
 from cohgen_jax.runs.families import Family, families_of
@@ -80,12 +80,15 @@ def train_run(
                 fit_run_regressions(open_run(run_dir), run_dir / "regression", tell)
             if not is_whole(run_dir / "consensus"):
                 save_moments(run_dir / "consensus", measure_consensus(open_run(run_dir)))
-            if not is_whole(run_dir / "calibration"):
-                solver = SolverConfig().resolved(config.diffusion.predicts)
-                run = open_run(run_dir)
-                calibration = calibrate(run, cohorts[0], solver)
-                residuals = codec_residuals(run, cohorts[0])
-                save_calibration(run_dir / "calibration", calibration, residuals, solver)
+            solvers = {DEFAULT: SolverConfig()}
+            if _few_steps_serve(config):
+                solvers[FEW_STEPS] = SolverConfig(name="gaussian")
+            for part, solver in solvers.items():
+                if not is_whole(run_dir / part):
+                    run, solver = open_run(run_dir), solver.resolved(config.diffusion.predicts)
+                    calibration = calibrate(run, cohorts[0], solver)
+                    residuals = codec_residuals(run, cohorts[0]) if part == DEFAULT else {}
+                    save_calibration(run_dir / part, calibration, residuals, solver)
             _account(cohorts[0], config, run_dir, tell)
             rundir.log(run_dir, "trained")
 
@@ -106,6 +109,12 @@ def check_models(config: ExperimentConfig, cohort: Cohort) -> list[str]:
         usable_rows(specs, cohort.present, *rows, train)
         make_mesh(config.compute.mesh, len(specs), train.places)
     return notes
+
+
+def _few_steps_serve(config: ExperimentConfig) -> bool:
+    """Whether regressions tell the variance that the gaussian solver needs, and networks allow
+    deterministic chains."""
+    return config.regression and config.diffusion.predicts != "eps"
 
 
 def _farm(

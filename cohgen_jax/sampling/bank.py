@@ -279,7 +279,11 @@ class Bank:
         without one."""
         if self.regression is None:
             return np.ones((len(present), self.x_dim), np.float32)
-        return np.asarray(self.conditions(conds, present)[-1][:, self.x_dim :])
+        return np.asarray(self.variance_of(self.conditions(conds, present)))
+
+    def variance_of(self, seen: Sequence[jax.Array]) -> jax.Array:
+        """[N, D]: the same, of a bank that has a regression, from what `conditions` returned."""
+        return seen[-1][:, self.x_dim :]
 
     def masks(self, present: Any) -> Any:
         """1 where a condition is there, of the sources [N, S] and all others."""

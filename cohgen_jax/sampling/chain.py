@@ -39,9 +39,12 @@ class Ready(NamedTuple):
     levels: tuple  # (tables, signal, noise, weights by pattern): leaves [S, ...]
     pattern: jax.Array  # [N]
     pairs: jax.Array  # [N, K]
+    variance: jax.Array | None  # [N, D], for a solver that needs it
 
 
-def make_ready(bank: Bank, conds, present, weights: Weights, config: SamplerConfig) -> Ready:
+def make_ready(
+    bank: Bank, conds, present, variance, weights: Weights, config: SamplerConfig
+) -> Ready:
     loops, tables, patients = specialize(
         bank, conds, present, config.solver.timesteps, config.precision, config.specialized
     )
@@ -52,7 +55,7 @@ def make_ready(bank: Bank, conds, present, weights: Weights, config: SamplerConf
         jnp.asarray(np.sqrt(1 - alpha_bar), jnp.float32),
         weights.table,
     )
-    return Ready(loops, patients, levels, weights.pattern, weights.pairs)
+    return Ready(loops, patients, levels, weights.pattern, weights.pairs, variance)
 
 
 def specialize(
@@ -128,7 +131,13 @@ def run_chains(
 
     threshold = config.rejection.cos_threshold if config.rejection else jnp.inf
     run = functools.partial(
-        reverse_process, config.solver, predict, initial, noise, levels=ready.levels
+        reverse_process,
+        config.solver,
+        predict,
+        initial,
+        noise,
+        levels=ready.levels,
+        variance=None if ready.variance is None else ready.variance[None],
     )
     if config.keep_trajectory:
         draws, steps = run()

@@ -72,3 +72,12 @@ def check_draws(
     if tuple(noise.shape for noise in recorded) != wanted:
         given = " and ".join(str(tuple(noise.shape)) for noise in recorded)
         raise InputError(f"recorded noise must be {wanted[0]} and {wanted[1]}, got {given}")
+
+
+def check_variance(bank: Bank, config: SamplerConfig) -> None:
+    """A regression, for a solver that needs the variance it tells."""
+    if config.solver.needs_variance and bank.regression is None:
+        raise InputError(
+            f"this solver needs the variance of {bank.target!r} that a regression tells, and the "
+            f"{config.consensus} consensus of this bank hears none: take another solver"
+        )

@@ -31,7 +31,7 @@ from cohgen_jax.axes import Array, Bool, Float, Integer
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank, Ensemble
 from cohgen_jax.sampling.chain import make_ready, run_chains
-from cohgen_jax.sampling.check import check_devices, check_draws, check_rows
+from cohgen_jax.sampling.check import check_devices, check_draws, check_rows, check_variance
 from cohgen_jax.sampling.config import Rejection, SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus, Weights, weigh
 from cohgen_jax.sampling.dispatch import Dispatch, dispatch, everywhere
@@ -60,6 +60,7 @@ class Rows(NamedTuple):
     conds: tuple[jax.Array, ...]  # as the models see them, [N, C]
     present: jax.Array  # [N, S] bool
     ids: jax.Array  # [N]
+    variance: jax.Array | None  # [N, D], for a solver that needs it
     plan: Dispatch
 
 
@@ -114,6 +115,7 @@ class Sampler:
         check_rows(bank, conds, present)
         check_devices(mesh, conds, present)
         check_draws(num_draws, num_samples, bank, config, recorded)
+        check_variance(bank, config)
         if sample_ids is None:
             sample_ids = jnp.arange(num_samples)
         scale = _scale(bank, config)
@@ -131,7 +133,8 @@ class Sampler:
             solver = config.solver
             log_snr = solver.schedule.log_snr[solver.timesteps]
             weights = weigh(config.consensus, bank, present, log_snr)
-            rows = Rows(conds, known, sample_ids, plan)
+            variance = bank.variance_of(conds) if solver.needs_variance else None
+            rows = Rows(conds, known, sample_ids, variance, plan)
             if mesh:
                 rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
                 weights = _on_mesh(weights, mesh)
@@ -291,7 +294,7 @@ def _sample_rows(
 ) -> Samples:
     """All samples of one device."""
     with jax.default_matmul_precision("tensorfloat32" if config.precision == "tf32" else "highest"):
-        ready = make_ready(bank, rows.conds, rows.present, weights, config)
+        ready = make_ready(bank, rows.conds, rows.present, rows.variance, weights, config)
         keys = chain_keys(key, draw_ids, rows.ids)
         if recorded is None:
             initial, noise = noise_of(of_attempt(keys, 0), bank.dims)

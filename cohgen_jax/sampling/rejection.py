@@ -46,6 +46,7 @@ def redraw_rejected(
             patients=jax.tree.map(lambda leaf: leaf[:, sample], ready.patients),
             pattern=ready.pattern[sample],
             pairs=ready.pairs[sample],
+            variance=jax.tree.map(lambda leaf: leaf[sample], ready.variance),
         )
         new = run_chains(bank, of_chosen, plan, initial, noise, config)
         better = active & (new.share[0] < best.share[chosen])

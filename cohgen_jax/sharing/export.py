@@ -29,7 +29,7 @@ from cohgen_jax.codec.without_patients import without_patients as codec_without_
 from cohgen_jax.cohort.covariates import Covariates
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.calibrate import calibrate
-from cohgen_jax.runs.calibration import Calibration
+from cohgen_jax.runs.calibration import Calibration, OfMethods
 from cohgen_jax.runs.consensus import PatternMoments, measure_consensus
 from cohgen_jax.runs.families import METHODS
 from cohgen_jax.runs.run import Run, open_run
@@ -121,17 +121,16 @@ def without_patients(run: Run, tell: Callable[[str], None] = lambda line: None) 
             for method, of in model.moments.items()
         },
     )
-    calibration = run.calibration
+    calibration, too = run.calibration, run.calibrated_too
     if run.regressions and run.calibrated_with is not None:
         calibration = calibrate(model, None, run.calibrated_with)
+        too = {solver: calibrate(model, None, solver) for solver in too}
     return dataclasses.replace(
         model,
-        calibration={
-            method: {
-                target: _summarised(measured, run.calibration[method][target])
-                for target, measured in of.items()
-            }
-            for method, of in calibration.items()
+        calibration=_summarised(calibration, run.calibration),
+        calibrated_too={
+            solver: _summarised(measured, run.calibrated_too[solver])
+            for solver, measured in too.items()
         },
     )
 
@@ -166,9 +165,20 @@ def _of_enough(measured: PatternMoments, target: str) -> PatternMoments:
     return enough
 
 
-def _summarised(calibration: Calibration, of_run: Calibration) -> Calibration:
-    spread, error = of_many(calibration.spread), of_many(calibration.error, calibration.spread)
-    return Calibration(calibration.scale, of_run.width, spread, error)
+def _summarised(calibration: OfMethods, of_run: OfMethods) -> OfMethods:
+    """Without errors of single patients; widths, which need the tables, are those of the run."""
+    return {
+        method: {
+            target: Calibration(
+                own.scale,
+                of_run[method][target].width,
+                of_many(own.spread),
+                of_many(own.error, own.spread),
+            )
+            for target, own in of.items()
+        }
+        for method, of in calibration.items()
+    }
 
 
 def what_it_costs(run: Run, model: Run) -> pd.DataFrame:

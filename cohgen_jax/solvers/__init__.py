@@ -14,6 +14,7 @@ from cohgen_jax.solvers.config import SolverConfig
 from cohgen_jax.solvers.ddim import ddim
 from cohgen_jax.solvers.ddpm import ddpm
 from cohgen_jax.solvers.dpmpp import dpmpp_2m
+from cohgen_jax.solvers.gaussian import gaussian
 
 __all__ = [
     "GRIDS",
@@ -25,6 +26,7 @@ __all__ = [
     "ddim",
     "ddpm",
     "dpmpp_2m",
+    "gaussian",
     "levels",
     "reverse_process",
     "uniform_levels",

@@ -20,7 +20,7 @@ from cohgen_jax.axes import Array, Float
 from cohgen_jax.errors import InputError
 from cohgen_jax.schedule import Schedule
 
-Grid = Literal["uniform", "log_snr", "karras"]
+Grid = Literal["uniform", "log_snr", "karras", "angle"]
 GRIDS: tuple[str, ...] = get_args(Grid)
 
 
@@ -35,17 +35,19 @@ class SolverState(NamedTuple):
 class Solver:
     """`init(x_T) -> state` and `step(state, eps, i, noise) -> state`, i = 0 .. S-1.
 
+    One that `needs_variance` begins by `init(x_T, variance)`, that of x_0 given all that is known.
     `step` goes from timesteps[i] to timesteps[i + 1], or to clean data after the last;
     eps and noise: [..., D]. Network evaluations of a chain: S per model.
     Compiled samplers are kept by solver; those of one method, settings, levels and schedule are
     equal.
     """
 
-    init: Callable[[jax.Array], SolverState]
+    init: Callable[..., SolverState]
     step: Callable[[SolverState, jax.Array, jax.Array, jax.Array], SolverState]
     timesteps: np.ndarray  # [S] int32, decreasing
     schedule: Schedule
     method: tuple = ()  # name and settings of what `step` does; without one, equal to itself alone
+    needs_variance: bool = False
 
     @property
     def num_steps(self) -> int:
@@ -83,21 +85,25 @@ def levels(schedule: Schedule, num_steps: int, grid: Grid = "uniform") -> np.nda
     uniform   evenly spaced in t
     log_snr   evenly spaced in log SNR, from T-1 to 0      (Lu et al. 2022, DPM-Solver)
     karras    sigma^(1/7) evenly spaced, sigma = s / a, from T-1 to 0    (Karras et al. 2022, eq. 5)
+    angle     evenly spaced in phi, a = sin(phi), from 0 to clean data
+                                                               (Salimans & Ho 2022, appendix D)
 
-    The two latter are rounded to trained levels, and moved apart where several round to one.
+    All but the first are rounded to trained levels, and moved apart where several round to one.
     """
     uniform = uniform_levels(schedule.num_steps, num_steps)
     if grid == "uniform":
         return uniform
     if grid not in GRIDS:
         raise InputError(f"unknown grid {grid!r}; known: {', '.join(GRIDS)}")
-    log_sigma = -0.5 * schedule.log_snr  # increases with t
-    first, last = float(log_sigma[-1]), float(log_sigma[0])
+    at = -0.5 * schedule.log_snr  # log sigma, increasing with t
     if grid == "log_snr":
-        wanted = np.linspace(first, last, num_steps)
+        wanted = np.linspace(at[-1], at[0], num_steps)
+    elif grid == "karras":
+        wanted = 7 * np.log(np.linspace(np.exp(at[-1] / 7), np.exp(at[0] / 7), num_steps))
     else:
-        wanted = 7 * np.log(np.linspace(np.exp(first / 7), np.exp(last / 7), num_steps))
-    t = np.round(np.interp(wanted, log_sigma, np.arange(schedule.num_steps))).astype(int)
+        at = np.arccos(np.sqrt(schedule.alpha_bar))
+        wanted = 0.5 * np.pi * np.linspace(1, 0, num_steps + 1)[:-1]
+    t = np.round(np.interp(wanted, at, np.arange(schedule.num_steps))).astype(int)
     for i in range(1, num_steps):
         t[i] = min(t[i], t[i - 1] - 1)
     return np.maximum(t, np.arange(num_steps)[::-1]).astype(np.int32)
@@ -146,6 +152,7 @@ def reverse_process(
     *,
     levels: Any = None,
     summary: tuple[Any, Callable[[Any, Any], Any]] | None = None,
+    variance: Any = None,
 ) -> tuple[Float[Array, "*shape D"], Any]:
     """Run a solver from pure noise to a sample: one `lax.scan`.
 
@@ -157,6 +164,7 @@ def reverse_process(
         default.
       summary: (start, add) folds the infos, summary <- add(summary, info), instead of keeping
         those of every step.
+      variance: of x_0 given all that is known, [..., D], for a solver that needs it.
 
     Returns:
       x_0 [..., D] and the infos stacked over steps, in sampling order (t = T-1 first), or their
@@ -172,5 +180,6 @@ def reverse_process(
 
     levels = jnp.asarray(solver.timesteps) if levels is None else levels
     steps = (jnp.arange(solver.num_steps), levels)
-    (state, total), infos = jax.lax.scan(body, (solver.init(x_T), start), steps)
+    began = solver.init(x_T, variance) if solver.needs_variance else solver.init(x_T)
+    (state, total), infos = jax.lax.scan(body, (began, start), steps)
     return state.x, total if add else infos

@@ -13,6 +13,7 @@ from cohgen_jax.solvers.base import Grid, Solver, clipped
 from cohgen_jax.solvers.ddim import ddim
 from cohgen_jax.solvers.ddpm import ddpm
 from cohgen_jax.solvers.dpmpp import dpmpp_2m
+from cohgen_jax.solvers.gaussian import gaussian
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,15 +21,18 @@ class SolverConfig:
     """How samples are drawn. The default holds the energy score and the spread of the 1000-step
     ancestral sampler, on v- and on epsilon-networks (benchmarks/solver_study.py)."""
 
-    name: Literal["ddim", "ddpm", "dpmpp_2m"] = "dpmpp_2m"
+    name: Literal["ddim", "ddpm", "dpmpp_2m", "gaussian"] = "dpmpp_2m"
+    """`gaussian` needs few steps where a regression tells the variance of what is generated: of the
+    stacked consensus and v-networks."""
     num_steps: int | None = None
-    """None is what the default needs: 8 without fresh noise, 10 with it."""
+    """None is what the solver needs: 4 for gaussian, else 8 without fresh noise, 10 with it."""
     eta: float | None = None
     """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver. None
     is 1 for epsilon-networks, whose errors a deterministic chain carries to its end, and else 0."""
     grid: Grid | None = None
-    """Levels visited: evenly spaced in t, in log SNR, or as Karras et al. 2022 space them. None is
-    log SNR for a deterministic dpmpp_2m, and else t."""
+    """Levels visited: evenly spaced in t, in log SNR, as Karras et al. 2022 space them, or in
+    the angle of the rotation that makes x_t of x_0. None is log SNR for a deterministic dpmpp_2m,
+    the angle for gaussian, and else t."""
     clip: float = 0.0
     """Bound on |x_0| where noise prevails, for epsilon-networks with few steps; 0 for none."""
 
@@ -40,16 +44,20 @@ class SolverConfig:
             raise InputError(f"eta must lie in [0, 1], got {self.eta}")
         if self.clip < 0:
             raise InputError(f"clip must not be negative, got {self.clip}")
+        if self.name == "gaussian" and self.eta:
+            raise InputError("the gaussian solver is deterministic: leave eta out")
 
     def resolved(self, predicts: Prediction) -> SolverConfig:
         """The same with nothing left to the default."""
-        eta = float(predicts == "eps") if self.eta is None else self.eta
-        smooth = self.name == "dpmpp_2m" and eta == 0
+        if self.name == "gaussian":
+            usual = (4, 0.0, "angle")
+        else:
+            eta = float(predicts == "eps") if self.eta is None else self.eta
+            smooth = self.name == "dpmpp_2m" and eta == 0
+            usual = (10 if eta else 8, eta, "log_snr" if smooth else "uniform")
+        num_steps, eta, grid = usual
         return dataclasses.replace(
-            self,
-            num_steps=self.num_steps or (10 if eta else 8),
-            eta=eta,
-            grid=self.grid or ("log_snr" if smooth else "uniform"),
+            self, num_steps=self.num_steps or num_steps, eta=eta, grid=self.grid or grid
         )
 
     def check(self, num_levels: int, predicts: Prediction) -> None:
@@ -70,6 +78,7 @@ class SolverConfig:
             "ddpm": ddpm,
             "ddim": functools.partial(ddim, eta=eta),
             "dpmpp_2m": functools.partial(dpmpp_2m, eta=eta),
+            "gaussian": gaussian,
         }
         solver = make[self.name](schedule, resolved.num_steps, grid=resolved.grid)
         return clipped(solver, self.clip) if self.clip else solver

@@ -8,7 +8,8 @@ codec/           raw <-> latent (cohgen_jax.codec)
 checkpoints/     state of training, removed when a farm is finished
 models/          single/ and multi/: the best weights by each metric
 consensus/       moments of the single-condition models' predictions on validation patients
-calibration/     how wide the draws are and what to expect of them, from validation patients
+calibration/     how wide the draws are and what to expect of them, from validation patients;
+                 calibration_few_steps/ the same of the solver of few evaluations
 metrics/  generated/  figures/  report.html  log.jsonl
 cohort/          of a run that was fitted on tables in memory, these (cohgen_jax.estimator)
 """
@@ -42,6 +43,7 @@ CONTENTS = (
     "regression",
     "consensus",
     "calibration",
+    "calibration_few_steps",
     "generated",
     "figures",
     "report.html",

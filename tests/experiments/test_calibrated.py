@@ -48,3 +48,23 @@ def test_what_is_not_calibrated_is_told_in_one_line(command, run, run_dir, new_d
     asked = ("--draws", 2, "--targets", "rppa", "--solver.num-steps", 4)
     outcome = command("impute", "--run", run_dir, "--input", new_dir, "--out", out, *asked)
     assert outcome.err.count("draws are not calibrated") == 1
+
+
+def test_the_solver_of_few_evaluations_has_a_calibration_of_its_own(run_dir):
+    run, few = open_run(run_dir), SolverConfig(name="gaussian")
+    assert run.uncalibrated(few) is None
+    own = run.sampled_by(few)
+    known = own.calibration["multi"]["rppa"]
+    assert np.any(known.scale != run.calibration["multi"]["rppa"].scale)
+    np.testing.assert_array_equal(own.bank("multi", "rppa").spread, known.scale)
+    assert run.uncalibrated(SolverConfig(name="gaussian", num_steps=2))  # is another chain
+
+
+def test_it_is_refused_where_nothing_tells_the_variance(run_dir):
+    run, few = open_run(run_dir), SolverConfig(name="gaussian")
+    with pytest.raises(ValueError, match="gaussian solver needs the variance"):
+        run.sampler_config(few, consensus="mean")
+    with pytest.raises(ValueError, match="gaussian solver needs the variance"):
+        dataclasses.replace(run, regressions={}).sampler_config(few)
+    made = run_generators(run, ["rppa"], solver=few)  # published rules by the default solver
+    assert {("coherent", "rppa"), ("coherent_mean", "rppa")} <= set(made)

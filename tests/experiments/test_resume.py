@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 def assert_same_run(one: Path, other: Path) -> None:
     saved = {"models/single": "models", "models/multi": "models", "codec": "codecs"}
     saved |= {"consensus": "moments", "calibration": "calibration"}
+    saved |= {"calibration_few_steps": "calibration"}
     for name, what in saved.items():
         (arrays, about), (arrays_2, about_2) = (load_tree(r / name, what) for r in (one, other))
         assert about == about_2  # with the checksums of the arrays
@@ -89,6 +90,7 @@ CUTS = {
     ),
     "moments measured, not saved": lambda p: kill_on(p, consensus, "save_tree"),
     "draws calibrated, not saved": lambda p: kill_on(p, train, "save_calibration"),
+    "calibrated for one solver of two": lambda p: kill_on(p, train, "open_run", 2),
     "everything done": lambda p: kill_on(p, train, "open_run", 2),
 }
 

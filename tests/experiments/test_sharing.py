@@ -31,7 +31,7 @@ def test_no_patient_is_in_the_folder(run_dir, exported):
     names = {path.relative_to(exported).parts[0] for path in exported.rglob("*")}
     assert names == {
         *("README.md", "model.json", "config.json", "covariates.json", "codec", "models"),
-        *("regression", "consensus", "calibration", "typicality"),
+        *("regression", "consensus", "calibration", "calibration_few_steps", "typicality"),
     }
     for path in exported.rglob("*"):
         if path.is_file():
@@ -48,12 +48,15 @@ def test_no_patient_is_in_the_folder(run_dir, exported):
             held = {tuple(np.round(row, 4)) for row in fitted.x.tolist() if any(row)}
             assert not held & {tuple(np.round(row, 4)) for row in exact[pattern].x.tolist()}
             assert not held & rows
+    assert model.calibrated_too
     for method, of in model.moments.items():
         for target, measured in of.items():
             assert all(own.patients == 0 or own.patients >= LEAST for own in measured.values())
-            assert set(run.calibration[method][target].error.tolist()).isdisjoint(
-                model.calibration[method][target].error.tolist()
-            )
+            for solver in (run.calibrated_with, *model.calibrated_too):
+                exact, own = (r.sampled_by(solver).calibration for r in (run, model))
+                assert set(exact[method][target].error.tolist()).isdisjoint(
+                    own[method][target].error.tolist()
+                )
 
 
 def test_a_model_completes_new_patients_as_its_run_does(run_dir, exported, new_tables):

@@ -8,7 +8,7 @@ import pytest
 from cohgen_jax.networks.posterior import GaussianPosterior
 from cohgen_jax.sampling import Moments, RecordedNoise, coherent_sample
 from cohgen_jax.schedule import PREDICTIONS, eps_from, linear_schedule
-from cohgen_jax.solvers import ddim
+from cohgen_jax.solvers import ddim, gaussian
 from tests.sampling.networks import constant_bank
 
 MEAN = np.array([0.5, -1.0, 0.0], np.float32)
@@ -39,14 +39,13 @@ def test_bayes_rule(predicts, t):
         np.testing.assert_allclose(eps, expected, atol=1e-4)
 
 
-def affine(predicts, dim, means, variances, present):
+def affine(solver, predicts, dim, means, variances, present):
     """Slope [N, D] and offset [N, D] of the chain that a regression drives alone.
 
     Of a bank of one network, which nobody in validation vouches for: its weight is 0, that of the
     regression 1. Without noise the chain is x_0 = slope x_T + offset, read off x_T = 0 and 1.
     """
-    schedule = linear_schedule()
-    solver = ddim(schedule, 250)
+    schedule = solver.schedule
     width = len(means[0])
     unknown = Moments(
         np.array([-9.0, 6.0]),
@@ -83,14 +82,30 @@ def affine(predicts, dim, means, variances, present):
     return end - offset, offset
 
 
-@pytest.mark.parametrize("predicts", ["v", "eps"])
-def test_its_chain_ends_in_the_posterior_of_each_pattern_and_on_the_width_alone(predicts):
+@pytest.mark.parametrize(
+    ("solver", "predicts"),
+    [
+        (ddim(linear_schedule(), 250), "v"),
+        (ddim(linear_schedule(), 250), "eps"),
+        (gaussian(linear_schedule(), 1), "v"),
+    ],
+    ids=["v", "eps", "in one step"],
+)
+def test_its_chain_ends_in_the_posterior_of_each_pattern_and_on_the_width_alone(solver, predicts):
     """N(m, V) of what a patient has, exactly 0 on the padding."""
     means, variances = (0 * MEAN, MEAN), (0 * VARIANCE + 1, VARIANCE)
     present = np.array([[True], [False], [True]])
-    slope, offset = affine(predicts, 5, means, variances, present)
+    slope, offset = affine(solver, predicts, 5, means, variances, present)
     for n, shown in enumerate(present[:, 0].astype(int)):
         np.testing.assert_allclose(slope[n, :3], np.sqrt(variances[shown]), atol=0.01)
         np.testing.assert_allclose(offset[n, :3], means[shown], atol=0.01)
     np.testing.assert_array_equal(slope[:, 3:], 0)
     np.testing.assert_array_equal(offset[:, 3:], 0)
+
+
+def test_what_needs_the_variance_is_refused_where_no_regression_tells_it():
+    conds = [np.zeros((2, 3), np.float32)]
+    with pytest.raises(ValueError, match="mean consensus of this bank hears none"):
+        coherent_sample(
+            jax.random.key(0), constant_bank(1, 3), conds, solver=gaussian(linear_schedule(), 2)
+        )

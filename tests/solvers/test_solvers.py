@@ -19,6 +19,7 @@ from cohgen_jax.solvers import (
     ddim,
     ddpm,
     dpmpp_2m,
+    gaussian,
     levels,
     reverse_process,
     uniform_levels,
@@ -30,8 +31,9 @@ MEAN, VARIANCE = 0.7, 0.3
 SCHEDULE = linear_schedule(2000, 1e-4, 2e-2)
 
 
-def affine_end(solver, schedule=SCHEDULE):
-    """(slope, offset) of the sample as a function of x_T."""
+def affine_end(solver, schedule=SCHEDULE, known=VARIANCE):
+    """(slope, offset) of the sample as a function of x_T. known: what a solver that needs the
+    variance is told of it."""
     a = jnp.asarray(np.sqrt(schedule.alpha_bar))
     s = jnp.asarray(np.sqrt(1 - schedule.alpha_bar))
 
@@ -39,12 +41,18 @@ def affine_end(solver, schedule=SCHEDULE):
         return s[t] * (x - a[t] * MEAN) / (a[t] ** 2 * VARIANCE + s[t] ** 2), ()
 
     with enable_x64(True):
-        x, _ = reverse_process(solver, predict, jnp.array([0.0, 1.0]), lambda i: jnp.zeros(2))
+        x, _ = reverse_process(
+            solver,
+            predict,
+            jnp.array([0.0, 1.0]),
+            lambda i: jnp.zeros(2),
+            variance=jnp.full(2, known),
+        )
     return float(x[1] - x[0]), float(x[0])
 
 
-def error(solver) -> float:
-    slope, offset = affine_end(solver)
+def error(solver, **told) -> float:
+    slope, offset = affine_end(solver, **told)
     return abs(slope - np.sqrt(VARIANCE)) + abs(offset - MEAN)
 
 
@@ -61,6 +69,55 @@ def test_deterministic_solvers_converge_at_their_order(make, steps, order):
 
 def test_the_second_order_solver_is_better_at_equal_cost():
     assert error(dpmpp_2m(SCHEDULE, 50)) < 0.1 * error(ddim(SCHEDULE, 50))
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 5])
+def test_one_step_is_enough_where_the_variance_is_known(num_steps):
+    assert error(gaussian(SCHEDULE, num_steps)) < 1e-4  # float32 coefficients
+
+
+def test_the_gaussian_solver_is_of_second_order_about_a_wrong_variance():
+    steps = [5, 10, 20, 40]  # beyond, float32 coefficients
+    errors = [error(gaussian(SCHEDULE, n), known=2 * VARIANCE) for n in steps]
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert abs(slope + 2) < 0.12  # observed -2.07
+
+
+def test_its_first_step_about_no_variance_is_ddim():
+    x, eps, noise = jnp.array([0.3]), jnp.array([-0.8]), jnp.zeros(1)
+    own, other = (make(linear_schedule(), 3, grid="angle") for make in (gaussian, ddim))
+    ends = [
+        solver.step(start, eps, 0, noise).x
+        for solver, start in ((own, own.init(x, jnp.zeros(1))), (other, other.init(x)))
+    ]
+    np.testing.assert_allclose(*ends, rtol=1e-5)
+
+
+def test_a_mixture_is_reached_in_fewer_steps_about_its_variance():
+    """x_0 = +-0.8 with a spread of 0.6: what no Gaussian says is left to the steps."""
+    a = jnp.asarray(np.sqrt(SCHEDULE.alpha_bar))
+    s = jnp.asarray(np.sqrt(1 - SCHEDULE.alpha_bar))
+    centre, within = 0.8, 0.36
+
+    def predict(x, t):
+        total = a[t] ** 2 * within + s[t] ** 2
+        sign = jnp.tanh(a[t] * centre * x / total)
+        return s[t] * (x - a[t] * centre * sign) / total, ()
+
+    def end(solver):
+        x_T = jnp.linspace(-2.5, 2.5, 41)
+        variance = jnp.full(41, within + centre**2)
+        with enable_x64(True):
+            return reverse_process(
+                solver, predict, x_T, lambda i: jnp.zeros(41), variance=variance
+            )[0]
+
+    truth = end(dpmpp_2m(SCHEDULE, 400, grid="log_snr"))
+    of_gaussian, of_dpmpp = (
+        float(jnp.sqrt(jnp.mean((end(make(SCHEDULE, 4)) - truth) ** 2)))
+        for make in (gaussian, lambda s, n: dpmpp_2m(s, n, grid="log_snr"))
+    )
+    assert of_gaussian < 0.5 * of_dpmpp
 
 
 def chain_variance(solver, schedule) -> float:
@@ -214,6 +271,8 @@ def test_bad_options_are_refused():
             make(schedule, eta=2)
         with pytest.raises(ValueError, match="unknown grid"):
             make(schedule, grid="even")  # pyright: ignore
+    with pytest.raises(ValueError, match="gaussian solver is deterministic"):
+        SolverConfig(name="gaussian", eta=0.5)
     with pytest.raises(ValueError, match="clip must be positive"):
         clipped(ddim(schedule), 0)
 
@@ -226,6 +285,7 @@ def test_solvers_are_equal_by_what_they_do():
         for settings in (
             *({}, {"num_steps": 9}, {"eta": 0.5}, {"grid": "karras"}, {"clip": 3.0}),
             *({"name": "ddim"}, {"name": "ddim", "eta": 0.5}, {"name": "ddpm"}),
+            *({"name": "gaussian"}, {"name": "gaussian", "num_steps": 2}),
         )
     ]
     made.append(SolverConfig().build(linear_schedule(500), "v"))

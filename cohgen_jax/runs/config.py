@@ -65,6 +65,8 @@ class ExperimentConfig:
     and age that are there, `none` for none."""
     regression: bool = True
     """A kernel regression of each target stands beside its networks in the stacked consensus."""
+    few_steps: bool = True
+    """Draws are calibrated for the solver of few evaluations, too (`--solver.name gaussian`)."""
     published_codecs: bool = False
     """The published autoencoder sizes for cna, rnaseq and rppa, PCA for the rest."""
     diffusion: DiffusionConfig = DiffusionConfig()
@@ -133,7 +135,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
         )
     if name == "debug":
         return _resized(
-            ExperimentConfig(codec=CodecConfig(latent_dim=8)),
+            ExperimentConfig(codec=CodecConfig(latent_dim=8), few_steps=False),
             network=NetworkConfig(width=32, num_layers=1, time_embedding=16),
             members=1,
             batch_size=32,

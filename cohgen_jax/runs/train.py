@@ -112,9 +112,9 @@ def check_models(config: ExperimentConfig, cohort: Cohort) -> list[str]:
 
 
 def _few_steps_serve(config: ExperimentConfig) -> bool:
-    """Whether regressions tell the variance that the gaussian solver needs, and networks allow
-    deterministic chains."""
-    return config.regression and config.diffusion.predicts != "eps"
+    """Whether it is asked for, regressions tell the variance that the gaussian solver needs, and
+    networks allow deterministic chains."""
+    return config.few_steps and config.regression and config.diffusion.predicts != "eps"
 
 
 def _farm(

@@ -60,9 +60,9 @@ DATA = "data_checksum"
 """The entry of config.json that is not configuration."""
 SHARED = "model.json"
 """What makes a folder a shared model (runs/shared.py): a run without its patients."""
-_FREE = {"cohort": "", "compute": {}}
+_FREE = {"cohort": "", "compute": {}, "few_steps": True}
 """Entries that a resumed run need not share: where the data lie (they are compared by their
-checksum), and how the run is computed."""
+checksum), how the run is computed, and a calibration that it may get later."""
 LOCK = ".lock"
 _REMOVED = ".removed"
 _LEFT_BEHIND = (LOCK, _REMOVED, "config.json.part")

@@ -36,7 +36,7 @@ ENOUGH = 50
 """Training patients with a pattern of sources, for a regression of its own (`patterns_of`)."""
 MOST_PATIENTS = 4096
 """Training patients at most, evenly drawn: solves are cubic in their number."""
-TUNING_PATIENTS = 2048
+TUNING_PATIENTS = 1024
 """Patients, evenly drawn, on which gains and penalty are tuned."""
 START = (0.2, 0.3)
 """Gain of every source, and penalty, where the descent begins."""

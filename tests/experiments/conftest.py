@@ -138,7 +138,8 @@ def cohort_dir(tmp_path_factory):
 def run_dir(cohort_dir, tmp_path_factory):
     """A finished run; not to be written to."""
     out = tmp_path_factory.mktemp("runs") / "done"
-    assert run_in_process("train", *DEBUG, "--cohort", cohort_dir, "--out", out) == 0
+    args = (*DEBUG, "--few-steps", "--cohort", cohort_dir, "--out", out)
+    assert run_in_process("train", *args) == 0
     return out
 
 

@@ -101,7 +101,7 @@ def log_of(event):
 
 def test_a_run_cut_at_every_step_ends_as_one_that_was_not(cohort_dir, run_dir, tmp_path):
     out = tmp_path / "cut"
-    args = (*DEBUG, "--cohort", cohort_dir, "--out", out, "--resume")
+    args = (*DEBUG, "--few-steps", "--cohort", cohort_dir, "--out", out, "--resume")
     for place, cut in CUTS.items():
         with pytest.MonkeyPatch.context() as patch:
             cut(patch)
@@ -120,7 +120,7 @@ def test_an_overwrite_cut_short_leaves_a_run_that_can_be_resumed_or_overwritten(
     out = tmp_path / "cut"
     shutil.copytree(run_dir, out)
     (out / "my_notes.txt").write_text("kept")
-    args = (*DEBUG, "--cohort", cohort_dir, "--out", out)
+    args = (*DEBUG, "--few-steps", "--cohort", cohort_dir, "--out", out)
     for call in (1, 3):
         with pytest.MonkeyPatch.context() as patch:
             kill_on(patch, shutil, "rmtree", call, ends_with(".removed"))
@@ -179,7 +179,7 @@ def test_what_the_disk_refuses_is_told_with_its_path_and_loses_nothing(
 ):
     out = tmp_path / "cut"
     out.mkdir()
-    args = (*DEBUG, "--cohort", cohort_dir, "--out", out, "--resume")
+    args = (*DEBUG, "--few-steps", "--cohort", cohort_dir, "--out", out, "--resume")
     for name, (hinder, reason) in REFUSALS.items():
         with contextlib.ExitStack() as held:
             hinder(held, out)
@@ -233,7 +233,7 @@ def events(out: Path, event: str) -> int:
 def test_the_commands_in_processes_of_their_own(cohort_dir, run_dir, new_dir, tmp_path):
     """Train, kill -9 three times, resume, evaluate, impute."""
     out = tmp_path / "run"
-    args = (*DEBUG, "--cohort", cohort_dir, "--out", out)
+    args = (*DEBUG, "--few-steps", "--cohort", cohort_dir, "--out", out)
     for event, count in (("start", 1), ("validated", 1), ("validated", 3)):
         process = start("train", *args, "--resume", "--compute.checkpoint-seconds", 0)
         while events(out, event) < count and process.poll() is None:

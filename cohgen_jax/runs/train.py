@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 
 from cohgen_jax.codec import Latents
 from cohgen_jax.cohort import Cohort
+from cohgen_jax.runs import extend
 from cohgen_jax.runs.calibrate import calibrate, codec_residuals
 from cohgen_jax.runs.calibration import DEFAULT, FEW_STEPS, save_calibration
 from cohgen_jax.runs.config import ExperimentConfig
@@ -54,25 +55,28 @@ def train_run(
     if not is_first():
         tell, report = (lambda line: None), (lambda family, progress: None)
 
+    earlier = extend.earlier_run(config)
     cohorts: list[Cohort] = []  # on process 0
     with contextlib.ExitStack() as held:
 
         def prepare() -> tuple[Latents, pd.DataFrame]:
             check = functools.partial(check_models, config)
             cohort, latents = held.enter_context(
-                prepared(config, run_dir, resume, overwrite, tell, check)
+                prepared(config, run_dir, resume, overwrite, tell, check, earlier)
             )
             cohorts.append(cohort)
             return latents, cohort.samples
 
         latents, samples = by_first(prepare) or read_latents(run_dir)
         farms = {
-            family: _farm(family, samples, latents, config)
+            family: _farm(family, samples, latents, config, earlier)
             for family in families_of(config).values()
             if not is_whole(run_dir / "models" / family.name)
         }
         for family, (farm, data) in sorted(farms.items(), key=lambda item: -work(item[1][0])):
-            _train_family(family.name, farm, data, config, run_dir, tell, report)
+            taken = earlier if family.name == extend.FAMILY else None
+            names = latents.modalities
+            _train_family(family.name, farm, data, config, run_dir, names, taken, tell, report)
 
         def finish() -> None:
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
@@ -100,6 +104,13 @@ def check_models(config: ExperimentConfig, cohort: Cohort) -> list[str]:
     """Refuse before the first fit what cannot be trained, or not be accounted for; notes on pairs
     of modalities that get no model."""
     notes, rows = [], (cohort.rows("train"), cohort.rows("val"))
+    earlier = extend.earlier_run(config)
+    if earlier is not None:
+        extend.check_extension(earlier, cohort)
+        notes.append(
+            f"Split, covariates, codecs and single-condition models of "
+            f"{', '.join(earlier.modalities)} are those of {earlier.path}."
+        )
     for family in families_of(config).values():
         train = family.config(config)
         specs, told = family.specs(cohort.modalities, cohort.present, *rows, config)
@@ -118,11 +129,18 @@ def _few_steps_serve(config: ExperimentConfig) -> bool:
 
 
 def _farm(
-    family: Family, samples: pd.DataFrame, latents: Latents, config: ExperimentConfig
+    family: Family,
+    samples: pd.DataFrame,
+    latents: Latents,
+    config: ExperimentConfig,
+    earlier: Run | None,
 ) -> tuple[Farm, FarmData]:
     split = samples["split"].to_numpy()
     rows = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
     specs, _ = family.specs(latents.modalities, latents.present, *rows, config)
+    if earlier is not None and family.name == extend.FAMILY:
+        taken = {spec.name for spec in earlier.models[family.name].specs}
+        specs = [spec for spec in specs if spec.name not in taken]
     return make_farm(
         specs,
         latents.z,
@@ -142,10 +160,13 @@ def _train_family(
     data: FarmData,
     config: ExperimentConfig,
     run_dir: Path,
+    modalities: Sequence[str],
+    earlier: Run | None,
     tell: Tell,
     report: Report,
 ) -> None:
-    """Train the models of one family; their checkpoints go when they are saved."""
+    """Train the models of one family; their checkpoints go when they are saved, beside those that
+    an earlier run has."""
     checkpoints = run_dir / "checkpoints" / family
 
     def on_progress(progress: Progress) -> None:
@@ -176,11 +197,15 @@ def _train_family(
         for note in _diverged(farm, epochs["energy"], table, family):
             tell(note)
             rundir.log(run_dir, "note", text=note)
+        models = Models(farm.specs, best, {m: score.tolist() for m, score in scores.items()})
+        kept_at = {metric: epoch.tolist() for metric, epoch in epochs.items()}
+        if earlier is not None:
+            models, kept_at, table = extend.with_earlier(
+                earlier, modalities, models, kept_at, table
+            )
         metrics = run_dir / "metrics"
         metrics.mkdir(exist_ok=True)
         write_text(metrics / f"history_{family}.csv", table.to_csv(index=False))
-        models = Models(farm.specs, best, {m: score.tolist() for m, score in scores.items()})
-        kept_at = {metric: epoch.tolist() for metric, epoch in epochs.items()}
         save_models(run_dir / "models" / family, models, epochs=kept_at)
         shutil.rmtree(checkpoints, ignore_errors=True)
 

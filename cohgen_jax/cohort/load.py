@@ -45,7 +45,7 @@ def load_cohort(
     id_column: str | None = None,
     transpose: Sequence[str] = (),
     min_train: int = 12,
-    sides: pd.Series | None = None,
+    earlier: pd.Series | None = None,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
 
@@ -67,8 +67,8 @@ def load_cohort(
         kinds: MODALITY=KIND for those whose kind is not to be read off their values.
         min_train: fewest train patients that a modality may have beside another one; the default
             is what training asks for (`training.config.LEAST_PATIENTS`).
-        sides: the split by patient id, in place of a column `split`, under the name of where it is
-            from; whom it does not name is in train.
+        earlier: side of the split by patient id, under the name of where it is from, where the
+            facts have no column `split`; whom it does not name is drawn.
 
     Raises:
         InputError: naming the file, column or value and the mend.
@@ -89,7 +89,7 @@ def load_cohort(
         max_missing=max_missing,
         kinds=kinds,
         min_train=min_train,
-        sides=sides,
+        earlier=earlier,
     )
 
 
@@ -103,7 +103,7 @@ def cohort_from(
     max_missing: float | None = None,
     kinds: Sequence[str] = (),
     min_train: int = 12,
-    sides: pd.Series | None = None,
+    earlier: pd.Series | None = None,
 ) -> Cohort:
     """The cohort of tables that were read; arguments as of `load_cohort`.
 
@@ -126,17 +126,16 @@ def cohort_from(
     columns: dict[str, str] = {}
     samples = sample_facts(ids, raw.facts, raw.facts_source, notes, kin, columns)
     present = pd.DataFrame({m: ids.isin(t.index) for m, t in tables.items()}, index=ids)
-    if sides is not None:
-        samples = samples.assign(split=samples["patient_id"].map(sides).fillna("train"))
     split = choose_sides(
         samples,
         present,
-        raw.facts_source if sides is None else str(sides.name),
+        raw.facts_source,
         notes,
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         seed=seed,
         min_train=min_train,
+        earlier=earlier,
     )
 
     filtered = {}

@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.util import hash_pandas_object
 
 from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
-from cohgen_jax.cohort.cohort import SPLITS
+from cohgen_jax.cohort.cohort import SET_ASIDE
 from cohgen_jax.cohort.kinds import asked_kinds
 from cohgen_jax.errors import InputError, need, unreadable
 from cohgen_jax.interop.annotated import SUFFIXES, register
@@ -28,11 +28,8 @@ def register_formats(source: str | Path) -> None:
         register()
 
 
-def load_any_cohort(config: ExperimentConfig, split_of: Path | None = None) -> Cohort:
-    """The cohort a configuration names (a path, `tfds:...`, or `demo`), less whom it excludes.
-
-    split_of: as for `cohort_settings`; cohorts that are split already keep their split.
-    """
+def load_any_cohort(config: ExperimentConfig) -> Cohort:
+    """The cohort a configuration names (a path, `tfds:...`, or `demo`), less whom it excludes."""
     if config.cohort == "demo" or config.cohort.startswith("tfds:"):
         for option in ("layers", "id_column", "transpose"):
             if getattr(config, option):
@@ -52,7 +49,7 @@ def load_any_cohort(config: ExperimentConfig, split_of: Path | None = None) -> C
         if not carried:
             names = ("layers", "id_column", "transpose")
             as_read = {name: getattr(config, name) for name in names}
-        cohort = load_cohort(path, **as_read, **cohort_settings(config, split_of))
+        cohort = load_cohort(path, **as_read, **cohort_settings(config))
     if config.modalities and set(config.modalities) != set(cohort.modalities):
         raise InputError(
             f"{config.cohort} has the modalities {', '.join(cohort.modalities)}, all used"
@@ -60,15 +57,10 @@ def load_any_cohort(config: ExperimentConfig, split_of: Path | None = None) -> C
     return set_aside(cohort, config.exclude)
 
 
-def cohort_settings(config: ExperimentConfig, split_of: Path | None = None) -> dict[str, Any]:
-    """What a configuration says about making a cohort of tables (`cohort.cohort_from`).
-
-    split_of: a run whose split it has; by default the one that the configuration extends, if any.
-    """
-    if split_of is None and config.extends is not None:
-        split_of = Path(config.extends)
+def cohort_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """What a configuration says about making a cohort of tables (`cohort.cohort_from`)."""
     return {
-        "sides": None if split_of is None else _sides_of(split_of),
+        "earlier": None if config.extends is None else _sides_of(Path(config.extends)),
         "modalities": config.modalities or None,
         "seed": config.split_seed,
         "val_fraction": config.val_fraction,
@@ -80,7 +72,8 @@ def cohort_settings(config: ExperimentConfig, split_of: Path | None = None) -> d
 
 
 def _sides_of(run_dir: Path) -> pd.Series:
-    """Side of the split of each patient of a run, by patient id; none of those set aside."""
+    """Side of the split of each patient of a run, by patient id, and by sample id for tables
+    without any; of those set aside, who are set aside again, train."""
     rundir.read_config(run_dir)
     rundir.refuse_shared(run_dir, "training beside it")
     file = run_dir / "samples.parquet"
@@ -88,8 +81,9 @@ def _sides_of(run_dir: Path) -> pd.Series:
         samples = pd.read_parquet(file, columns=["patient_id", "split"])
     except (OSError, ValueError) as error:
         raise unreadable(file, error) from error
-    samples = samples[samples["split"].isin(SPLITS)].drop_duplicates("patient_id")
-    return samples.set_index("patient_id")["split"].rename(f"the run {run_dir}")
+    sides = pd.concat([samples.set_index("patient_id")["split"], samples["split"]])
+    sides = sides[~sides.index.duplicated()]
+    return sides.replace(SET_ASIDE, "train").rename(str(run_dir))
 
 
 def _of_kinds(cohort: Cohort, settings: Sequence[str]) -> Cohort:

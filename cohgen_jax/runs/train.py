@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 
 from cohgen_jax.codec import Latents
 from cohgen_jax.cohort import Cohort
+from cohgen_jax.errors import InputError
 from cohgen_jax.runs import extend
 from cohgen_jax.runs.calibrate import calibrate, codec_residuals
 from cohgen_jax.runs.calibration import DEFAULT, FEW_STEPS, save_calibration
@@ -56,11 +57,13 @@ def train_run(
         tell, report = (lambda line: None), (lambda family, progress: None)
 
     earlier = extend.earlier_run(config)
+    if earlier is not None and run_dir.resolve() == earlier.path.resolve():
+        raise InputError(f"extends: {run_dir} would take its own place: use another --out")
     cohorts: list[Cohort] = []  # on process 0
     with contextlib.ExitStack() as held:
 
         def prepare() -> tuple[Latents, pd.DataFrame]:
-            check = functools.partial(check_models, config)
+            check = functools.partial(check_models, config, earlier=earlier)
             cohort, latents = held.enter_context(
                 prepared(config, run_dir, resume, overwrite, tell, check, earlier)
             )
@@ -68,15 +71,17 @@ def train_run(
             return latents, cohort.samples
 
         latents, samples = by_first(prepare) or read_latents(run_dir)
+        taken = {}
+        if earlier is not None:
+            taken = {extend.FAMILY: extend.taken_models(earlier, latents.modalities)}
         farms = {
-            family: _farm(family, samples, latents, config, earlier)
+            family: _farm(family, samples, latents, config, taken.get(family.name))
             for family in families_of(config).values()
             if not is_whole(run_dir / "models" / family.name)
         }
         for family, (farm, data) in sorted(farms.items(), key=lambda item: -work(item[1][0])):
-            taken = earlier if family.name == extend.FAMILY else None
-            names = latents.modalities
-            _train_family(family.name, farm, data, config, run_dir, names, taken, tell, report)
+            there = taken.get(family.name)
+            _train_family(family.name, farm, data, config, run_dir, there, tell, report)
 
         def finish() -> None:
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
@@ -100,17 +105,12 @@ def train_run(
     return open_run(run_dir)
 
 
-def check_models(config: ExperimentConfig, cohort: Cohort) -> list[str]:
-    """Refuse before the first fit what cannot be trained, or not be accounted for; notes on pairs
-    of modalities that get no model."""
+def check_models(config: ExperimentConfig, cohort: Cohort, earlier: Run | None = None) -> list[str]:
+    """Refuse before the first fit what cannot be trained, or not be accounted for; notes on what is
+    taken from an earlier run, and on pairs of modalities that get no model."""
     notes, rows = [], (cohort.rows("train"), cohort.rows("val"))
-    earlier = extend.earlier_run(config)
     if earlier is not None:
-        extend.check_extension(earlier, cohort)
-        notes.append(
-            f"Split, covariates, codecs and single-condition models of "
-            f"{', '.join(earlier.modalities)} are those of {earlier.path}."
-        )
+        notes += extend.check_extension(earlier, cohort, config)
     for family in families_of(config).values():
         train = family.config(config)
         specs, told = family.specs(cohort.modalities, cohort.present, *rows, config)
@@ -133,14 +133,14 @@ def _farm(
     samples: pd.DataFrame,
     latents: Latents,
     config: ExperimentConfig,
-    earlier: Run | None,
+    taken: extend.Taken | None,
 ) -> tuple[Farm, FarmData]:
     split = samples["split"].to_numpy()
     rows = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
     specs, _ = family.specs(latents.modalities, latents.present, *rows, config)
-    if earlier is not None and family.name == extend.FAMILY:
-        taken = {spec.name for spec in earlier.models[family.name].specs}
-        specs = [spec for spec in specs if spec.name not in taken]
+    if taken is not None:
+        there = {spec.name for spec in taken.models.specs}
+        specs = [spec for spec in specs if spec.name not in there]
     return make_farm(
         specs,
         latents.z,
@@ -160,13 +160,12 @@ def _train_family(
     data: FarmData,
     config: ExperimentConfig,
     run_dir: Path,
-    modalities: Sequence[str],
-    earlier: Run | None,
+    taken: extend.Taken | None,
     tell: Tell,
     report: Report,
 ) -> None:
-    """Train the models of one family; their checkpoints go when they are saved, beside those that
-    an earlier run has."""
+    """Train the models of one family and save them, after those that are taken; their checkpoints
+    then go."""
     checkpoints = run_dir / "checkpoints" / family
 
     def on_progress(progress: Progress) -> None:
@@ -199,10 +198,8 @@ def _train_family(
             rundir.log(run_dir, "note", text=note)
         models = Models(farm.specs, best, {m: score.tolist() for m, score in scores.items()})
         kept_at = {metric: epoch.tolist() for metric, epoch in epochs.items()}
-        if earlier is not None:
-            models, kept_at, table = extend.with_earlier(
-                earlier, modalities, models, kept_at, table
-            )
+        if taken is not None:
+            models, kept_at, table = taken.beside(models, kept_at, table)
         metrics = run_dir / "metrics"
         metrics.mkdir(exist_ok=True)
         write_text(metrics / f"history_{family}.csv", table.to_csv(index=False))

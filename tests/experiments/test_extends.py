@@ -1,16 +1,22 @@
 """A run that extends another by a modality: what it takes, and that it is as if trained at once."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.evaluation.tables import cohort_of
 from cohgen_jax.runs import extend
 from cohgen_jax.runs.run import open_run
 from cohgen_jax.runs.source import load_any_cohort
 from tests.experiments.conftest import DEBUG, demo_tables, run_in_process, write_tables
+from tests.experiments.test_resume import assert_same_run
+
+RESULTS = ("models/single", "regression", "consensus", "calibration")
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +29,34 @@ def extended(run_dir, cohort_dir, tmp_path_factory):
     write_tables(folder / "tables", two, facts)
     args = ("--cohort", folder / "tables", "--out", folder / "two")
     assert run_in_process("train", *DEBUG, *args) == 0
-    start = ("--config", folder / "two" / "config.json", "--extends", folder / "two")
-    args = ("--cohort", cohort_dir, "--out", folder / "three")
-    assert run_in_process("train", *start, *args) == 0
+    assert run_in_process("train", *extending(folder / "two", cohort_dir, folder / "three")) == 0
     return folder / "two", folder / "three"
 
 
+def extending(run, cohort, out):
+    """Arguments of train."""
+    start = ("--config", run / "config.json", "--extends", run)
+    return (*start, "--cohort", cohort, "--out", out)
+
+
+@pytest.fixture(scope="module")
+def wider():
+    """(tables, facts) of the patients of `run_dir`, half of whom have wsi too."""
+    tables, facts = demo_tables(0, 200)
+    rng = np.random.default_rng(0)
+    half = tables["cna"].iloc[::2].fillna(0.0)
+    values = half.to_numpy() @ rng.normal(size=(half.shape[1], 12))
+    values += rng.normal(size=values.shape)
+    tables["wsi"] = pd.DataFrame(values, half.index).add_prefix("wsi_")
+    return tables, facts
+
+
 def model(run, name):
-    """Parameters of a single-condition model."""
+    """(parameters, validation score) of a single-condition model."""
     models = run.models["single"]
     (k,) = [k for k, spec in enumerate(models.specs) if spec.name == name]
-    return jax.tree.map(lambda leaf: leaf[k], models.variables["energy"]), models.scores["energy"][
-        k
-    ]
+    weights = jax.tree.map(lambda leaf: leaf[k], models.variables["energy"])
+    return weights, models.scores["energy"][k]
 
 
 def test_what_was_trained_is_taken_as_it_is(extended):
@@ -50,6 +71,10 @@ def test_what_was_trained_is_taken_as_it_is(extended):
         np.testing.assert_array_equal(three.latents.z[:, m, :width], two.latents.z[:, m, :width])
     assert (three.samples["split"] == two.samples["split"]).all()
     assert three.covariates == two.covariates
+    old, new = (pd.read_csv(run / "metrics" / "history_single.csv") for run in extended)
+    pd.testing.assert_frame_equal(new.head(len(old)), old)
+    trained = set(new.iloc[len(old) :]["model"])
+    assert trained == {"cna_from_rppa", "rnaseq_from_rppa", "rppa_from_cna", "rppa_from_rnaseq"}
 
 
 def test_it_is_the_run_of_all_three(extended, run_dir):
@@ -67,46 +92,110 @@ def test_it_is_the_run_of_all_three(extended, run_dir):
         np.testing.assert_allclose(drawn, expected, atol=0.05)
 
 
-def test_the_report_and_scores_are_those_of_a_run(extended, command):
+@pytest.fixture
+def alone(extended, tmp_path):
+    """The run, when the one that it extends is gone."""
+    alone = shutil.copytree(extended[1], tmp_path / "alone")
+    config = (alone / "config.json").read_text()
+    (alone / "config.json").write_text(config.replace(str(extended[0]), "gone"))
+    return alone
+
+
+def test_its_tables_are_found_without_the_run_that_it_extends(alone):
+    run = open_run(alone)
+    assert run.config.extends == "gone"
+    assert cohort_of(run).modalities == run.modalities
+
+
+@pytest.mark.heavy
+def test_it_is_a_run_like_any(alone, new_dir, command, tmp_path):
+    """Judged in units of its tables, used on new patients, handed on."""
     few = ("--draws", "2", "--targets", "rppa", "--methods", "coherent")
-    assert command("evaluate", "--run", extended[1], *few).status == 0
-    history = (extended[1] / "metrics" / "history_single.csv").read_text()
-    assert "cna_from_rnaseq" in history
-    assert "rppa_from_cna" in history
+    assert command("evaluate", "--run", alone, *few).status == 0
+    assert pd.read_csv(alone / "metrics" / "fidelity.csv")["units_crps"].notna().any()
+    done = ("--input", new_dir, "--out", tmp_path / "completed", "--draws", 2)
+    assert command("impute", "--run", alone, *done).status == 0
+    assert command("export", "--run", alone, "--out", tmp_path / "model").status == 0
+    assert open_run(tmp_path / "model").config.extends is None
 
 
-def test_the_split_is_that_of_the_run(run_dir, tmp_path):
-    """Where one more table would have it drawn otherwise."""
-    tables, facts = demo_tables(0, 200)
-    tables["wsi"] = tables["cna"].iloc[::2].add(1).rename(columns="wsi_{}".format)
-    write_tables(tmp_path / "wider", tables, facts)
+def test_an_interrupted_one_ends_the_same(extended, cohort_dir, tmp_path):
+    two, three = extended
+    cut = shutil.copytree(three, tmp_path / "cut")
+    for part in RESULTS:
+        shutil.rmtree(cut / part)
+    assert run_in_process("train", *extending(two, cohort_dir, cut), "--resume") == 0
+    assert_same_run(three, cut)
+
+
+def test_the_split_is_that_of_the_run(run_dir, wider, tmp_path):
+    """Where one more table would have it drawn otherwise; patients whom it does not know are drawn
+    beside it."""
+    tables, facts = wider
     run = open_run(run_dir)
     config = dataclasses.replace(run.config, cohort=str(tmp_path / "wider"))
-    other = load_any_cohort(config).samples["split"]
-    assert (other != run.samples["split"]).any()
-    cohort = load_any_cohort(dataclasses.replace(config, extends=str(run_dir)))
-    assert (cohort.samples["split"] == run.samples["split"]).all()
-    extend.check_extension(run, cohort)
+    write_tables(tmp_path / "wider", tables, facts)
+    other = load_any_cohort(config)
+    assert (other.samples["split"] != run.samples["split"]).any()
     with pytest.raises(InputError, match="on another side of the split"):
-        extend.check_extension(run, load_any_cohort(config))
+        extend.check_extension(run, other, config)
+    config = dataclasses.replace(config, extends=str(run_dir))
+    cohort = load_any_cohort(config)
+    assert (cohort.samples["split"] == run.samples["split"]).all()
+    told = extend.check_extension(run, cohort, config)
+    assert told[0].startswith("Split, covariates, codecs and single-condition models of cna, rnas")
+    assert len(told) == 1
+    wide = dataclasses.replace(config, codec=dataclasses.replace(config.codec, latent_dim=64))
+    room = run.latents.z.shape[2]
+    assert f"wsi: {room} latents at most" in extend.check_extension(run, cohort, wide)[1]
+
+    more, _ = demo_tables(7, 60)
+    more = {name: table.rename("new-{}".format) for name, table in more.items()}
+    rows = more["cna"].iloc[:, :12].set_axis(tables["wsi"].columns, axis=1)
+    tables = {name: pd.concat([tables[name], more.get(name, rows)]) for name in tables}
+    kept = tables["cna"].iloc[1:]
+    tables["cna"] = kept.assign(GENE999=np.random.default_rng(1).normal(size=len(kept)))
+    write_tables(tmp_path / "more", tables)  # without facts: known by their sample ids
+    cohort = load_any_cohort(dataclasses.replace(config, cohort=str(tmp_path / "more")))
+    split = cohort.samples["split"]
+    assert (split.loc[run.samples.index] == run.samples["split"]).all()
+    new = split[split.index.str.startswith("new-")]
+    assert new.value_counts().loc["train"] > 30
+    assert {"val", "test"} < set(new)
+    assert any("patients are not in" in note for note in cohort.notes)
+    told = extend.check_extension(run, cohort, config)
+    assert any("cna: GENE999 are not in" in note for note in told)
+    assert any("cna: 1 samples of" in note for note in told)
 
 
-def test_what_does_not_go_on_from_the_run_is_refused(run_dir, cohort_dir, command, tmp_path):
-    def refused(cohort, *args, start=("--config", run_dir / "config.json")):
-        out = ("--extends", run_dir, "--cohort", cohort, "--out", tmp_path / "out")
+def test_what_does_not_go_on_from_the_run_is_refused(run_dir, cohort_dir, wider, command, tmp_path):
+    def refused(cohort, *args, run=run_dir, start=("--config", run_dir / "config.json")):
+        out = ("--extends", run, "--cohort", cohort, "--out", tmp_path / "out")
         return command("train", *start, *out, *args).refused()
 
-    tables, facts = demo_tables(0, 200)
-    tables["wsi"] = tables["cna"].iloc[::2].add(1).rename(columns="wsi_{}".format)
-    write_tables(tmp_path / "wider", tables, facts)
-    changed = {**tables, "rnaseq": tables["rnaseq"] * 1.5}
+    tables, facts = wider
+    good = write_tables(tmp_path / "wider", tables, facts)
+    changed = {**tables, "rnaseq": tables["rnaseq"].copy()}
+    changed["rnaseq"].iloc[3] += 1
     write_tables(tmp_path / "changed", changed, facts)
+    write_tables(tmp_path / "narrow", {**tables, "cna": tables["cna"].iloc[:, 1:]}, facts)
     write_tables(tmp_path / "fewer", {m: tables[m] for m in ("cna", "wsi")}, facts)
     assert "no modality that" in refused(cohort_dir)
-    assert "is not what" in refused(tmp_path / "changed")
-    assert "knows rnaseq, this cohort lacks it" in refused(tmp_path / "fewer")
-    assert "another single" in refused(tmp_path / "wider", "--single.learning-rate", "1e-4")
-    assert "another codec" in refused(tmp_path / "wider", start=("--recipe", "debug"))
+    first = tables["rnaseq"].index[3]
+    assert f"rnaseq of 1 samples, first '{first}', is not what" in refused(tmp_path / "changed")
+    assert f"cna has no {tables['cna'].columns[0]}, on which" in refused(tmp_path / "narrow")
+    assert "has rnaseq, rppa, and this cohort has not" in refused(tmp_path / "fewer")
+    assert "another single" in refused(good, "--single.learning-rate", "1e-4")
+    assert "another codec" in refused(good, start=("--recipe", "debug"))
+    assert "use another --out" in refused(good, "--out", run_dir, "--overwrite")
+    assert "is not a run directory" in refused(good, run=tmp_path / "wider")
+    shared = shutil.copytree(run_dir, tmp_path / "shared")
+    config = (shared / "config.json").read_text()
+    (shared / "config.json").write_text(config.replace('"separate"', '"shared"'))
+    assert "(--pairs shared)" in refused(good, run=shared, start=DEBUG)
+    shutil.rmtree(shared / "models" / "multi")
+    assert "is not finished" in refused(good, run=shared)
     assert not (tmp_path / "out").exists()
     search = ("--extends", run_dir, "--cohort", cohort_dir, "--out", tmp_path / "out")
     assert "a search trains all models" in command("search", *search).refused()
+    assert "no modality that" in command("check", cohort_dir, *search[:2], *DEBUG).refused()

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cohgen_jax.codec import CodecConfig
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.tables import cohort_of
 from cohgen_jax.runs import extend
 from cohgen_jax.runs.run import open_run
 from cohgen_jax.runs.source import load_any_cohort
+from cohgen_jax.runs.train import train_run
 from tests.experiments.conftest import DEBUG, demo_tables, run_in_process, write_tables
 from tests.experiments.test_resume import assert_same_run
 
@@ -169,11 +171,13 @@ def test_the_split_is_that_of_the_run(run_dir, wider, tmp_path):
 
 
 def test_what_does_not_go_on_from_the_run_is_refused(run_dir, cohort_dir, wider, command, tmp_path):
-    def refused(cohort, *args, run=run_dir, start=("--config", run_dir / "config.json")):
-        out = ("--extends", run, "--cohort", cohort, "--out", tmp_path / "out")
-        return command("train", *start, *out, *args).refused()
+    def refused(cohort, run=run_dir, out=tmp_path / "out", overwrite=False, **changes):
+        own = dataclasses.replace(config, cohort=str(cohort), extends=str(run))
+        with pytest.raises(InputError) as error:
+            train_run(dataclasses.replace(own, **changes), out, overwrite=overwrite)
+        return str(error.value)
 
-    tables, facts = wider
+    config, (tables, facts) = open_run(run_dir).config, wider
     good = write_tables(tmp_path / "wider", tables, facts)
     changed = {**tables, "rnaseq": tables["rnaseq"].copy()}
     changed["rnaseq"].iloc[3] += 1
@@ -185,21 +189,25 @@ def test_what_does_not_go_on_from_the_run_is_refused(run_dir, cohort_dir, wider,
     assert f"rnaseq of 1 samples, first '{first}', is not what" in refused(tmp_path / "changed")
     assert f"cna has no {tables['cna'].columns[0]}, on which" in refused(tmp_path / "narrow")
     assert "has rnaseq, rppa, and this cohort has not" in refused(tmp_path / "fewer")
-    assert "another single" in refused(good, "--single.learning-rate", "1e-4")
-    assert "another codec" in refused(good, start=("--recipe", "debug"))
-    assert "use another --out" in refused(good, "--out", run_dir, "--overwrite")
-    assert "is not a run directory" in refused(good, run=tmp_path / "wider")
-    private = ("--single.dp-noise-multiplier", 1, "--no-regression")
-    assert "differential privacy is accounted for within one run" in refused(good, *private)
-    shared = shutil.copytree(run_dir, tmp_path / "shared")
-    config = (shared / "config.json").read_text()
-    (shared / "config.json").write_text(config.replace('"separate"', '"shared"'))
-    assert "(--pairs shared)" in refused(good, run=shared, start=DEBUG)
-    shutil.rmtree(shared / "models" / "multi")
-    assert "is not finished" in refused(good, run=shared)
-    (shared / "model.json").touch()
-    assert "is a shared model, without patients" in refused(good, run=shared)
+    slower = dataclasses.replace(config.single, learning_rate=1e-4)
+    assert "another single" in refused(good, single=slower)
+    assert "another codec" in refused(good, codec=CodecConfig())
+    assert "use another --out" in refused(good, out=run_dir, overwrite=True)
+    assert "is not a run directory" in refused(good, run=good)
+    private = dataclasses.replace(config.single, dp_noise_multiplier=1.0)
+    assert "differential privacy" in refused(good, single=private, regression=False)
+    run = shutil.copytree(run_dir, tmp_path / "run")
+    shared = (run / "config.json").read_text().replace('"separate"', '"shared"')
+    (run / "config.json").write_text(shared)
+    assert "(--pairs shared)" in refused(good, run)
+    shutil.rmtree(run / "models" / "multi")
+    assert "is not finished" in refused(good, run)
+    (run / "model.json").touch()
+    assert "is a shared model, without patients" in refused(good, run)
     assert not (tmp_path / "out").exists()
-    search = ("--extends", run_dir, "--cohort", cohort_dir, "--out", tmp_path / "out")
-    assert "a search trains all models" in command("search", *search).refused()
-    assert "no modality that" in command("check", cohort_dir, *search[:2], *DEBUG).refused()
+
+    asked = ("--config", run_dir / "config.json", "--extends", run_dir, "--cohort", cohort_dir)
+    out = ("--out", tmp_path / "out")
+    assert "a search trains all models" in command("search", *asked[2:], *out).refused()
+    assert "no modality that" in command("train", *asked, *out).refused()
+    assert "no modality that" in command("check", *asked).refused()

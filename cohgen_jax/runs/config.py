@@ -44,8 +44,8 @@ class ExperimentConfig:
     split_seed: int = 42
     extends: str | None = None
     """A finished run of fewer modalities of the same patients: its split, covariates, codecs and
-    single-condition models are taken as they are, and what is of the others is trained. The rest of
-    the configuration is its own (--config RUN/config.json)."""
+    single-condition models are taken as they are, what looks at another modality is trained. Start
+    from its configuration (--config RUN/config.json)."""
     exclude: tuple[str, ...] = ()
     """COLUMN=VALUE, as cancer_type=KIRC: patients kept out of train, val and test, set aside to see
     what the models do with a kind of patient that they have never met."""

@@ -29,6 +29,7 @@ from cohgen_jax.cohort.load import parse_layers
 from cohgen_jax.cohort.understood import shown_frame
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.config import ExperimentConfig, RecipeName
+from cohgen_jax.runs.extend import earlier_run
 from cohgen_jax.runs.source import load_any_cohort
 from cohgen_jax.runs.train import check_models
 
@@ -53,6 +54,7 @@ def main() -> None:
         if value_of("--cohort", sys.argv[1:]) is not None:
             raise InputError(f"two cohorts, {arguments.folder} and --cohort: name one")
         config = dataclasses.replace(config, cohort=arguments.folder)
+    earlier = earlier_run(config)
     try:
         cohort = load_any_cohort(config)
     except InputError:
@@ -63,7 +65,7 @@ def main() -> None:
     train = cohort.samples.iloc[cohort.rows("train")]
     _, notes = choose_covariates(train, config.covariates)
     _show(what.doubts, (*what.notes, *notes))
-    for note in check_models(config, cohort):
+    for note in check_models(config, cohort, earlier):
         print(f"- {note}")
     if what.doubts:
         raise InputError(

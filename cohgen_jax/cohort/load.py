@@ -45,6 +45,7 @@ def load_cohort(
     id_column: str | None = None,
     transpose: Sequence[str] = (),
     min_train: int = 12,
+    earlier: pd.Series | None = None,
 ) -> Cohort:
     """Load, align, split and filter; `Cohort.notes` says what was done.
 
@@ -66,6 +67,8 @@ def load_cohort(
         kinds: MODALITY=KIND for those whose kind is not to be read off their values.
         min_train: fewest train patients that a modality may have beside another one; the default
             is what training asks for (`training.config.LEAST_PATIENTS`).
+        earlier: side of the split by patient id, under the name of where it is from, where the
+            facts have no column `split`; whom it does not name is drawn.
 
     Raises:
         InputError: naming the file, column or value and the mend.
@@ -86,6 +89,7 @@ def load_cohort(
         max_missing=max_missing,
         kinds=kinds,
         min_train=min_train,
+        earlier=earlier,
     )
 
 
@@ -99,6 +103,7 @@ def cohort_from(
     max_missing: float | None = None,
     kinds: Sequence[str] = (),
     min_train: int = 12,
+    earlier: pd.Series | None = None,
 ) -> Cohort:
     """The cohort of tables that were read; arguments as of `load_cohort`.
 
@@ -130,6 +135,7 @@ def cohort_from(
         test_fraction=test_fraction,
         seed=seed,
         min_train=min_train,
+        earlier=earlier,
     )
 
     filtered = {}

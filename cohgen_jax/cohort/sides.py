@@ -1,6 +1,8 @@
-"""Which side of the split each sample is on: as the facts give it, or drawn.
+"""Which side of the split each sample is on: as the facts give it, as it was, or drawn.
 
 Given    by a column `split`; of val and test, what it does not name is drawn from its train
+Earlier  those of a run that is extended, for the patients whom it knows; the others are drawn, as
+         if they were a cohort of their own
 Drawn    from the patients with every modality (`patient_split`) where these are enough: at least
          twice as many as are asked for, and nothing needed is lacking; else from all patients with
          two modalities or more, each modality in proportion (`balanced_split`)
@@ -51,6 +53,7 @@ def choose_sides(
     test_fraction: float,
     seed: int,
     min_train: int,
+    earlier: pd.Series | None = None,
 ) -> np.ndarray:
     """Split of each sample [N], with enough on each side to train, validate and test.
 
@@ -61,6 +64,7 @@ def choose_sides(
         notes: told how the split came about and what test cannot judge.
         val_fraction, test_fraction, seed: of what is drawn.
         min_train: fewest train patients that a modality may have.
+        earlier: side by patient id, under the name of where it is from, for facts without `split`.
 
     Raises:
         InputError: naming side, modality, counts and the mend.
@@ -74,7 +78,9 @@ def choose_sides(
         given = given_split(samples, source, notes)
         fractions = {s: f for s, f in fractions.items() if not (given == s).any()}
     start = np.full(len(samples), "train", dtype=object) if given is None else given
-    if not fractions:
+    if given is None and earlier is not None:
+        split = _beside(who, earlier, fractions, seed, notes)
+    elif not fractions:
         split = start
         notes.append(f"The split is the one given in {source}.")
     else:
@@ -133,6 +139,31 @@ def _draw(
     if fits and _lack(who, wider, "", fractions):
         return split, True
     return wider, False
+
+
+def _beside(
+    who: _Who, earlier: pd.Series, fractions: dict[str, float], seed: int, notes: list[str]
+) -> np.ndarray:
+    """The split [N] in which the patients of an earlier one keep their side."""
+    split = pd.Series(who.patients).map(earlier).to_numpy(dtype=object)
+    notes.append(f"The split is that of {earlier.name}.")
+    new = pd.isna(split)
+    if new.any():
+        split[new] = balanced_split(
+            who.patients[new],
+            who.strata[new],
+            who.present.to_numpy()[new],
+            np.full(new.sum(), True),
+            val_fraction=fractions["val"],
+            test_fraction=fractions["test"],
+            seed=seed,
+        )
+        counts = ", ".join(f"{who.count(new & (split == s))} {s}" for s in SPLITS)
+        notes.append(
+            f"{who.count(new)} patients are not in {earlier.name}; drawn beside its split (seed "
+            f"{seed}): {counts} patients."
+        )
+    return split
 
 
 def _lack(who: _Who, split: np.ndarray, source: str, drawn: dict[str, float]) -> str:

@@ -40,6 +40,8 @@ def cohort_of(run: Run, moved: str = "") -> Cohort:
       InputError: they cannot be read, or are not those of the training.
     """
     config = dataclasses.replace(run.config, cohort=moved or run.config.cohort)
+    if config.extends is not None:  # the split that it took is now its own
+        config = dataclasses.replace(config, extends=str(run.path))
     cohort = load_any_cohort(config)
     if data_checksum(cohort) != rundir.read_config(run.path)[rundir.DATA]:
         raise InputError(

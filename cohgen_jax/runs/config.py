@@ -42,6 +42,10 @@ class ExperimentConfig:
     """Shares of the patients held out, where the cohort has no `split` of its own that names them;
     drawn from the patients with every modality where these are enough."""
     split_seed: int = 42
+    extends: str | None = None
+    """A finished run of fewer modalities of the same patients: its split, covariates, codecs and
+    single-condition models are taken as they are, what looks at another modality is trained. Start
+    from its configuration (--config RUN/config.json)."""
     exclude: tuple[str, ...] = ()
     """COLUMN=VALUE, as cancer_type=KIRC: patients kept out of train, val and test, set aside to see
     what the models do with a kind of patient that they have never met."""

@@ -9,13 +9,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from cohgen_jax.codec import (
     Codec,
+    CodecConfig,
     Latents,
     encode_cohort,
     fit_codecs,
@@ -33,6 +34,9 @@ from cohgen_jax.runs.source import data_checksum, load_any_cohort, samples_check
 from cohgen_jax.storage import rundir
 from cohgen_jax.storage.checkpoint import is_whole, write_json, writing
 
+if TYPE_CHECKING:
+    from cohgen_jax.runs.run import Run
+
 Tell = Callable[[str], None]
 
 
@@ -44,13 +48,14 @@ def prepared(
     overwrite: bool,
     tell: Tell,
     check: Callable[[Cohort], Sequence[str]],
+    earlier: Run | None = None,
     **extra: Any,
 ) -> Iterator[tuple[Cohort, Latents]]:
     """A run directory that is this process's, its cohort and the latents of its codecs.
 
     Everything that can be refused is refused before the first fit: `check` raises for what the
-    cohort does not allow, and returns what is to be told. `extra`: what config.json says beside
-    the configuration.
+    cohort does not allow, and returns what is to be told. `earlier`: the run that is extended,
+    whose codecs and covariates are taken. `extra`: what config.json says beside the configuration.
     """
     resolved = {**dataclasses.asdict(config), **extra}
     rundir.check(run_dir, resolved, resume=resume, overwrite=overwrite)
@@ -72,10 +77,12 @@ def prepared(
         for note in (*cohort.notes, *told):
             tell(note)
             rundir.log(run_dir, "note", text=note)
-        yield cohort, _encoded(cohort, config, run_dir, tell)
+        yield cohort, _encoded(cohort, config, run_dir, earlier, tell)
 
 
-def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell) -> Latents:
+def _encoded(
+    cohort: Cohort, config: ExperimentConfig, run_dir: Path, earlier: Run | None, tell: Tell
+) -> Latents:
     """Fit the codecs and encode the cohort, or read what an interrupted run left whole."""
     unfinished = run_dir / "checkpoints" / "codec"
     if is_whole(run_dir / "codec"):  # written last
@@ -83,10 +90,12 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
         latents = latents_of(run_dir, cohort.samples, load_codecs(run_dir / "codec"))
         _renew_labels(cohort.samples, run_dir, tell)
         return latents
-    codec_config: Any = config.codec
+    codec_config: CodecConfig | dict[str, CodecConfig] = config.codec
     if config.published_codecs:
         dim = config.codec.latent_dim
         codec_config = {name: published_config(name, dim) for name in cohort.modalities}
+    if earlier is not None:
+        codec_config = _no_wider(codec_config, cohort.modalities, earlier.latents.z.shape[2])
     fitted, training = unfinished / "fitted", unfinished / "training"
 
     def keep(name: str, codec: Codec) -> None:
@@ -95,6 +104,7 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
             shutil.rmtree(training / name, ignore_errors=True)
 
     done = {m: load_codecs(fitted / m)[m] for m in cohort.modalities if is_whole(fitted / m)}
+    done |= {} if earlier is None else earlier.codecs
     codecs = fit_codecs(
         cohort,
         codec_config,
@@ -105,12 +115,17 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
         scratch=training,
         checkpoint_seconds=config.compute.checkpoint_seconds,
     )
-    columns, notes = choose_covariates(cohort.samples.iloc[cohort.rows("train")], config.covariates)
-    covariates = fit_covariates(cohort.samples.iloc[cohort.rows("train")], columns)
+    if earlier is None:
+        train = cohort.samples.iloc[cohort.rows("train")]
+        columns, notes = choose_covariates(train, config.covariates)
+        covariates = fit_covariates(train, columns)
+        known = covariates.encode(cohort.samples, [])
+    else:
+        covariates, notes = earlier.covariates, []
+        known = covariates.encode(cohort.samples, notes)
     for note in (*notes, *covariates.notes):
         tell(note)
         rundir.log(run_dir, "note", text=note)
-    known = covariates.encode(cohort.samples, [])
     latents = with_covariates(encode_cohort(cohort, codecs), known)
     half = run_dir / "latents.part"
     with writing(run_dir):
@@ -133,6 +148,17 @@ def _encoded(cohort: Cohort, config: ExperimentConfig, run_dir: Path, tell: Tell
     save_codecs(codecs, run_dir / "codec")
     shutil.rmtree(unfinished, ignore_errors=True)
     return latents
+
+
+def _no_wider(
+    config: CodecConfig | dict[str, CodecConfig], modalities: Sequence[str], dim: int
+) -> dict[str, CodecConfig]:
+    """The same with latents that fit models of width `dim`."""
+    each = config if isinstance(config, dict) else dict.fromkeys(modalities, config)
+    return {
+        name: dataclasses.replace(codec, latent_dim=min(codec.latent_dim, dim))
+        for name, codec in each.items()
+    }
 
 
 def _renew_labels(samples: pd.DataFrame, run_dir: Path, tell: Tell) -> None:

@@ -95,6 +95,8 @@ def search_recipe(
     Returns the table, best first: a row for each configuration with the epochs it trained, its
     score, that of each model, and its entries.
     """
+    if config.extends is not None:
+        raise InputError("extends: a search trains all models; search without it")
     out = Path(out)
     family = families_of(config)[search.family]
     base = family.config(config)

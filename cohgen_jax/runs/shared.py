@@ -48,7 +48,7 @@ def save_shared(run: Run, folder: Path, about: Mapping[str, Any], data: str) -> 
     about: what model.json says beside; data: the checksum of the run's data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    config = dataclasses.asdict(dataclasses.replace(run.config, cohort="shared"))
+    config = dataclasses.asdict(dataclasses.replace(run.config, cohort="shared", extends=None))
     write_json(folder / "config.json", {**config, rundir.DATA: data})
     write_json(folder / "covariates.json", run.covariates.to_json())
     save_codecs(run.codecs, folder / "codec")

@@ -12,8 +12,9 @@ import pandas as pd
 from pandas.util import hash_pandas_object
 
 from cohgen_jax.cohort import Cohort, demo_cohort, load_cohort, set_aside
+from cohgen_jax.cohort.cohort import SET_ASIDE
 from cohgen_jax.cohort.kinds import asked_kinds
-from cohgen_jax.errors import InputError, need
+from cohgen_jax.errors import InputError, need, unreadable
 from cohgen_jax.interop.annotated import SUFFIXES, register
 from cohgen_jax.interop.processed import is_processed, load_processed
 from cohgen_jax.interop.tfds_cohort import load_tfds_cohort
@@ -59,6 +60,7 @@ def load_any_cohort(config: ExperimentConfig) -> Cohort:
 def cohort_settings(config: ExperimentConfig) -> dict[str, Any]:
     """What a configuration says about making a cohort of tables (`cohort.cohort_from`)."""
     return {
+        "earlier": None if config.extends is None else _sides_of(Path(config.extends)),
         "modalities": config.modalities or None,
         "seed": config.split_seed,
         "val_fraction": config.val_fraction,
@@ -67,6 +69,21 @@ def cohort_settings(config: ExperimentConfig) -> dict[str, Any]:
         "kinds": config.kinds,
         "min_train": max(config.single.least_patients, config.multi.least_patients),
     }
+
+
+def _sides_of(run_dir: Path) -> pd.Series:
+    """Side of the split of each patient of a run, by patient id, and by sample id for tables
+    without any; of those set aside, who are set aside again, train."""
+    rundir.read_config(run_dir)
+    rundir.refuse_shared(run_dir, "training beside it")
+    file = run_dir / "samples.parquet"
+    try:
+        samples = pd.read_parquet(file, columns=["patient_id", "split"])
+    except (OSError, ValueError) as error:
+        raise unreadable(file, error) from error
+    sides = pd.concat([samples.set_index("patient_id")["split"], samples["split"]])
+    sides = sides[~sides.index.duplicated()]
+    return sides.replace(SET_ASIDE, "train").rename(str(run_dir))
 
 
 def _of_kinds(cohort: Cohort, settings: Sequence[str]) -> Cohort:

@@ -13,6 +13,8 @@ import pandas as pd
 
 from cohgen_jax.codec import Latents
 from cohgen_jax.cohort import Cohort
+from cohgen_jax.errors import InputError
+from cohgen_jax.runs import extend
 from cohgen_jax.runs.calibrate import calibrate, codec_residuals
 from cohgen_jax.runs.calibration import DEFAULT, FEW_STEPS, save_calibration
 from cohgen_jax.runs.config import ExperimentConfig
@@ -54,25 +56,32 @@ def train_run(
     if not is_first():
         tell, report = (lambda line: None), (lambda family, progress: None)
 
+    earlier = extend.earlier_run(config)
+    if earlier is not None and run_dir.resolve() == earlier.path.resolve():
+        raise InputError(f"extends: {run_dir} would take its own place: use another --out")
     cohorts: list[Cohort] = []  # on process 0
     with contextlib.ExitStack() as held:
 
         def prepare() -> tuple[Latents, pd.DataFrame]:
-            check = functools.partial(check_models, config)
+            check = functools.partial(check_models, config, earlier=earlier)
             cohort, latents = held.enter_context(
-                prepared(config, run_dir, resume, overwrite, tell, check)
+                prepared(config, run_dir, resume, overwrite, tell, check, earlier)
             )
             cohorts.append(cohort)
             return latents, cohort.samples
 
         latents, samples = by_first(prepare) or read_latents(run_dir)
+        taken = {}
+        if earlier is not None:
+            taken = {extend.FAMILY: extend.taken_models(earlier, latents.modalities)}
         farms = {
-            family: _farm(family, samples, latents, config)
+            family: _farm(family, samples, latents, config, taken.get(family.name))
             for family in families_of(config).values()
             if not is_whole(run_dir / "models" / family.name)
         }
         for family, (farm, data) in sorted(farms.items(), key=lambda item: -work(item[1][0])):
-            _train_family(family.name, farm, data, config, run_dir, tell, report)
+            there = taken.get(family.name)
+            _train_family(family.name, farm, data, config, run_dir, there, tell, report)
 
         def finish() -> None:
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
@@ -96,10 +105,12 @@ def train_run(
     return open_run(run_dir)
 
 
-def check_models(config: ExperimentConfig, cohort: Cohort) -> list[str]:
-    """Refuse before the first fit what cannot be trained, or not be accounted for; notes on pairs
-    of modalities that get no model."""
+def check_models(config: ExperimentConfig, cohort: Cohort, earlier: Run | None = None) -> list[str]:
+    """Refuse before the first fit what cannot be trained, or not be accounted for; notes on what is
+    taken from an earlier run, and on pairs of modalities that get no model."""
     notes, rows = [], (cohort.rows("train"), cohort.rows("val"))
+    if earlier is not None:
+        notes += extend.check_extension(earlier, cohort, config)
     for family in families_of(config).values():
         train = family.config(config)
         specs, told = family.specs(cohort.modalities, cohort.present, *rows, config)
@@ -118,11 +129,18 @@ def _few_steps_serve(config: ExperimentConfig) -> bool:
 
 
 def _farm(
-    family: Family, samples: pd.DataFrame, latents: Latents, config: ExperimentConfig
+    family: Family,
+    samples: pd.DataFrame,
+    latents: Latents,
+    config: ExperimentConfig,
+    taken: extend.Taken | None,
 ) -> tuple[Farm, FarmData]:
     split = samples["split"].to_numpy()
     rows = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
     specs, _ = family.specs(latents.modalities, latents.present, *rows, config)
+    if taken is not None:
+        there = {spec.name for spec in taken.models.specs}
+        specs = [spec for spec in specs if spec.name not in there]
     return make_farm(
         specs,
         latents.z,
@@ -142,10 +160,12 @@ def _train_family(
     data: FarmData,
     config: ExperimentConfig,
     run_dir: Path,
+    taken: extend.Taken | None,
     tell: Tell,
     report: Report,
 ) -> None:
-    """Train the models of one family; their checkpoints go when they are saved."""
+    """Train the models of one family and save them, after those that are taken; their checkpoints
+    then go."""
     checkpoints = run_dir / "checkpoints" / family
 
     def on_progress(progress: Progress) -> None:
@@ -176,11 +196,13 @@ def _train_family(
         for note in _diverged(farm, epochs["energy"], table, family):
             tell(note)
             rundir.log(run_dir, "note", text=note)
+        models = Models(farm.specs, best, {m: score.tolist() for m, score in scores.items()})
+        kept_at = {metric: epoch.tolist() for metric, epoch in epochs.items()}
+        if taken is not None:
+            models, kept_at, table = taken.beside(models, kept_at, table)
         metrics = run_dir / "metrics"
         metrics.mkdir(exist_ok=True)
         write_text(metrics / f"history_{family}.csv", table.to_csv(index=False))
-        models = Models(farm.specs, best, {m: score.tolist() for m, score in scores.items()})
-        kept_at = {metric: epoch.tolist() for metric, epoch in epochs.items()}
         save_models(run_dir / "models" / family, models, epochs=kept_at)
         shutil.rmtree(checkpoints, ignore_errors=True)
 

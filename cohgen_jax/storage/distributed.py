@@ -1,6 +1,7 @@
 """Several processes, on one host or many, that train one run together.
 
-Every process runs the same program. Process 0 alone prints, logs, reads the cohort, fits codecs and
+(What they share otherwise needs none of this but a beginning: `parts.py`.) Every process runs the
+same program. Process 0 alone prints, logs, reads the cohort, fits codecs and
 writes what is not a checkpoint; the others wait and read its result from the run directory, which
 all can reach. Arrays of a farm are global: each process holds the parts on its own devices.
 """
@@ -40,6 +41,18 @@ def start(
             "srun, mpirun or on a TPU pod, or give --coordinator host:port, --num-processes and "
             "--process-id"
         ) from error
+
+
+def leave() -> None:
+    """Go on without the others, whom nothing here depends on any more: JAX would end a process when
+    another one ends. Each keeps its number."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
+
+
+def place() -> tuple[int, int]:
+    """(which process this is, of how many)."""
+    return jax.process_index(), jax.process_count()
 
 
 def is_first() -> bool:

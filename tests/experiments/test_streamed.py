@@ -97,7 +97,7 @@ def test_what_models_see_is_the_same_to_the_bit(run, streaming, tmp_path):
     many = streamed.many_patients(run, source, print)
     assert many is not None
     with many.sorted_in(tmp_path):
-        parts = [part for _, part in many.parts("rppa")]
+        parts = [many.part(own, "rppa") for own in many.cuts]
     assert len(parts) == 6
     for name in ("z", "present", "residual", "streams"):
         together = np.concatenate([getattr(part, name) for part in parts])

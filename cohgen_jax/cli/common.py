@@ -18,7 +18,6 @@ from cohgen_jax.errors import InputError
 from cohgen_jax.runs.config import ExperimentConfig, RecipeName, recipe
 from cohgen_jax.storage import distributed
 from cohgen_jax.storage.interrupt import Interrupted, raising
-from cohgen_jax.storage.parts import Share
 from cohgen_jax.storage.rundir import DATA, from_dict
 from cohgen_jax.training import Progress
 
@@ -36,12 +35,11 @@ class Processes:
     num_processes: int | None = None
     process_id: int | None = None
 
-    def start(self) -> Share:
+    def start(self) -> distributed.Share:
         """Join the others, if there are any, before anything else is asked of JAX."""
         if not self.distributed:
-            return Share()
-        distributed.start(self.coordinator, self.num_processes, self.process_id)
-        return Share(*distributed.place())
+            return distributed.Share()
+        return distributed.start(self.coordinator, self.num_processes, self.process_id)
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -58,7 +56,7 @@ def run_command(main: Callable[[], None]) -> None:
     except (InputError, OSError) as error:
         _stop(str(error))
     except Interrupted as stopped:
-        _stop(f"{stopped}; --resume continues training, and what began with it", stopped.status)
+        _stop(f"{stopped}; --resume continues a training run, and what began with it", stopped.status)
 
 
 def say(line: str) -> None:

@@ -41,11 +41,7 @@ def main() -> None:
     run = open_run(arguments.run)
     with CountBar("conditions", "condition") as bar:
         result = evaluate_run(
-            run,
-            arguments.config,
-            share=share,
-            resume=arguments.resume,
-            **({"tell": say, "progress": bar} if share.is_first else {}),
+            run, arguments.config, bar, say, share=share, resume=arguments.resume
         )
     if result is not None:
         print(summary_text(result.conditions))

@@ -95,9 +95,10 @@ def main() -> None:
             solver=arguments.solver,
             seed=arguments.seed,
             settings=arguments.settings,
+            tell=say,
+            progress=bar,
             share=share,
             resume=arguments.resume,
-            **({"tell": say, "progress": bar} if share.is_first else {}),
         )
     if share.is_first:
         say(f"{len(written)} files in {arguments.out}")

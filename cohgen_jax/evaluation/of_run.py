@@ -36,7 +36,8 @@ from cohgen_jax.scores import distances
 from cohgen_jax.solvers import SolverConfig, ddim
 from cohgen_jax.storage import rundir
 from cohgen_jax.storage.checkpoint import write_json, writing
-from cohgen_jax.storage.parts import Parts, Share
+from cohgen_jax.storage.distributed import Share
+from cohgen_jax.storage.parts import Parts
 from cohgen_jax.storage.staged import PART, commit, staged
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ def evaluate_run(
       resume: go on with what the same evaluation has kept: it keeps what is done if it is shared or
         begins with `resume`, too.
     """
+    if not share.is_first:
+        progress = tell = lambda *_: None
     rundir.refuse_shared(run.path, "evaluation")
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
@@ -178,7 +181,7 @@ def evaluate_run(
             yield
 
     part = run.path / PART
-    with Parts.opened(part / "parts", share, job, resume=resume, held=held) as parts:
+    with Parts.opened(part / "parts", share, job, resume=resume, held=held()) as parts:
         generators = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         baselines = [m for m in config.methods if m in (*BASELINES, *EVENTS, *OPTIONAL)]
         whole = {}
@@ -261,7 +264,6 @@ def evaluate_run(
             along = _disagreement(run, config, full)
             if len(along):
                 write_table(along, metrics / "disagreement")
-        parts.remove()
         commit(run.path, REPLACED)
         rundir.log(
             run.path,

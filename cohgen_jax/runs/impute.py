@@ -37,7 +37,8 @@ from cohgen_jax.sampling.consensus import Consensus
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.seeds import seed_of
 from cohgen_jax.solvers import SolverConfig
-from cohgen_jax.storage.parts import Parts, Share, holds_parts
+from cohgen_jax.storage.distributed import Share
+from cohgen_jax.storage.parts import Parts, holds_parts
 from cohgen_jax.storage.rundir import LOCK, fingerprint, locked, refuse_shared
 
 PARTS = ".parts"
@@ -78,6 +79,8 @@ def impute_tables(
     """
     how = Imputation(**settings).check(run)
     source, out_dir = Path(input_dir), Path(out_dir)
+    if not share.is_first:
+        tell = progress = lambda *_: None
     if resume or share.count > 1:
         return _impute_in_parts(run, source, out_dir, how, tell, progress, share, resume)
     written: list[Path] = []
@@ -117,7 +120,7 @@ def _impute_in_parts(
     state = state_of([source]).items()
     job["input"] = {str(file.relative_to(source)): about for file, about in state}
     with Parts.opened(
-        out_dir / PARTS, share, job, resume=resume, held=lambda: _claimed(out_dir, resume)
+        out_dir / PARTS, share, job, resume=resume, held=_claimed(out_dir, resume)
     ) as parts:
         patients = _patients(run, source, tell, how)
         asked = asked_of(run, patients, how, tell)

@@ -42,7 +42,7 @@ def make_parts(
     mine = parts.deal(list(groups.values()))
     advance = advancing(progress, sum(int(known[n][0].drawn[known[n][1]].sum()) for n in mine))
     with contextlib.ExitStack() as held:
-        if isinstance(patients, ManyPatients):
+        if mine and isinstance(patients, ManyPatients):
             place = held.enter_context(tempfile.TemporaryDirectory(prefix=".", dir=parts.folder))
             held.enter_context(patients.sorted_in(Path(place), [known[name][1] for name in mine]))
         for name in mine:

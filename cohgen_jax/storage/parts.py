@@ -1,11 +1,11 @@
 """A job in parts, each of them whole on disk or not there, made by one process or by several.
 
-Part by part the work is dealt out, and what is there is not made again when the job goes on. The
+The parts are dealt out, and those that are there are not made again when the job goes on. The
 processes see one folder and nothing else of each other:
 
-job.json     what the parts are parts of, and which of them were there when the job began or went on
-NAME/        a part, which got its name when it was whole
-START-K      a number that rises while process K of this start lives, or that it has stopped
+job.json    what the parts are parts of, and which of them were there when the job began or went on
+NAME/       a part, which got its name when it was whole
+process-K   a number that rises while process K lives, or that it has stopped
 
 So none depends on another but for its parts, and one that was killed, by whatever, is noticed by
 its silence.
@@ -16,19 +16,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cohgen_jax import __version__
 from cohgen_jax.errors import InputError, shown
 from cohgen_jax.storage.checkpoint import write_json, writing
-from cohgen_jax.storage.distributed import by_first, leave
+from cohgen_jax.storage.distributed import Share, by_first, leave
 from cohgen_jax.storage.rundir import differences
 
 JOB = "job.json"
@@ -45,23 +44,13 @@ def _is_part(path: Path) -> bool:
     return path.is_dir() and path.name[0] != "."
 
 
-class Share(NamedTuple):
-    """Which of how many processes this is."""
-
-    index: int = 0
-    count: int = 1
-
-    @property
-    def is_first(self) -> bool:
-        return self.index == 0
-
-
 class Parts:
     """The parts of a job in a folder, `opened` by every process that makes some of them."""
 
     def __init__(self, folder: Path, share: Share) -> None:
         self.folder, self.share = folder, share
-        self._start, self._dealt = "", list[list[str]]()
+        self._about: dict[str, Any] = {}
+        self._dealt: list[list[str]] = []
 
     @classmethod
     @contextlib.contextmanager
@@ -72,7 +61,7 @@ class Parts:
         job: Mapping[str, Any],
         *,
         resume: bool,
-        held: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+        held: contextlib.AbstractContextManager[Any],
     ) -> Iterator[Parts]:
         """Within, parts are made and waited for; every process says the same of the job.
 
@@ -86,13 +75,19 @@ class Parts:
         with contextlib.ExitStack() as stack:
 
             def begin() -> None:
-                stack.enter_context(held())
+                stack.enter_context(held)
                 parts._begin(job, resume)
 
             by_first(begin)
+            parts._see()  # while nobody can have come to the end
             leave()
-            parts._start = parts._find()
-            stack.enter_context(parts._heard_of())
+            if not parts._about:
+                raise InputError(
+                    f"process {share.index} does not see {folder}, which process 0 has made: it "
+                    "must be on a file system that all processes reach"
+                )
+            if share.count > 1:
+                stack.enter_context(parts._heard_of())
             whose = f"is of a job that looks otherwise from process {share.index}"
             parts._compare(job, whose, "all processes must see the same files and packages")
             yield parts
@@ -100,7 +95,7 @@ class Parts:
     def deal(self, groups: Sequence[Sequence[str]]) -> list[str]:
         """Names of the parts that this process has to make. A group, which one process makes
         cheaper than several, goes to one."""
-        there = set(self._about()["there"])
+        there = set(self._about["there"])
         left = [[name for name in group if name not in there] for group in groups]
         self._dealt = [group for group in left if group]
         return self._of(self.share.index)
@@ -126,17 +121,21 @@ class Parts:
             InputError: a process is lost that had some to make.
         """
 
-        def lacking() -> dict[int, list[str]]:
+        def owed() -> dict[int, list[str]]:
             there = set(os.listdir(self.folder))
             every = {k: [n for n in self._of(k) if n not in there] for k in range(self.share.count)}
             return {k: names for k, names in every.items() if names}
 
-        self._until_none(lacking)
+        self._until_nothing(owed)
 
     def wait_for_end(self) -> None:
-        """Until process 0 has put the parts together and removed them."""
-        last = {0: ["to put the parts together"]}
-        self._until_none(lambda: last if self._goes_on() else {})
+        """Until process 0 has put the parts together and removed them.
+
+        Raises:
+            InputError: it is lost.
+        """
+        last = {0: ["putting the parts together"]}
+        self._until_nothing(lambda: last if self._goes_on() else {})
 
     def remove(self) -> None:
         (self.folder / JOB).unlink()
@@ -147,7 +146,8 @@ class Parts:
 
     def _begin(self, job: Mapping[str, Any], resume: bool) -> None:
         there = []
-        if resume and (self.folder / JOB).exists():
+        self._see()
+        if resume and self._about:
             self._compare(
                 job, "holds parts of another job", "give the same arguments, or remove it"
             )
@@ -162,30 +162,17 @@ class Parts:
             shutil.rmtree(self.folder, ignore_errors=True)
             with writing(self.folder):
                 self.folder.mkdir(parents=True)
-        start = secrets.token_hex(4)
-        write_json(self.folder / JOB, {"job": job, "there": sorted(there), "start": start})
-
-    def _find(self) -> str:
-        """What the signs of life of this start are called."""
-        if not (self.folder / JOB).exists():
-            raise InputError(
-                f"process {self.share.index} does not see {self.folder}, which process 0 has made: "
-                "it must be on a file system that all processes reach"
-            )
-        return self._about()["start"]
+        write_json(self.folder / JOB, {"job": job, "there": sorted(there)})
 
     def _compare(self, job: Mapping[str, Any], what: str, mend: str) -> None:
-        unlike = differences(self._about()["job"], job)
+        unlike = differences(self._about["job"], job)
         if unlike:
             raise InputError(f"{self.folder} {what} ({shown(unlike)}): {mend}")
 
     @contextlib.contextmanager
     def _heard_of(self) -> Iterator[None]:
         """Within, the others see that this process lives; after an error, that it has stopped."""
-        if self.share.count == 1:
-            yield
-            return
-        ended, path = threading.Event(), self._file(self.share.index)
+        ended, path = threading.Event(), self._sign(self.share.index)
 
         def live() -> None:
             beats = 0
@@ -206,9 +193,10 @@ class Parts:
         finally:
             ended.set()
 
-    def _until_none(self, lacking: Callable[[], dict[int, list[str]]]) -> None:
+    def _until_nothing(self, owed: Callable[[], dict[int, list[str]]]) -> None:
+        """Until no process owes anything. owed: process -> what it has yet to do."""
         heard: dict[int, tuple[str, float]] = {}
-        while left := lacking():
+        while left := owed():
             lost = []
             for k, names in left.items():
                 said, now = self._said(k), time.monotonic()
@@ -227,15 +215,16 @@ class Parts:
 
     def _said(self, k: int) -> str:
         try:
-            return self._file(k).read_text()
+            return self._sign(k).read_text()
         except OSError:
             return ""
 
-    def _file(self, k: int) -> Path:
-        return self.folder / f"{self._start}-{k}"
+    def _sign(self, k: int) -> Path:
+        return self.folder / f"process-{k}"
 
     def _goes_on(self) -> bool:
         return (self.folder / JOB).exists()
 
-    def _about(self) -> dict[str, Any]:
-        return json.loads((self.folder / JOB).read_text())
+    def _see(self) -> None:
+        if self._goes_on():
+            self._about = json.loads((self.folder / JOB).read_text())

@@ -56,7 +56,9 @@ def run_command(main: Callable[[], None]) -> None:
     except (InputError, OSError) as error:
         _stop(str(error))
     except Interrupted as stopped:
-        _stop(f"{stopped}; --resume continues a training run, and what began with it", stopped.status)
+        _stop(
+            f"{stopped}; --resume continues a training run, and what began with it", stopped.status
+        )
 
 
 def say(line: str) -> None:

@@ -40,9 +40,7 @@ def main() -> None:
     share = arguments.processes.start()
     run = open_run(arguments.run)
     with CountBar("conditions", "condition") as bar:
-        result = evaluate_run(
-            run, arguments.config, bar, say, share=share, resume=arguments.resume
-        )
+        result = evaluate_run(run, arguments.config, bar, say, share=share, resume=arguments.resume)
     if result is not None:
         print(summary_text(result.conditions))
         print(f"report: {write_run_report(run.path)}")

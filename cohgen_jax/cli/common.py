@@ -56,9 +56,7 @@ def run_command(main: Callable[[], None]) -> None:
     except (InputError, OSError) as error:
         _stop(str(error))
     except Interrupted as stopped:
-        _stop(
-            f"{stopped}; --resume continues a training run, and what began with it", stopped.status
-        )
+        _stop(f"{stopped}; --resume continues a training run", stopped.status)
 
 
 def say(line: str) -> None:

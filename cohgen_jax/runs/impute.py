@@ -29,7 +29,7 @@ from cohgen_jax.runs.complete import (
 )
 from cohgen_jax.runs.completed import SCORES, FrameTable, ParquetTable, ScoresTable
 from cohgen_jax.runs.families import Method
-from cohgen_jax.runs.in_parts import make_parts, parts_of, put_together
+from cohgen_jax.runs.in_parts import make_parts, move, parts_of, put_together
 from cohgen_jax.runs.patients import Patients, patients_of, read_patients, streams_of
 from cohgen_jax.runs.run import Run
 from cohgen_jax.runs.streamed import ManyPatients, many_patients
@@ -126,10 +126,12 @@ def _impute_in_parts(
         asked = asked_of(run, patients, how, tell)
         known = parts_of(asked, patients)
         make_parts(known, patients, parts, progress)
+        parts.wait()
+        put_together(known, parts)
         written = [out_dir / f"{name}.parquet" for one in asked for name in one.names]
         if share.is_first:
             parts.wait()
-            put_together(known, parts.folder, out_dir)
+            move(known, parts.folder, out_dir)
             parts.remove()
             for one in asked:
                 tell(one.told)

@@ -8,6 +8,7 @@ same to the byte however many processes share them.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,18 +56,33 @@ def make_parts(
                 scores.write(one.complete(patients, own, files, advance))
 
 
-def put_together(known: Known, folder: Path, out_dir: Path) -> None:
-    """Write the completed tables from their parts in a folder, which are all there."""
+def put_together(known: Known, parts: Parts) -> None:
+    """The completed tables from their parts, which are all there: parts, too, each of one table."""
+    tables = _tables(known)
+    for file in parts.deal([[file] for file in tables]):
+        with parts.making(file) as folder, ParquetTable(folder / file) as table:
+            for name in tables[file]:
+                if (parts.folder / name / file).exists():  # somebody there has it
+                    table.write_all(parts.folder / name / file)
+
+
+def move(known: Known, folder: Path, out_dir: Path) -> None:
+    """Completed tables, which are all there, to where they belong."""
     with ScoresTable(out_dir / SCORES) as scores:  # the last to get its name
-        for one in dict.fromkeys(one for one, _ in known.values()):
-            own = [folder / name for name, (other, _) in known.items() if other is one]
-            for table in one.names:
-                with ParquetTable(out_dir / f"{table}.parquet") as file:
-                    for part in own:
-                        if (part / f"{table}.parquet").exists():  # somebody there has it
-                            file.write_all(part / f"{table}.parquet")
-            for part in own:
-                scores.write_all(part / SCORES)
+        for file in _tables(known):
+            if (folder / file / file).exists():  # not moved before
+                os.replace(folder / file / file, out_dir / file)
+        for name in known:
+            scores.write_all(folder / name / SCORES)
+
+
+def _tables(known: Known) -> dict[str, list[str]]:
+    """Name of the file of each completed table -> parts that it is made of."""
+    tables: dict[str, list[str]] = {}
+    for name, (one, _) in known.items():
+        for table in one.names:
+            tables.setdefault(f"{table}.parquet", []).append(name)
+    return tables
 
 
 def _cuts(one: Asked, patients: Patients | ManyPatients) -> list[slice]:

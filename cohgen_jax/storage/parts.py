@@ -115,15 +115,17 @@ class Parts:
             shutil.rmtree(half, ignore_errors=True)
 
     def wait(self) -> None:
-        """Until all parts are there.
+        """Until all parts that were dealt are there, or the job has ended.
 
         Raises:
             InputError: a process is lost that had some to make.
         """
 
         def owed() -> dict[int, list[str]]:
-            there = set(os.listdir(self.folder))
-            every = {k: [n for n in self._of(k) if n not in there] for k in range(self.share.count)}
+            every = {
+                k: [name for name in self._of(k) if not (self.folder / name).exists()]
+                for k in range(self.share.count)
+            }
             return {k: names for k, names in every.items() if names}
 
         self._until_nothing(owed)
@@ -134,8 +136,7 @@ class Parts:
         Raises:
             InputError: it is lost.
         """
-        last = {0: ["putting the parts together"]}
-        self._until_nothing(lambda: last if self._goes_on() else {})
+        self._until_nothing(lambda: {0: ["putting the parts together"]})
 
     def remove(self) -> None:
         (self.folder / JOB).unlink()
@@ -194,9 +195,10 @@ class Parts:
             ended.set()
 
     def _until_nothing(self, owed: Callable[[], dict[int, list[str]]]) -> None:
-        """Until no process owes anything. owed: process -> what it has yet to do."""
+        """Until no process owes anything, or the job has ended. owed: process -> what it has yet to
+        do."""
         heard: dict[int, tuple[str, float]] = {}
-        while left := owed():
+        while self._goes_on() and (left := owed()):
             lost = []
             for k, names in left.items():
                 said, now = self._said(k), time.monotonic()

@@ -16,11 +16,30 @@ from tqdm import tqdm
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs.config import ExperimentConfig, RecipeName, recipe
+from cohgen_jax.storage import distributed
 from cohgen_jax.storage.interrupt import Interrupted, raising
 from cohgen_jax.storage.rundir import DATA, from_dict
 from cohgen_jax.training import Progress
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Processes:
+    """Which of several processes this is."""
+
+    distributed: bool = False
+    """One of several processes that share the work, started by srun or mpirun or on a TPU pod."""
+    coordinator: str | None = None
+    """host:port of process 0, with the next two where JAX does not find out by itself."""
+    num_processes: int | None = None
+    process_id: int | None = None
+
+    def start(self) -> distributed.Share:
+        """Join the others, if there are any, before anything else is asked of JAX."""
+        if not self.distributed:
+            return distributed.Share()
+        return distributed.start(self.coordinator, self.num_processes, self.process_id)
 
 
 def run_command(main: Callable[[], None]) -> None:

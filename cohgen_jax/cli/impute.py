@@ -1,6 +1,8 @@
 """Generate the missing modalities of patients that the run has never seen, in raw units.
 
     python experiments/impute.py --run runs/mine --input new_patients/ --out completed/ --draws 10
+    srun python experiments/impute.py --run runs/mine --input new_patients/ --out completed/ \\
+        --distributed --resume
 
 `--input` is a folder of tables with holes, as for training. For every modality generated, `--out`
 gets `<modality>.parquet` (every draw, patient by patient: index sample_id, columns draw, then the
@@ -31,7 +33,7 @@ from typing import Annotated
 
 import tyro
 
-from cohgen_jax.cli.common import CountBar, say
+from cohgen_jax.cli.common import CountBar, Processes, say
 from cohgen_jax.runs.families import Method
 from cohgen_jax.runs.impute import impute_tables
 from cohgen_jax.runs.run import open_run
@@ -69,10 +71,14 @@ class Arguments:
     """COLUMN=VALUE: every patient as if this covariate were so (cancer_type=LUSC): counterfactuals;
     with --regenerate of what the patients have, too."""
     seed: int = 0
+    resume: bool = False
+    """Go on with the same imputation that was cut short, and keep what is done if this one is."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
+    share = arguments.processes.start()
     run = open_run(arguments.run)
     with CountBar("patients x modalities", "patient") as bar:
         written = impute_tables(
@@ -91,5 +97,8 @@ def main() -> None:
             settings=arguments.settings,
             tell=say,
             progress=bar,
+            share=share,
+            resume=arguments.resume,
         )
-    say(f"{len(written)} files in {arguments.out}")
+    if share.is_first:
+        say(f"{len(written)} files in {arguments.out}")

@@ -16,11 +16,10 @@ from typing import Annotated
 
 import tyro
 
-from cohgen_jax.cli.common import TrainingBars, parse, say
+from cohgen_jax.cli.common import Processes, TrainingBars, parse, say
 from cohgen_jax.cli.tensorboard import TensorBoard
 from cohgen_jax.runs.config import ExperimentConfig, RecipeName
 from cohgen_jax.runs.train import Report, train_run
-from cohgen_jax.storage import distributed
 from cohgen_jax.training import Progress
 
 
@@ -40,19 +39,13 @@ class Arguments:
     """Replace the run in --out."""
     tensorboard: bool = False
     """Also write the curves as TensorBoard events into OUT/tensorboard."""
-    distributed: bool = False
-    """One of several processes that train one run, started by srun or mpirun or on a TPU pod."""
-    coordinator: str | None = None
-    """host:port of process 0, with the next two where JAX does not find out by itself."""
-    num_processes: int | None = None
-    process_id: int | None = None
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
     config: Annotated[ExperimentConfig, tyro.conf.arg(name="")] = ExperimentConfig()
 
 
 def main() -> None:
     arguments = parse(Arguments, sys.argv[1:], __doc__)
-    if arguments.distributed:
-        distributed.start(arguments.coordinator, arguments.num_processes, arguments.process_id)
+    share = arguments.processes.start()
     reports: list[Report] = [TrainingBars()]
     if arguments.tensorboard:
         reports.append(TensorBoard(arguments.out / "tensorboard"))
@@ -69,7 +62,7 @@ def main() -> None:
         tell=say,
         report=report,
     )
-    if not distributed.is_first():
+    if not share.is_first:
         return
     count = sum(len(models.specs) for models in run.models.values())
     say(f"{count} models of {', '.join(run.modalities)} in {run.path}")

@@ -20,9 +20,9 @@ def unchanged(files: Iterable[Path]) -> Iterator[None]:
             half of the old and half of the new.
     """
     files = list(files)
-    before = _state(files)
+    before = state_of(files)
     yield
-    after = _state(files)
+    after = state_of(files)
     changed = sorted(f.name for f in before | after if before.get(f) != after.get(f))
     if changed:
         raise InputError(
@@ -31,7 +31,7 @@ def unchanged(files: Iterable[Path]) -> Iterator[None]:
         )
 
 
-def _state(files: Iterable[Path]) -> State:
+def state_of(files: Iterable[Path]) -> State:
     """File -> size in bytes and time of its last change."""
     state: State = {}
     for file in files:

@@ -227,6 +227,45 @@ def _label_calibration(draws, real, members) -> dict[str, jax.Array]:
     }
 
 
+def judged(
+    pairs: Iterable[tuple[str, str]],
+    latents,
+    rows: np.ndarray,
+    unconditional: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[tuple[str, Condition]]:
+    """(method, condition) that `evaluate` scores for these pairs of method and target, in order.
+
+    Raises:
+      InputError: as `evaluate` does.
+    """
+    modalities = tuple(latents.modalities)
+    jobs = []
+    for method, target in pairs:
+        if target not in modalities:
+            raise InputError(f"{method}: unknown target {target!r}; known: {', '.join(modalities)}")
+        smallest = int(method not in unconditional)
+        of_target = conditions(modalities, smallest=smallest, targets=[target])
+        jobs += [(method, condition) for condition in of_target]
+    rows, present = np.asarray(rows), np.asarray(latents.present, bool)
+    counts = {c: len(who_has(c, modalities, present, rows)) for _, c in jobs}
+    lacking = [
+        f"{condition.target} from {condition.label}: {count} test patients have all of these"
+        for condition, count in counts.items()
+        if count < 2
+    ]
+    jobs = [(method, condition) for method, condition in jobs if counts[condition] >= 2]
+    if not jobs:  # refused before anything is generated
+        raise InputError(
+            f"nothing can be judged: {lacking[0]}; enlarge the test split"
+            if lacking
+            else "nothing can be judged: no method and target to evaluate"
+        )
+    for line in lacking:
+        tell(f"{line}: left out")
+    return jobs
+
+
 def evaluate(
     generators: Mapping[tuple[str, str], Generator],
     latents,
@@ -270,36 +309,11 @@ def evaluate(
       InputError: an unknown target, or no condition with two test patients.
     """
     modalities = tuple(latents.modalities)
-    for method, target in generators:
-        if target not in modalities:
-            raise InputError(f"{method}: unknown target {target!r}; known: {', '.join(modalities)}")
-    jobs = [
-        (method, condition)
-        for method, target in generators
-        for condition in conditions(
-            modalities, smallest=int(method not in unconditional), targets=[target]
-        )
-    ]
+    jobs = judged(generators, latents, rows, unconditional, tell)
     rows, present = np.asarray(rows), np.asarray(latents.present, bool)
 
     def having(condition: Condition) -> np.ndarray:
         return who_has(condition, modalities, present, rows)
-
-    counts = {condition: len(having(condition)) for _, condition in jobs}
-    lacking = [
-        f"{condition.target} from {condition.label}: {count} test patients have all of these"
-        for condition, count in counts.items()
-        if count < 2
-    ]
-    jobs = [(method, condition) for method, condition in jobs if counts[condition] >= 2]
-    if not jobs:  # refused before anything is generated
-        raise InputError(
-            f"nothing can be judged: {lacking[0]}; enlarge the test split"
-            if lacking
-            else "nothing can be judged: no method and target to evaluate"
-        )
-    for line in lacking:
-        tell(f"{line}: left out")
 
     def generate(method: str, wanted: Sequence[Condition]) -> tuple[list[Generated], float]:
         """One call for these conditions of one target; also the seconds that a row took."""
@@ -366,12 +380,18 @@ def evaluate(
             keep(method, condition, used, generated)
     progress(len(jobs), len(jobs), "scored")
     stacked = (by_label, by_patient, rank_tables, by_feature, curves)
-    parts = (_stacked_tables([t for t in tables if len(t)]) for tables in stacked)
-    return Evaluation(pd.DataFrame(table), *parts)
+    return Evaluation(pd.DataFrame(table), *map(_stacked_tables, stacked))
+
+
+def joined(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Those of several generators as that of all of them."""
+    first, *others = zip(*evaluations, strict=True)
+    return Evaluation(pd.concat(first, ignore_index=True), *map(_stacked_tables, others))
 
 
 def _stacked_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """One below the other, what identifies a row in front."""
+    tables = [table for table in tables if len(table)]
     stacked = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     first = [*KEY, "label", "n", "row", "patient"]
     first = [name for name in first if name in stacked]

@@ -100,7 +100,7 @@ def temperature_rows(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> p
 
 def honesty_of(
     result: Evaluation,
-    tempered: list[pd.DataFrame],
+    tempered: pd.DataFrame,
     rules: list[str],
     baselines: Sequence[str] = (),
 ) -> Honesty:
@@ -116,7 +116,7 @@ def honesty_of(
             "consensus_against_members": comparison,
             "consensus_verdicts": count_verdicts(comparison) if len(comparison) else comparison,
             "against_baselines": against_baselines(result.by_patient, baselines),
-            "temperature": pd.concat(tempered, ignore_index=True) if tempered else pd.DataFrame(),
+            "temperature": tempered,
         }
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,11 +19,13 @@ from cohgen_jax.evaluation.fidelity import (
     Evaluation,
     conditions,
     evaluate,
+    judged,
     who_has,
     write_table,
 )
 from cohgen_jax.evaluation.fullest import fullest
 from cohgen_jax.evaluation.honesty import TABLES, honesty_of, temperature_rows, write_honesty
+from cohgen_jax.evaluation.in_parts import Pair, Scored, make_parts, read_parts
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.tables import cohort_of, features_of_run, units_of_run
 from cohgen_jax.runs.families import METHODS
@@ -33,7 +36,9 @@ from cohgen_jax.scores import distances
 from cohgen_jax.solvers import SolverConfig, ddim
 from cohgen_jax.storage import rundir
 from cohgen_jax.storage.checkpoint import write_json, writing
-from cohgen_jax.storage.staged import commit, staged
+from cohgen_jax.storage.distributed import Share
+from cohgen_jax.storage.parts import Parts
+from cohgen_jax.storage.staged import PART, commit, staged
 
 if TYPE_CHECKING:
     from cohgen_jax.cohort import Cohort
@@ -138,9 +143,24 @@ def evaluate_run(
     config: EvaluationConfig,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
     tell: Callable[[str], None] = lambda line: None,
-) -> Evaluation:
+    *,
+    share: Share = Share(),
+    resume: bool = False,
+) -> Evaluation | None:
     """Evaluate a run and write metrics/ and generated/ into it, in the place of those of an earlier
-    evaluation, which are there until this one is whole."""
+    evaluation, which are there until this one is whole.
+
+    Several processes that call with the same arguments, but for their `share`, write the same: each
+    evaluates some of the methods and targets. Process 0 puts them together, and it alone returns
+    them.
+
+    Args:
+      share: which of how many processes this is.
+      resume: go on with what the same evaluation has kept: it keeps what is done if it is shared or
+        begins with `resume`, too.
+    """
+    if not share.is_first:
+        progress = tell = lambda *_: None
     rundir.refuse_shared(run.path, "evaluation")
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
@@ -151,7 +171,17 @@ def evaluate_run(
     config = _available(config, tell)
     cohort = _cohort(run, config, tell)
     began = time.perf_counter()
-    with rundir.locked(run.path), staged(run.path) as part:
+    job = dataclasses.asdict(config) | {"run": rundir.fingerprint(run.path)}
+    job |= {"units": cohort is not None}
+
+    @contextlib.contextmanager
+    def held() -> Iterator[None]:
+        keep = resume or share.count > 1
+        with rundir.locked(run.path), staged(run.path, resume=resume, keep=keep):
+            yield
+
+    part = run.path / PART
+    with Parts.opened(part / "parts", share, job, resume=resume, held=held()) as parts:
         generators = run_generators(run, targets, consensus=config.consensus, solver=config.solver)
         baselines = [m for m in config.methods if m in (*BASELINES, *EVENTS, *OPTIONAL)]
         whole = {}
@@ -165,42 +195,56 @@ def evaluate_run(
             targets=targets,
             **whole,
         )
-        chosen = {
-            (method, target): generators[method, target]
+        chosen = [
+            (method, target)
             for method in config.methods
             for target in targets
             if (method, target) in generators  # a logistic regression is of binary tables alone
-        }
-        full = _fullest(run, targets, run.rows(config.split))
+        ]
+        rows = run.rows(config.split)
+        full = _fullest(run, targets, rows)
         means = _posterior_means(run, config.consensus)
-        tempered: list[pd.DataFrame] = []
-        shown: dict[tuple[str, str], np.ndarray] = {}
+        units = None if cohort is None else units_of_run(run, cohort, targets)
+        unconditional = [m for m in config.methods if m in _sourceless(run)]
 
-        def keep(method: str, condition: Condition, rows: np.ndarray, generated: Generated) -> None:
-            if method not in METHODS:
-                return
-            is_full = condition.label == full.get(condition.target)
-            if is_full:
-                shown[method, condition.target] = generated.draws[0]
-                tempered.extend(_tempered(run, config, means, method, condition, rows, generated))
-            if config.keep_generated == "all" or (config.keep_generated == "full" and is_full):
-                _write_generated(run, part, method, condition, rows, generated)
+        def score(pair: Pair, progress: Callable[[int, int, str], None]) -> Scored:
+            tempered: list[pd.DataFrame] = []
+            shown: dict[Pair, np.ndarray] = {}
 
-        result = evaluate(
-            chosen,
-            run.latents,
-            run.rows(config.split),
-            draws=config.draws,
-            seed=config.seed,
-            labels=run.samples.get("cancer_type"),
-            patients=run.samples["patient_id"],
-            unconditional=[m for m in config.methods if m in _sourceless(run)],
-            together=(*METHODS, *OTHER_RULES),
-            units=None if cohort is None else units_of_run(run, cohort, targets),
-            progress=progress,
-            keep=keep,
-            tell=tell,
-        )
+            def keep(method: str, condition: Condition, rows: np.ndarray, made: Generated) -> None:
+                if method not in METHODS:
+                    return
+                is_full = condition.label == full.get(condition.target)
+                if is_full:
+                    shown[method, condition.target] = made.draws[0]
+                    tempered.extend(_tempered(run, config, means, method, condition, rows, made))
+                if config.keep_generated == "all" or (config.keep_generated == "full" and is_full):
+                    _write_generated(run, part, method, condition, rows, made)
+
+            evaluation = evaluate(
+                {pair: generators[pair]},
+                run.latents,
+                rows,
+                draws=config.draws,
+                seed=config.seed,
+                labels=run.samples.get("cancer_type"),
+                patients=run.samples["patient_id"],
+                unconditional=unconditional,
+                together=(*METHODS, *OTHER_RULES),
+                units=units,
+                progress=progress,
+                keep=keep,
+            )
+            table = pd.concat(tempered, ignore_index=True) if tempered else pd.DataFrame()
+            return Scored(evaluation, table, shown)
+
+        jobs = judged(chosen, run.latents, rows, unconditional, tell)
+        pairs = make_parts(jobs, score, parts, progress)
+        if not share.is_first:
+            parts.wait_for_end()
+            return None
+        parts.wait()
+        result, tempered, shown = read_parts(parts.folder, pairs)
         metrics = part / "metrics"
         metrics.mkdir(parents=True, exist_ok=True)
         write_json(metrics / "evaluation.json", dataclasses.asdict(config))
@@ -213,7 +257,7 @@ def evaluate_run(
         rules = [m for m in config.methods if m == "coherent" or m in OTHER_RULES]
         honesty = honesty_of(result, tempered, rules, baselines)
         write_honesty(honesty, result, run.samples.index, metrics)
-        nulls = _null_distributions(run, run.rows(config.split), shown, targets)
+        nulls = _null_distributions(run, rows, shown, targets)
         if len(nulls):
             write_table(nulls, metrics / "null_distributions")
         if "coherent" in config.methods:

@@ -20,7 +20,8 @@ from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation.tables import cohort_of
 from cohgen_jax.explore.neighbours import LatentMap, latent_map
 from cohgen_jax.explore.usual import UsualValues, usual_values
-from cohgen_jax.runs.impute import LEAST_FOR_INTERVALS, Imputation, completed_frames
+from cohgen_jax.runs.complete import LEAST_FOR_INTERVALS, Imputation
+from cohgen_jax.runs.impute import completed_frames
 from cohgen_jax.runs.patients import Patients, to_generate
 from cohgen_jax.runs.run import Run, open_run
 from cohgen_jax.runs.typicality import usual_of

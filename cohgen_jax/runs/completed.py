@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 from cohgen_jax.storage.checkpoint import writing
 
+SCORES = "disagreement.csv"
+
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -45,22 +47,34 @@ class FrameTable:
 
 
 class ParquetTable(contextlib.ExitStack):
-    """A Parquet table written block by block, each a row group."""
+    """A Parquet table written block by block, each a row group; no file without any."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.partial = self.enter_context(whole(path))
+        self.path = path
         self.writer: pq.ParquetWriter | None = None
 
     def write(self, block: pd.DataFrame) -> None:
-        table = pa.Table.from_pandas(block.rename_axis("sample_id"))
-        writer = self.writer or self.enter_context(pq.ParquetWriter(self.partial, table.schema))
+        self._append(pa.Table.from_pandas(block.rename_axis("sample_id")))
+
+    def write_all(self, path: Path) -> None:
+        """The blocks of another table."""
+        with pq.ParquetFile(path) as file:
+            for k in range(file.num_row_groups):
+                self._append(file.read_row_group(k))
+
+    def _append(self, table: pa.Table) -> None:
+        writer = self.writer or self._opened(table.schema)
         writer.write_table(table)
         self.writer = writer
 
+    def _opened(self, schema: pa.Schema) -> pq.ParquetWriter:
+        partial = self.enter_context(whole(self.path))
+        return self.enter_context(pq.ParquetWriter(partial, schema))
+
 
 class ScoresTable(contextlib.ExitStack):
-    """disagreement.csv, of blocks that have the same columns."""
+    """A table of SCORES, of blocks that have the same columns."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -69,4 +83,11 @@ class ScoresTable(contextlib.ExitStack):
 
     def write(self, block: pd.DataFrame) -> None:
         block.to_csv(self.partial, mode="a", header=not self.begun)
+        self.begun = True
+
+    def write_all(self, path: Path) -> None:
+        """The blocks of another table."""
+        head, _, rows = path.read_bytes().partition(b"\n")
+        with self.partial.open("ab") as file:
+            file.write(rows if self.begun else head + b"\n" + rows)
         self.begun = True

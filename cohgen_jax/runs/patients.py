@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,9 +43,19 @@ class Patients(NamedTuple):
         table = self.tables[modality][list(run.codecs[modality].features)]
         return self.ids.get_indexer(table.index[table.isna().any(axis=1)])
 
-    def parts(self, target: str) -> Iterator[tuple[slice, Patients]]:
+    @property
+    def cuts(self) -> list[slice]:
         """All of them, as one part; see `streamed.ManyPatients`."""
-        yield slice(0, len(self.ids)), self
+        return [slice(0, len(self.ids))]
+
+    def part(self, own: slice, target: str) -> Patients:
+        """Some of them that follow each other."""
+        return self._replace(
+            ids=self.ids[own],
+            z=self.z[own],
+            present=self.present[own],
+            residual=self.residual[own],
+        )
 
     def facts(self, tell: Callable[[str], None]) -> pd.DataFrame:
         """Labels of the patients under their usual names, index sample_id."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,44 +92,53 @@ class ManyPatients:
         return np.flatnonzero(self.holed[:, run.index(modality)])
 
     @contextlib.contextmanager
-    def sorted_in(self, out_dir: Path) -> Iterator[None]:
-        """Within, `parts` are there: the rows of all tables lie in `out_dir`, by patient."""
+    def sorted_in(self, out_dir: Path, parts: Collection[slice] | None = None) -> Iterator[None]:
+        """Within, `part` has these parts, or all of them: the rows of all tables lie in `out_dir`,
+        by patient."""
         self.folder = out_dir / SORTED
         self.folder.mkdir()
+        kept = np.zeros(len(self.cuts), bool)
+        kept[[own.start // self.size for own in self.cuts if parts is None or own in parts]] = True
         try:
             with writing(self.folder), unchanged([f for one in self.judged.values()
                                                   for f in one.rows.files]):  # fmt: skip
-                for name in self.judged:
-                    self._sort(name)
+                for name in self.judged if kept.any() else ():
+                    self._sort(name, kept)
             yield
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def parts(self, target: str) -> Iterator[tuple[slice, Patients]]:
-        """(which patients, they themselves, with the table of the target alone)."""
+    @property
+    def cuts(self) -> list[slice]:
+        """The patients of each part."""
+        num = len(self.ids)
+        return [slice(first, min(first + self.size, num)) for first in range(0, num, self.size)]
+
+    def part(self, own: slice, target: str) -> Patients:
+        """The patients of one of the `cuts`, with the table of the target alone."""
         empty = {
             name: pd.DataFrame(columns=list(self.run.codecs[name].features), dtype=np.float32)
             for name in self.run.modalities
         }
-        for part in range(-(-len(self.ids) // self.size)):
-            own = slice(part * self.size, min((part + 1) * self.size, len(self.ids)))
-            ids = pd.Index(self.ids[own].to_pylist(), name="sample_id")
-            encoded = self.folder / f"{part}.npz"
-            if encoded.exists():
-                tables = empty | {target: self._table(target, part, ids, empty[target])}
-                with np.load(encoded) as kept:
-                    z, residual = kept["z"], kept["residual"]
-            else:
-                tables = {n: self._table(n, part, ids, t) for n, t in empty.items()}
-                _, z, _, residual = encode_patients(self.run, tables)
-                with writing(encoded):
-                    np.savez(encoded, z=z, residual=residual)
-            known = self.known if len(self.known) == 1 else self.known[own]
-            z = with_column(z, np.broadcast_to(known, (len(ids), known.shape[1])))
-            yield own, Patients(ids, z, self.present[own], residual, tables, None, "")
+        part = own.start // self.size
+        ids = pd.Index(self.ids[own].to_pylist(), name="sample_id")
+        encoded = self.folder / f"{part}.npz"
+        if encoded.exists():
+            tables = empty | {target: self._table(target, part, ids, empty[target])}
+            with np.load(encoded) as kept:
+                z, residual = kept["z"], kept["residual"]
+        else:
+            tables = {n: self._table(n, part, ids, t) for n, t in empty.items()}
+            _, z, _, residual = encode_patients(self.run, tables)
+            with writing(encoded):
+                np.savez(encoded, z=z, residual=residual)
+        known = self.known if len(self.known) == 1 else self.known[own]
+        z = with_column(z, np.broadcast_to(known, (len(ids), known.shape[1])))
+        return Patients(ids, z, self.present[own], residual, tables, None, "")
 
-    def _sort(self, name: str) -> None:
-        """Append the rows of a table to the files of the parts that their patients are in."""
+    def _sort(self, name: str, kept: np.ndarray) -> None:
+        """Append the rows of a table to the files of the parts that their patients are in; kept:
+        bool [parts], those that are wanted."""
         one = self.judged[name]
         for own, frame in one.batches(self.size):
             where, values = self.where[name][own], frame.to_numpy()
@@ -137,7 +146,7 @@ class ManyPatients:
             order = order[where[order] >= 0]
             parts = where[order] // self.size
             for rows in np.split(order, np.flatnonzero(np.diff(parts)) + 1):
-                if not len(rows):
+                if not len(rows) or not kept[where[rows[0]] // self.size]:
                     continue
                 records = np.empty(len(rows), _record(values.shape[1]))
                 records["row"], records["values"] = where[rows] % self.size, values[rows]

@@ -3,13 +3,15 @@
 Every process runs the same program. Process 0 alone prints, logs, reads the cohort, fits codecs and
 writes what is not a checkpoint; the others wait and read its result from the run directory, which
 all can reach. Arrays of a farm are global: each process holds the parts on its own devices.
+
+Imputation and evaluation need the others only to begin; after that they `leave` (parts.py).
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -23,9 +25,20 @@ T = TypeVar("T")
 _turn = itertools.count()
 
 
+class Share(NamedTuple):
+    """Which of how many processes this is."""
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.index == 0
+
+
 def start(
     coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
-) -> None:
+) -> Share:
     """Join the other processes, before anything else is asked of JAX.
 
     Without arguments JAX looks at what SLURM, Open MPI, Kubernetes or a TPU pod tell a process.
@@ -40,6 +53,13 @@ def start(
             "srun, mpirun or on a TPU pod, or give --coordinator host:port, --num-processes and "
             "--process-id"
         ) from error
+    return Share(jax.process_index(), jax.process_count())
+
+
+def leave() -> None:
+    """Go on without the others: joined, JAX would end a process when another one is lost."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
 
 
 def is_first() -> bool:

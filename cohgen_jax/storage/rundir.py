@@ -21,12 +21,13 @@ import dataclasses
 import datetime
 import json
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.storage.checkpoint import write_json, writing
+from cohgen_jax.storage.checkpoint import ABOUT, write_json, writing
 
 CONTENTS = (
     "config.json",
@@ -120,10 +121,10 @@ def check(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite: 
     if overwrite:
         return
     old_data, new_data = old.pop(DATA), new.pop(DATA, None)
-    differences = _differences({**old, **_FREE}, {**new, **_FREE})
-    if differences:
+    unlike = differences({**old, **_FREE}, {**new, **_FREE})
+    if unlike:
         raise InputError(
-            f"{run_dir} holds a run of another configuration ({'; '.join(differences[:5])}): "
+            f"{run_dir} holds a run of another configuration ({'; '.join(unlike[:5])}): "
             "use another --out, or --overwrite to replace it"
         )
     if new_data not in (None, old_data):
@@ -172,6 +173,12 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or DATA not in config:
         raise InputError(f"{run_dir} is not a run directory: its config.json is not ours")
     return config
+
+
+def fingerprint(run_dir: Path) -> int:
+    """A number that changes with any array of the run: its models, codecs and what they learnt."""
+    abouts = sorted(run_dir.rglob(ABOUT))
+    return zlib.crc32(b"".join(about.read_bytes() for about in abouts))
 
 
 def refuse_shared(run_dir: Path, what: str) -> None:
@@ -242,12 +249,12 @@ def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
     return kind(**built)
 
 
-def _differences(old: Any, new: Any, place: str = "") -> list[str]:
+def differences(old: Any, new: Any, place: str = "") -> list[str]:
     """Where two configurations differ, as `place: old -> new`."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             line
             for key in sorted({*old, *new})
-            for line in _differences(old.get(key), new.get(key), f"{place}.{key}".strip("."))
+            for line in differences(old.get(key), new.get(key), f"{place}.{key}".strip("."))
         ]
     return [] if old == new else [f"{place}: {old} -> {new}"]

@@ -23,17 +23,19 @@ _WHOLE = "whole.json"
 
 
 @contextlib.contextmanager
-def staged(run_dir: Path) -> Iterator[Path]:
+def staged(run_dir: Path, *, resume: bool = False, keep: bool = False) -> Iterator[Path]:
     """The folder to write into, which goes without a trace if `commit` does not come to be called.
 
     The run directory is this process's (`rundir.locked`).
+
+    resume: what was kept in the folder is still there; keep: it is kept for a `resume`.
     """
-    settle(run_dir)
+    settle(run_dir, keep=resume)
     part = run_dir / PART
     try:
         yield part
     finally:
-        if not is_pending(run_dir):
+        if not (keep or is_pending(run_dir)):
             shutil.rmtree(part, ignore_errors=True)
 
 
@@ -55,10 +57,11 @@ def is_pending(run_dir: Path) -> bool:
     return (run_dir / PART / _WHOLE).exists()
 
 
-def settle(run_dir: Path) -> None:
-    """Finish or undo what a process that was killed had begun."""
+def settle(run_dir: Path, *, keep: bool = False) -> None:
+    """Finish what a process that was killed had begun, or undo it, unless that is to be kept."""
     part = run_dir / PART
     if is_pending(run_dir):
+        keep = False
         names = json.loads((part / _WHOLE).read_text())
         for k, name in enumerate(names["replaced"]):
             old, made = run_dir / name, part / name
@@ -69,4 +72,5 @@ def settle(run_dir: Path) -> None:
                     old.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(made, old)
         (part / _WHOLE).unlink()
-    shutil.rmtree(part, ignore_errors=True)
+    if not keep:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,8 +1,13 @@
 """A small cohort on disk, new patients with holes, commands run in this process, a trained run."""
 
+import concurrent.futures
 import dataclasses
 import shutil
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +29,8 @@ from cohgen_jax.cli import (
 )
 from cohgen_jax.cli.common import run_command
 from cohgen_jax.cohort import demo_cohort
+from cohgen_jax.storage import parts
+from cohgen_jax.storage.distributed import Share
 from tests.conftest import CACHE
 
 MODALITIES = ("cna", "rnaseq", "rppa")
@@ -126,6 +133,24 @@ def command(capfd):
         return Outcome(status, *capfd.readouterr())
 
     return run
+
+
+def by_two(folder: Path, work: Callable[[Share], Any]) -> Any:
+    """What the first of two threads returns, which share work in parts as processes do; folder: of
+    the parts, which the first begins."""
+
+    def second() -> None:
+        while not (folder / parts.JOB).exists():
+            time.sleep(0.01)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(parts, "by_first", lambda begin: None)
+            work(Share(1, 2))
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        other = pool.submit(second)
+        result = work(Share(0, 2))
+        other.result()
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,12 @@ from tests.experiments.test_resume import events, finish, start
 LIGHT = ("--multi.members", 2, "--compute.checkpoint-seconds", 0)
 
 
-def start_two(*args):
+def start_two(name, *args, **how):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     group = ("--distributed", "--coordinator", f"127.0.0.1:{port}", "--num-processes", 2)
-    return [start("train", *args, *group, "--process-id", i) for i in range(2)]
+    return [start(name, *args, *group, "--process-id", i, **how) for i in range(2)]
 
 
 def finish_two(processes):
@@ -32,14 +32,14 @@ def test_two_processes_train_what_one_does(cohort_dir, tmp_path):
     args = (*DEBUG, *LIGHT, "--cohort", cohort_dir)
     one, two = tmp_path / "one", tmp_path / "two"
     alone = start("train", *args, "--out", one)
-    cut = start_two(*args, "--out", two)
+    cut = start_two("train", *args, "--out", two)
     while not events(two, "validated") and cut[0].poll() is None:
         time.sleep(0.02)
     cut[1].send_signal(signal.SIGTERM)
     status, said = finish_two(cut)
     assert status == [143, 143], said
     assert not (two / "models").exists()
-    status, said = finish_two(start_two(*args, "--out", two, "--resume"))
+    status, said = finish_two(start_two("train", *args, "--out", two, "--resume"))
     assert status == [0, 0], said
     finish(alone)
     assert "12 models of cna, rnaseq, rppa" in said[0]
@@ -52,7 +52,7 @@ def test_two_processes_train_what_one_does(cohort_dir, tmp_path):
         a, b = (pd.read_csv(r / "metrics" / f"history_{kind}.csv") for r in (one, two))
         pd.testing.assert_frame_equal(a, b, rtol=1e-5)
 
-    status, said = finish_two(start_two(*args, "--seed", 1, "--out", two, "--resume"))
+    status, said = finish_two(start_two("train", *args, "--seed", 1, "--out", two, "--resume"))
     assert status == [2, 2]
     assert "error: " in said[0]
     assert "another configuration (seed: 0 -> 1)" in said[0]

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.runs import impute
+from cohgen_jax.runs import complete
 from cohgen_jax.runs.impute import impute_tables
 from cohgen_jax.runs.run import open_run
 from cohgen_jax.sampling import generate
@@ -104,7 +104,7 @@ def test_a_patient_does_not_notice_who_else_is_there(completed, new_tables, tmp_
     monkeypatch.setattr(generate, "chains_at_once", lambda bank, device, present: 2)
     chunked = completed("--draws", 2, out="chunked")
     same(base, chunked, rtol=1e-4, atol=1e-4)
-    monkeypatch.setattr(impute, "BLOCK_BYTES", 1)  # a patient at a time
+    monkeypatch.setattr(complete, "BLOCK_BYTES", 1)  # a patient at a time
     same(base, completed("--draws", 2, out="blocks"), rtol=1e-4, atol=1e-4)
     assert pq.ParquetFile(tmp_path / "blocks" / "cna_mean.parquet").num_row_groups == 6
     monkeypatch.undo()
@@ -183,7 +183,7 @@ def test_intervals_of_another_sampler_are_its_own_draws(completed):
 def test_intervals_are_one_table_whatever_the_blocks(completed, monkeypatch):
     """Blocks in which nobody is generated too."""
     base = completed("--draws", 10, "--targets", "rppa")
-    monkeypatch.setattr(impute, "BLOCK_BYTES", 1)  # a patient at a time
+    monkeypatch.setattr(complete, "BLOCK_BYTES", 1)  # a patient at a time
     same(base, completed("--draws", 10, "--targets", "rppa", out="blocks"), rtol=1e-4, atol=1e-4)
 
 
@@ -266,14 +266,14 @@ def test_extra_columns_and_tables_are_left_alone(completed, new_tables, tmp_path
 
 
 def test_a_table_has_its_name_only_when_it_is_whole(run_dir, new_dir, tmp_path, monkeypatch):
-    out, draw = tmp_path / "out", impute.Codec.draw_standardised
+    out, draw = tmp_path / "out", complete.Codec.draw_standardised
 
     def full_disk(self, z, streams, seed):
         if (out / "rnaseq_sd.parquet").exists():  # the next target
             raise OSError("No space left on device")
         return draw(self, z, streams, seed)
 
-    monkeypatch.setattr(impute.Codec, "draw_standardised", full_disk)
+    monkeypatch.setattr(complete.Codec, "draw_standardised", full_disk)
     with pytest.raises(OSError, match="No space left"):
         impute_tables(open_run(run_dir), new_dir, out, num_draws=1, consensus="mean")
     names = sorted(file.name for file in out.iterdir())

@@ -195,15 +195,19 @@ def test_what_the_disk_refuses_is_told_with_its_path_and_loses_nothing(
 # ---- real processes ---------------------------------------------------------------------------
 
 
-def start(name: str, *args) -> subprocess.Popen:
-    """`python experiments/NAME.py ARGS`, compiled as in this process."""
+def start(name: str, *args, before: str = "") -> subprocess.Popen:
+    """`python experiments/NAME.py ARGS`, compiled as in this process; before: run first."""
+    program = [f"experiments/{name}.py"]
+    if before:
+        run = f"import runpy; runpy.run_path({program[0]!r}, run_name='__main__')"
+        program = ["-c", f"{before}\n{run}"]
     settings = {
         "JAX_COMPILATION_CACHE_DIR": str(CACHE),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_DEFAULT_MATMUL_PRECISION": "highest",
     }
     return subprocess.Popen(
-        [sys.executable, f"experiments/{name}.py", *map(str, args)],
+        [sys.executable, *program, *map(str, args)],
         cwd=ROOT,
         env=os.environ | settings,
         stdout=subprocess.PIPE,

@@ -7,10 +7,10 @@ import pytest
 
 from cohgen_jax.errors import InputError
 from cohgen_jax.runs import streamed
-from cohgen_jax.runs.impute import impute_tables
+from cohgen_jax.runs.impute import PARTS, impute_tables
 from cohgen_jax.runs.patients import read_patients
 from cohgen_jax.runs.run import open_run
-from tests.experiments.conftest import demo_tables
+from tests.experiments.conftest import by_two, demo_tables
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,18 @@ def test_parts_of_patients_are_completed_as_all_of_them(run, streaming, tmp_path
     assert pq.ParquetFile(tmp_path / "True" / "cna_mean.parquet").num_row_groups > 4
 
 
+def test_two_that_share_the_parts_write_what_one_does(run, streaming, tmp_path):
+    """As two processes would, each sorting the rows of its own parts."""
+    streaming(True)
+    out, how = tmp_path / "two", {"num_draws": 1, "targets": ("rppa", "cna")}
+    source = written(tmp_path / "in", *awkward(), row_group_size=5)
+    impute_tables(run, source, tmp_path / "one", **how)
+
+    by_two(out / PARTS, lambda share: impute_tables(run, source, out, share=share, **how))
+    one, two = ({f.name: f.read_bytes() for f in d.iterdir()} for d in (tmp_path / "one", out))
+    assert two == one
+
+
 def test_what_models_see_is_the_same_to_the_bit(run, streaming, tmp_path):
     tables, facts = awkward()
     source = written(tmp_path / "in", tables, facts)
@@ -97,7 +109,7 @@ def test_what_models_see_is_the_same_to_the_bit(run, streaming, tmp_path):
     many = streamed.many_patients(run, source, print)
     assert many is not None
     with many.sorted_in(tmp_path):
-        parts = [part for _, part in many.parts("rppa")]
+        parts = [many.part(own, "rppa") for own in many.cuts]
     assert len(parts) == 6
     for name in ("z", "present", "residual", "streams"):
         together = np.concatenate([getattr(part, name) for part in parts])

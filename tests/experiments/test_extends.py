@@ -18,7 +18,7 @@ from cohgen_jax.runs.train import train_run
 from tests.experiments.conftest import DEBUG, demo_tables, run_in_process, write_tables
 from tests.experiments.test_resume import assert_same_run
 
-RESULTS = ("models/single", "regression", "consensus", "calibration", "calibration_few_steps")
+RESULTS = ("models/single", "regression", "consensus", "calibration")
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ def test_privacy_audit_of_a_run(command, own_run):
         assert (own_run / "figures" / f"{name}.svg").exists()
 
 
+@pytest.mark.heavy
 def test_raw_space_of_a_run(command, own_run, cohort_dir, tmp_path):
     """What is decoded from real latents is near the tables; four epochs of training are not."""
     moved = shutil.copytree(cohort_dir, tmp_path / "moved")
@@ -90,6 +91,7 @@ def test_audits_that_cannot_be_are_refused(command, own_run):
     assert "validation patients; none of them has every modality" in said
 
 
+@pytest.mark.heavy
 def test_without_its_tables_a_run_is_attacked_in_latents(command, own_run, cohort_dir):
     config = json.loads((own_run / "config.json").read_text())
     gone = json.dumps(config | {"cohort": "/nowhere"})

@@ -94,6 +94,7 @@ def test_results_follow_calibration_and_labels(own_run):
     assert set(labelled["label"]) == {EVERYONE, "one"}
 
 
+@pytest.mark.heavy
 def test_two_processes_find_what_one_finds(command, own_run):
     wanted = ("rescue_stage", "rescue_survival", "sets")
     args = ("--run", own_run, *SMALL, "--analyses", *wanted)

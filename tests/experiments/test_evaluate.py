@@ -81,6 +81,7 @@ def test_every_condition_is_scored_in_units_and_paired_with_baselines(evaluated)
     assert "Against baselines, patient by patient" in page
 
 
+@pytest.mark.heavy
 def test_without_its_tables_a_run_is_scored_in_latents(command, run_dir, cohort_dir, tmp_path):
     run = shutil.copytree(run_dir, tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
@@ -113,6 +114,7 @@ def test_what_test_patients_lack_is_left_out_and_told(command, run_dir, tmp_path
     assert "nothing can be judged" in command(*command_of_one, "--targets", "cna").refused()
 
 
+@pytest.mark.heavy
 def test_models_of_noise_are_evaluated_too(command, eps_run_dir, tmp_path):
     """Without posterior means, which one evaluation does not give."""
     run = shutil.copytree(eps_run_dir, tmp_path / "run")

@@ -121,6 +121,7 @@ def test_it_is_a_run_like_any(alone, new_dir, command, tmp_path):
     assert open_run(tmp_path / "model").config.extends is None
 
 
+@pytest.mark.heavy
 def test_an_interrupted_one_ends_the_same(extended, cohort_dir, tmp_path):
     two, three = extended
     cut = shutil.copytree(three, tmp_path / "cut")

@@ -204,6 +204,7 @@ def test_what_is_told_of_patients_changes_their_draws(completed, new_tables, tmp
     same(brain, completed(*asked, "--set", "cancer_type=brain", source=told, out="set_out"))
 
 
+@pytest.mark.heavy
 def test_models_of_noise_impute_too(command, eps_run_dir, new_dir, new_tables, tmp_path):
     """Of another run, whose chain and calibration are those of epsilon."""
     out = tmp_path / "eps"

@@ -65,6 +65,7 @@ def evaluations_killed(twice, run: Path, kills: int) -> None:
     assert not (run / PART).exists()
 
 
+@pytest.mark.heavy
 def test_an_evaluation_killed_keeps_the_one_before(twice, tmp_path):
     evaluations_killed(twice, Path(shutil.copytree(twice[0], tmp_path / "run")), 1)
 
@@ -74,6 +75,7 @@ def test_ten_evaluations_killed(twice, tmp_path):
     evaluations_killed(twice, Path(shutil.copytree(twice[0], tmp_path / "run")), 10)
 
 
+@pytest.mark.heavy
 def test_an_evaluation_on_a_full_disk_keeps_the_one_before(twice, tmp_path, command, monkeypatch):
     run = Path(shutil.copytree(twice[0], tmp_path / "run"))
 

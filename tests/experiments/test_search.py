@@ -53,6 +53,7 @@ def test_the_better_half_goes_on(searched):
     assert np.array_equal(pd.read_csv(out / "search.csv")["config"], table["config"])
 
 
+@pytest.mark.heavy
 def test_an_interrupted_search_ends_the_same(config, searched, tmp_path):
     class Stop(Exception):
         pass
@@ -69,6 +70,7 @@ def test_an_interrupted_search_ends_the_same(config, searched, tmp_path):
     assert again["config"].tolist() == table["config"].tolist()
 
 
+@pytest.mark.heavy
 def test_the_winner_trained_alone_reaches_its_score(config, searched, command, tmp_path):
     """best.json is the configuration that won; as a run of its own it gets the same score."""
     out, table = searched

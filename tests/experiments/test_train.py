@@ -36,6 +36,7 @@ def test_a_run_holds_what_the_next_command_needs(run_dir, cohort_dir):
     assert splits["train"] > splits["test"] > splits["val"] > 0
 
 
+@pytest.mark.heavy
 def test_event_files_say_what_the_history_says(run_dir, cohort_dir, command, tmp_path):
     event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
     args = ("--cohort", cohort_dir, "--out", tmp_path / "run", "--tensorboard")
@@ -63,6 +64,7 @@ def test_event_files_need_their_package(cohort_dir, command, tmp_path, monkeypat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.heavy
 def test_models_that_diverge_are_named(command, tmp_path):
     tables, facts = demo_tables(0, 200)
     two = {name: tables[name] for name in ("cna", "rppa")}

@@ -164,6 +164,7 @@ def test_without_the_accountant_nothing_private_is_trained(tmp_path, monkeypatch
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.heavy
 def test_a_private_run_says_what_it_is_worth(tmp_path):
     config, told = recipe("debug"), []
     size = 112  # more than anybody has: every record is in every batch, once

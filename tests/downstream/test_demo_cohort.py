@@ -17,6 +17,8 @@ from cohgen_jax.downstream.study import Study
 from cohgen_jax.downstream.survival import ForestSize, SurvivalOutcome
 from cohgen_jax.runs.config import recipe
 
+pytestmark = pytest.mark.heavy  # test_planted.py holds the analyses to less data
+
 OPTIONS = Options(seeds=1, bootstrap=1000)
 WORKERS = Workers()
 METHODS = ("ridge", "kernel_ridge")
@@ -87,7 +89,6 @@ def test_draws_put_patients_in_a_better_order_than_chance(study, draws, outcome)
     assert areas["oracle"] > areas["kernel_ridge"] - 0.005
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("analysis", [rescue.rescue, prioritise.prioritise])
 @pytest.mark.parametrize(
     "outcome",

@@ -64,6 +64,8 @@ SHARED = "model.json"
 _FREE = {"cohort": "", "compute": {}, "few_steps": True}
 """Entries that a resumed run need not share: where the data lie (they are compared by their
 checksum), how the run is computed, and a calibration that it may get later."""
+_ONCE = {"pairs": "separate"}
+"""Entries that runs of earlier versions lack, and what those did."""
 LOCK = ".lock"
 _REMOVED = ".removed"
 _LEFT_BEHIND = (LOCK, _REMOVED, "config.json.part")
@@ -121,7 +123,7 @@ def check(run_dir: Path, config: Mapping[str, Any], *, resume: bool, overwrite: 
     if overwrite:
         return
     old_data, new_data = old.pop(DATA), new.pop(DATA, None)
-    unlike = differences({**old, **_FREE}, {**new, **_FREE})
+    unlike = differences({**_ONCE, **old, **_FREE}, {**_ONCE, **new, **_FREE})
     if unlike:
         raise InputError(
             f"{run_dir} holds a run of another configuration ({'; '.join(unlike[:5])}): "

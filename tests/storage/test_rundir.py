@@ -40,6 +40,13 @@ def test_check_compares_what_is_known_so_far_and_changes_nothing(tmp_path):
     assert not (tmp_path / "absent").exists()
 
 
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    prepare(tmp_path)
+    rundir.check(tmp_path, {**CONFIG, "pairs": "separate"}, resume=True, overwrite=False)
+    with pytest.raises(InputError, match=r"pairs: separate -> shared"):
+        rundir.check(tmp_path, {**CONFIG, "pairs": "shared"}, resume=True, overwrite=False)
+
+
 def test_overwriting_removes_what_is_ours_only(tmp_path):
     prepare(tmp_path)
     for name in rundir.CONTENTS[1:]:

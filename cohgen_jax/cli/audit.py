@@ -35,6 +35,8 @@ class Arguments:
 
     run: Path
     """A finished run directory."""
+    report: bool = True
+    """Write report.html and its figures at the end; experiments/report.py does so later."""
     config: Annotated[AuditConfig, tyro.conf.arg(name="")] = AuditConfig()
 
 
@@ -44,4 +46,5 @@ def main() -> None:
     with CountBar("audit", "step") as bar:
         found = audit_run(run, arguments.config, bar)
     print("\n".join(found))
-    print(f"report: {write_run_report(run.path)}")
+    if arguments.report:
+        print(f"report: {write_run_report(run.path)}")

@@ -31,6 +31,8 @@ class Arguments:
 
     run: Path
     """A finished run directory."""
+    report: bool = True
+    """Write report.html and its figures at the end; experiments/report.py does so later."""
     config: Annotated[DownstreamConfig, tyro.conf.arg(name="")] = DownstreamConfig()
 
 
@@ -79,4 +81,5 @@ def main() -> None:
         bars.close()
     print(summary_text(summary))
     print(f"claims: {run.path / 'metrics' / 'downstream_summary.csv'}")
-    print(f"report: {write_run_report(run.path)}")
+    if arguments.report:
+        print(f"report: {write_run_report(run.path)}")

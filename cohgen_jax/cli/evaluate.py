@@ -31,6 +31,8 @@ class Arguments:
     """A finished run directory."""
     resume: bool = False
     """Go on with the same evaluation that was cut short, and keep what is done if this one is."""
+    report: bool = True
+    """Write report.html and its figures at the end; experiments/report.py does so later."""
     processes: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
     config: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig()
 
@@ -43,4 +45,5 @@ def main() -> None:
         result = evaluate_run(run, arguments.config, bar, say, share=share, resume=arguments.resume)
     if result is not None:
         print(summary_text(result.conditions))
-        print(f"report: {write_run_report(run.path)}")
+        if arguments.report:
+            print(f"report: {write_run_report(run.path)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import shutil
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from cohgen_jax.runs.consensus import measure_consensus, save_moments
 from cohgen_jax.runs.families import Family, families_of
 from cohgen_jax.runs.models import Models, save_models
 from cohgen_jax.runs.prepare import Tell, prepared, read_latents
-from cohgen_jax.runs.regressions import fit_run_regressions
+from cohgen_jax.runs.regressions import fit_run_regressions, load_regressions
 from cohgen_jax.runs.run import Run, open_run
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.storage import rundir
@@ -85,16 +86,20 @@ def train_run(
 
         def finish() -> None:
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+            run = open_run(run_dir)
             if config.regression and not is_whole(run_dir / "regression"):
-                fit_run_regressions(open_run(run_dir), run_dir / "regression", tell)
+                fit_run_regressions(run, run_dir / "regression", tell)
+                fitted = load_regressions(run_dir / "regression", run.latents, run.rows("train"))
+                run = dataclasses.replace(run, regressions=fitted)
             if not is_whole(run_dir / "consensus"):
-                save_moments(run_dir / "consensus", measure_consensus(open_run(run_dir)))
+                run = dataclasses.replace(run, moments=measure_consensus(run))
+                save_moments(run_dir / "consensus", run.moments)
             solvers = {DEFAULT: SolverConfig()}
             if _few_steps_serve(config):
                 solvers[FEW_STEPS] = SolverConfig(name="gaussian")
             for part, solver in solvers.items():
                 if not is_whole(run_dir / part):
-                    run, solver = open_run(run_dir), solver.resolved(config.diffusion.predicts)
+                    solver = solver.resolved(config.diffusion.predicts)
                     calibration = calibrate(run, cohorts[0], solver)
                     residuals = codec_residuals(run, cohorts[0]) if part == DEFAULT else {}
                     save_calibration(run_dir / part, calibration, residuals, solver)

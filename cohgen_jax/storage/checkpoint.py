@@ -88,7 +88,6 @@ def load_tree(directory: str | Path, what: str) -> tuple[dict[str, Any], dict[st
     try:
         with _checkpointer() as checkpointer:
             arrays = checkpointer.restore(directory / "arrays", _abstract(recorded))
-        arrays = jax.tree.map(np.asarray, arrays)
     except Exception as error:  # whatever Orbax and TensorStore raise on a damaged directory
         raise InputError(f"{refused}: arrays/ cannot be read; {mend}") from error
     if _fingerprints(arrays) != recorded:
@@ -167,12 +166,10 @@ def _fingerprints(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _abstract(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """What Orbax is to restore, from the recorded fingerprints."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    """What Orbax is to restore, from the recorded fingerprints: NumPy arrays, at half the cost of
+    JAX's."""
     return jax.tree.map(
-        lambda node: jax.ShapeDtypeStruct(
-            tuple(node["shape"]), np.dtype(node["dtype"]), sharding=sharding
-        ),
+        lambda node: np.empty(node["shape"], node["dtype"]),
         dict(recorded),
         is_leaf=lambda node: isinstance(node, dict) and "crc32" in node,
     )

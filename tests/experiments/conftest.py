@@ -202,7 +202,7 @@ def exported(run_dir, tmp_path_factory):
     """A model of a run that was evaluated; not to be written to."""
     run = shutil.copytree(run_dir, tmp_path_factory.mktemp("evaluated") / "run")
     few = ("--draws", "2", "--targets", "rppa", "--methods", "coherent", "ridge")
-    assert run_in_process("evaluate", "--run", run, *few) == 0
+    assert run_in_process("evaluate", "--run", run, *few, "--no-report") == 0
     out = tmp_path_factory.mktemp("models") / "mine"
     given = ("--license", "cc-by-4.0", "--cohort", "Simulated: no patients")
     assert run_in_process("export", "--run", run, "--out", out, *given) == 0

@@ -104,7 +104,8 @@ def test_what_test_patients_lack_is_left_out_and_told(command, run_dir, tmp_path
     )
     tested = (samples["split"].loc[latents.index] == "test").to_numpy()
     latents[~tested].to_parquet(run / "latents" / "cna.parquet")
-    outcome = command("evaluate", "--run", run, "--draws", 2, "--methods", "multi", "ridge")
+    asked = ("--draws", 2, "--methods", "multi", "ridge", "--no-report")
+    outcome = command("evaluate", "--run", run, *asked)
     assert outcome.status == 0, outcome.err
     assert "cna from rnaseq: 0 test patients have all of these: left out" in outcome.err
     table = fidelity(run)

@@ -144,7 +144,7 @@ def test_planted_drivers_are_found_and_passengers_are_not(tmp_path):
     write_tables(tmp_path / "in", tables, demo.samples)
     commanded("train", *DEBUG, "--cohort", tmp_path / "in", "--out", tmp_path / "run")
     args = ("--run", tmp_path / "run", "--targets", "mut", "--methods", "coherent")
-    commanded("evaluate", *args)
+    commanded("evaluate", *args, "--no-report")
     table = pd.read_csv(tmp_path / "run" / "metrics" / "binary_features.csv")
     table = table[table["num_sources"] == 1].set_index("feature")
     driver = table.index.isin(truth.drivers)

@@ -92,7 +92,7 @@ CUTS = {
     ),
     "moments measured, not saved": lambda p: kill_on(p, consensus, "save_tree"),
     "draws calibrated, not saved": lambda p: kill_on(p, train, "save_calibration"),
-    "calibrated for one solver of two": lambda p: kill_on(p, train, "open_run", 2),
+    "calibrated for one solver of two": lambda p: kill_on(p, train, "save_calibration", after=True),
     "everything done": lambda p: kill_on(p, train, "open_run", 2),
 }
 

@@ -108,7 +108,7 @@ def test_without_its_tables_a_run_is_attacked_in_latents(command, own_run, cohor
 
 def test_intervals_hold_held_out_patients(command, own_run):
     """With and without the width that validation patients have fitted."""
-    outcome = command("audit", "--run", own_run, "--analyses", "intervals")
+    outcome = command("audit", "--run", own_run, "--analyses", "intervals", "--no-report")
     assert outcome.status == 0, outcome.err
     found = pd.read_csv(own_run / "metrics" / "intervals.csv")
     assert len(found) == 2 * len(MODALITIES)

@@ -36,13 +36,14 @@ def test_analyses_are_kept_and_not_computed_twice(command, own_run):
     first, second = (own_run / a.table_file for a in chosen[:2])
     second.write_text("not computed again\n")
     first.with_suffix(".json").unlink()  # as after an interruption
-    again = command("downstream", *args)
+    again = command("downstream", *args, "--no-report")
     assert "rescue_stage: as computed before" in again.err
     assert "reconstruction: as computed before" not in again.err
     assert second.read_text() == "not computed again\n"
 
     second.with_suffix(".json").unlink()  # what is not whole makes no claim
-    less = command("downstream", "--run", own_run, *SMALL, "--draws", 2, "--analyses", wanted[0])
+    fewer = ("--draws", 2, "--analyses", wanted[0], "--no-report")
+    less = command("downstream", "--run", own_run, *SMALL, *fewer)
     assert less.status == 0, less.err
     summary = pd.read_csv(own_run / "metrics" / "downstream_summary.csv")
     work = summary.groupby("analysis")[["draws", "seeds", "trees"]].agg(set)
@@ -114,7 +115,9 @@ def test_what_a_run_cannot_have_is_named_and_the_rest_done(command, own_run):
     samples = pd.read_parquet(own_run / "samples.parquet")
     samples.assign(os_days=0.0).drop(columns="stage").to_parquet(own_run / "samples.parquet")
     wanted = ("rescue_stage", "rescue_survival", "sets")
-    outcome = command("downstream", "--run", own_run, *SMALL, "--analyses", *wanted)
+    outcome = command(
+        "downstream", "--run", own_run, *SMALL, "--analyses", *wanted, "--no-report"
+    )
     assert outcome.status == 0, outcome.err
     assert "rescue_stage: skipped: this run has no 'stage'" in outcome.err
     assert "rescue_survival: skipped: survival: 0 deaths among the training" in outcome.err

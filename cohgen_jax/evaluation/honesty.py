@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -85,17 +87,20 @@ def temperature_rows(draws: np.ndarray, mean: np.ndarray, real: np.ndarray) -> p
     """
     rows = []
     for temperature in TEMPERATURES:
-        scaled = mean + temperature * (draws - mean)
-        rows.append(
-            {
-                "temperature": temperature,
-                "r2": float(np.mean(metrics.r2(scaled, real))),
-                "energy_score": float(np.mean(metrics.energy_score(scaled, real))),
-                "spread_error": float(metrics.spread_error(scaled, real)),
-                "coverage80": float(metrics.interval_coverage(scaled, real, 0.8)),
-            }
-        )
+        scores = _at_temperature(draws, mean, real, temperature)
+        rows.append({"temperature": temperature} | {k: float(v) for k, v in scores.items()})
     return pd.DataFrame(rows)
+
+
+@jax.jit
+def _at_temperature(draws, mean, real, temperature) -> dict[str, jax.Array]:
+    scaled = mean[None] + temperature * (draws - mean[None])
+    return {
+        "r2": jnp.mean(metrics.r2(scaled, real)),
+        "energy_score": jnp.mean(metrics.energy_score(scaled, real)),
+        "spread_error": metrics.spread_error(scaled, real),
+        "coverage80": metrics.interval_coverage(scaled, real, 0.8),
+    }
 
 
 def honesty_of(

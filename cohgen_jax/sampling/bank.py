@@ -165,7 +165,7 @@ class Bank:
             members.setdefault(module, []).append(k)
         groups = tuple(
             Group(
-                jax.tree.map(lambda *leaves: jnp.stack(leaves), *[models[k][1] for k in ks]),
+                jax.tree.map(lambda *leaves: _stacked(leaves), *[models[k][1] for k in ks]),
                 module,
                 tuple(k * views + view for k in ks for view in range(views)),
                 None if inputs is None else (*inputs, *known),
@@ -192,9 +192,10 @@ class Bank:
         """The bank with a regression as one more model. alpha_bar: [T], of the schedule."""
         module = GaussianPosterior(self.x_dim, self.predicts)
         variables = {"levels": {"alpha_bar": jnp.asarray(alpha_bar[None], jnp.float32)}}
+        losses = np.asarray(self.losses)
         return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
             groups=(*self.groups, Group(variables, module, (self.num_models,))),
-            losses=jnp.append(self.losses, jnp.max(self.losses)),
+            losses=jax.device_put(np.append(losses, losses.max())),
             slots=(*self.slots, (len(self.sources) + (self.covariates > 0),)),
             regression=regression,
         )
@@ -261,18 +262,12 @@ class Bank:
 
         A network multiplies an absent condition by 0; a missing value there must not survive it.
         """
-        known, seen = jnp.asarray(present, bool), []
-        for s, cond in enumerate(conds):
-            if s < len(self.sources):
-                cond = jnp.where(known[:, s, None], cond, 0)
-                if self.natural is not None:
-                    cond = cond * self.natural[s][None]
-            seen.append(cond)
+        seen = _seen(tuple(conds), present, self.natural)
         if self.regression is not None:
             said = self.regression([np.asarray(cond) for cond in seen], np.asarray(present, bool))
             padding = ((0, 0), (0, self.x_dim - said[0].shape[1]))
-            seen.append(jnp.concatenate([jnp.pad(part, padding) for part in said], axis=1))
-        return tuple(seen)
+            seen += (np.concatenate([np.pad(part, padding) for part in said], axis=1),)
+        return seen
 
     def variance(self, conds: Sequence[Any], present: Any) -> np.ndarray:
         """float32 [N, D]: of the latents given the sources (and covariates), by the regression; 1
@@ -367,6 +362,25 @@ class Bank:
                 outputs[k] = out[position]
         eps = eps_from(self.predicts, jnp.stack(outputs), x[None], signal, noise)
         return eps * self.dims[None, None, None]
+
+
+def _stacked(leaves: Sequence[Any]) -> jax.Array:
+    """On the host if they are there, where it takes no program."""
+    hosted = all(isinstance(leaf, np.ndarray) for leaf in leaves)
+    return jax.device_put(np.stack(leaves)) if hosted else jnp.stack(leaves)
+
+
+@jax.jit
+def _seen(
+    conds: tuple[Any, ...], present: Any, natural: tuple[jax.Array, ...] | None
+) -> tuple[Any, ...]:
+    """`conds` in natural scale, those of sources 0 where they are absent."""
+    scaled = list(conds)
+    for s in range(present.shape[1]):
+        scaled[s] = jnp.where(present.astype(bool)[:, s, None], conds[s], 0)
+        if natural is not None:
+            scaled[s] = scaled[s] * natural[s][None]
+    return tuple(scaled)
 
 
 def _networks_of(group: Group, chosen: Sequence[int]) -> list[tuple[list[int], list[int]]]:

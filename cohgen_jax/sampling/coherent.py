@@ -157,10 +157,9 @@ class Sampler:
             return samples
         leap = _leap(config.solver.schedule)
         leaping = dataclasses.replace(config, solver=leap, rejection=None, keep_trajectory=False)
-        still = jnp.zeros((1, num_samples, bank.x_dim))
+        still = np.zeros((1, num_samples, bank.x_dim), np.float32)
         mean = chains(bank, np.zeros(1, int), RecordedNoise(still, still[None]), leaping).draws
-        scale = np.broadcast_to(scale, (1, 1, bank.x_dim))
-        return samples._replace(draws=mean + scale * (samples.draws - mean), mean=mean)
+        return samples._replace(draws=_spread(samples.draws, mean, scale), mean=mean)
 
 
 def coherent_sample(
@@ -227,6 +226,12 @@ def _scale(bank: Bank, config: SamplerConfig) -> np.ndarray:
             "temperature must be 1 (train with diffusion.predicts v)"
         )
     return scale
+
+
+@jax.jit
+def _spread(draws: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
+    """`scale` (a number, or [D]) times as far from the mean."""
+    return mean + jnp.broadcast_to(scale, (1, 1, draws.shape[-1])) * (draws - mean)
 
 
 def _leap(schedule: Schedule) -> Solver:

@@ -23,6 +23,7 @@ Posteriors  of Gaussian models N(m_k, S) that share S, driven by weights that su
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -74,16 +75,30 @@ def weigh(rule: str, bank: Bank, present: Any, log_snr: np.ndarray) -> Weights:
         patterns, index = seen, jnp.arange(len(seen), dtype=jnp.int32)
         num_rows = len(seen)
     copies = np.array([bank.slots.count(slot) for slot in bank.slots])
-    pairs = consensus_weights("loss" if rule == "loss" else "mean", bank.losses, seen, copies)
+    talk = np.ones(bank.num_models, np.float32)
     if bank.regression is not None:  # which is not one of the models that may disagree
-        pairs = pairs.at[:, -1].set(0)
+        talk[-1] = 0
+    pairs = _pairs("loss" if rule == "loss" else "mean", bank.losses, seen, copies, talk)
+    filled = np.arange(num_rows) % len(patterns)
     if rule == "stacked":
-        table = _stacked(bank, patterns, copies, log_snr)
+        table = _stacked(bank, patterns, copies, log_snr)[:, filled]
     else:
-        table = consensus_weights(rule, bank.losses, patterns, copies)
-        table = jnp.tile(table[None, :, :, None], (len(log_snr), 1, 1, 1))
-    filled = jnp.take(table, np.arange(num_rows) % len(patterns), axis=1)
-    return Weights(filled, index, pairs)
+        table = _at_every_step(rule, bank.losses, patterns[filled], copies, len(log_snr))
+    return Weights(table, index, pairs)
+
+
+@functools.partial(jax.jit, static_argnames="rule")
+def _pairs(rule: str, losses: Any, seen: Any, copies: Any, talk: Any) -> jax.Array:
+    return consensus_weights(rule, losses, seen, copies) * talk[None]
+
+
+@functools.partial(jax.jit, static_argnames=("rule", "num_steps"))
+def _at_every_step(
+    rule: str, losses: Any, available: Any, copies: Any, num_steps: int
+) -> jax.Array:
+    """`consensus_weights` as a table [S, P, K, 1]."""
+    weights = consensus_weights(rule, losses, available, copies)
+    return jnp.broadcast_to(weights[None, :, :, None], (num_steps, *weights.shape, 1))
 
 
 def _check_losses(bank: Bank) -> None:
@@ -96,6 +111,7 @@ def _check_losses(bank: Bank) -> None:
         )
 
 
+@functools.partial(jax.jit, static_argnames="rule")
 def consensus_weights(
     rule: str, losses: Float[Array, " K"], available: Any, copies: ArrayLike = 1
 ) -> Float[Array, "N K"]:
@@ -122,11 +138,10 @@ def consensus_weights(
     return weights
 
 
-def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray) -> jax.Array:
-    """[T, P, K, D] for patterns of present sources [P, S]."""
+def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray) -> Any:
+    """[T, P, K, D], or [T, P, K, 1], for patterns of present sources [P, S]."""
     if bank.moments is None and len(set(bank.slots)) == 1:
-        equal = consensus_weights("mean", bank.losses, bank.available(patterns))
-        return jnp.tile(equal[None, :, :, None], (len(log_snr), 1, 1, 1))
+        return _at_every_step("mean", bank.losses, bank.available(patterns), 1, len(log_snr))
     if bank.moments is None:
         raise InputError(
             f"the stacked consensus for {bank.target!r} needs moments of its models' predictions "
@@ -135,18 +150,19 @@ def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray)
         )
     if not isinstance(patterns, np.ndarray):
         raise InputError("the stacked consensus needs to know who has what: call it outside jit")
-    mean = consensus_weights("mean", bank.losses, bank.available(patterns), copies)
+    seen = bank.available(patterns)
+    mean = np.asarray(consensus_weights("mean", bank.losses, seen, copies))
     weights = np.zeros((len(log_snr), *mean.shape, bank.x_dim), np.float32)
     for p, pattern in enumerate(patterns):
         near = nearest_pattern(bank.moments, tuple(pattern.tolist()))
         if near is None:  # nothing is known: the mean of its models, of all where it has none
-            weights[:, p] = np.asarray(mean[p])[:, None]
+            weights[:, p] = mean[p][:, None]
             continue
         heard = np.flatnonzero(bank.available(np.array([near]))[0])
         if len(heard):
             fitted = stacked_weights(bank.moments[near].of(heard.tolist()), log_snr)
             weights[:, p, heard, : fitted.shape[2]] = fitted
-    return jnp.asarray(weights)
+    return weights
 
 
 def combine(

@@ -14,7 +14,7 @@ programs are compiled as there are eighths.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +22,12 @@ import numpy as np
 
 
 class Dispatch(NamedTuple):
-    """A leading axis of devices B (1 without sharding); N are the rows of one device."""
+    """A leading axis of devices B (1 without sharding); N are the rows of one device. NumPy or JAX."""
 
-    rows: tuple[jax.Array, ...]  # [B, K_g, J_g] int32 for each group of models
-    seats: jax.Array  # [B, N, P] int32, into the slots of all groups, one after the other
-    models: jax.Array  # [B, N, P] int32, the model in each seat
-    taken: jax.Array  # [B, N, P] bool; the other seats carry no weight
+    rows: tuple[Any, ...]  # [B, K_g, J_g] int32 for each group of models
+    seats: Any  # [B, N, P] int32, into the slots of all groups, one after the other
+    models: Any  # [B, N, P] int32, the model in each seat
+    taken: Any  # [B, N, P] bool; the other seats carry no weight
 
 
 def dispatch(needed: np.ndarray, groups: Sequence[Sequence[int]], num_devices: int = 1) -> Dispatch:
@@ -60,7 +60,7 @@ def dispatch(needed: np.ndarray, groups: Sequence[Sequence[int]], num_devices: i
         seats = np.take_along_axis(seat_of, models, axis=1)
         per_block.append((*rows, seats, models, np.take_along_axis(block, models, axis=1)))
     *rows, seats, models, taken = (np.stack(parts) for parts in zip(*per_block, strict=True))
-    return Dispatch(tuple(map(jnp.asarray, rows)), *map(jnp.asarray, (seats, models, taken)))
+    return Dispatch(tuple(rows), seats, models, taken)
 
 
 def everywhere(num_rows: int, groups: Sequence[Sequence[int]]) -> Dispatch:

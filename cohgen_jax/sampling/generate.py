@@ -12,7 +12,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -107,7 +106,7 @@ def sample_rows(
                 np.asarray(present[rows][:, columns]),
                 draws,
                 first_draw=first,
-                sample_ids=jnp.asarray(ids[rows], jnp.uint32),
+                sample_ids=np.asarray(ids[rows], np.uint32),
                 mesh=mesh,
             )
             kept = min(draws, num_draws - first)

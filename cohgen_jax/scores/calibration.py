@@ -9,6 +9,8 @@ calibration" (Gneiting, Balabdaoui and Raftery 2007, JRSS B 69:243).
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,7 @@ from jax.typing import ArrayLike
 from cohgen_jax.scores.draws import draw_variance, posterior_mean_mse
 
 
+@jax.jit
 def crps(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     """Continuous ranked probability score of each value (lower is better): [N, D].
 
@@ -32,6 +35,7 @@ def crps(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     return jnp.mean(jnp.abs(draws - real[None]), axis=0) - within
 
 
+@functools.partial(jax.jit, static_argnames="power")
 def variogram_score(draws: ArrayLike, real: ArrayLike, power: float = 0.5) -> jax.Array:
     """Variogram score of each sample (lower is better): [R, N, D], [N, D] -> [N].
 
@@ -54,12 +58,14 @@ def variogram_score(draws: ArrayLike, real: ArrayLike, power: float = 0.5) -> ja
     return jax.lax.map(of_sample, (jnp.swapaxes(draws, 0, 1), real), batch_size=64)
 
 
+@jax.jit
 def ranks(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     """Rank of each true value among its draws, 0 .. R: [N, D] int. Uniform when calibrated."""
     draws, real = jnp.asarray(draws, jnp.float32), jnp.asarray(real, jnp.float32)
     return jnp.sum(draws < real[None], axis=0)
 
 
+@jax.jit
 def rank_shares(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     """Share of the true values that have rank 0 .. R: [R + 1], all 1/(R + 1) when honest.
 
@@ -79,6 +85,7 @@ def exact_levels(num_draws: int) -> np.ndarray:
     return (num_draws + 1 - 2 * np.arange(num_draws // 2, 0, -1)) / (num_draws + 1)
 
 
+@jax.jit
 def coverages(shares: ArrayLike) -> jax.Array:
     """Observed coverage at `exact_levels`, from `rank_shares`."""
     shares = jnp.asarray(shares)
@@ -86,6 +93,7 @@ def coverages(shares: ArrayLike) -> jax.Array:
     return jnp.stack([shares[j : num - j].sum() for j in range((num - 1) // 2, 0, -1)])
 
 
+@jax.jit
 def calibration_scores(draws: ArrayLike, real: ArrayLike) -> dict[str, jax.Array]:
     """Scores of R >= 2 draws [R, N, D] against the truth [N, D]; may be called inside `jax.jit`.
 

@@ -2,13 +2,15 @@
 
 Axes    R draws, N samples, D features of one modality (no padding: callers slice to the width).
 Inputs  NumPy or JAX arrays, the forecast first and the truth last; computed in float32.
-        Everything here can be called inside `jax.jit`.
+        Everything here is one compiled program, and can be called inside another.
 
 A draw is one generated sample of p(target | sources). The posterior mean is the average of the
 draws. Squared error (MSE, R2) rewards the posterior mean and punishes honest spread: a perfect
 sampler has twice the MSE of the perfect posterior mean. The energy score is proper: in
 expectation nothing scores better than the true distribution.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -37,18 +39,21 @@ def _draws(draws: ArrayLike, real: ArrayLike, at_least: int = 2) -> tuple[jax.Ar
     return draws, real
 
 
+@jax.jit
 def mse(generated: ArrayLike, real: ArrayLike) -> jax.Array:
     """Mean squared error over samples and features: [..., N, D] against [N, D] -> [...]."""
     generated, real = _pair(generated, real)
     return jnp.mean((generated - real) ** 2, axis=(-2, -1))
 
 
+@jax.jit
 def total_variation(real: ArrayLike) -> jax.Array:
     """SS_tot / (N D): mean squared deviation of [..., N, D] from its one grand mean -> [...]."""
     real = jnp.asarray(real, jnp.float32)
     return jnp.mean((real - real.mean(axis=(-2, -1), keepdims=True)) ** 2, axis=(-2, -1))
 
 
+@jax.jit
 def r2(generated: ArrayLike, real: ArrayLike) -> jax.Array:
     """1 - SS_res / SS_tot about the grand mean of the truth: [..., N, D], [N, D] -> [...].
 
@@ -58,6 +63,7 @@ def r2(generated: ArrayLike, real: ArrayLike) -> jax.Array:
     return 1 - mse(generated, real) / total_variation(real)
 
 
+@jax.jit
 def cosine_distance(generated: ArrayLike, real: ArrayLike) -> jax.Array:
     """1 - mean over samples of the cosine between generated and true rows, in [0, 2] -> [...].
 
@@ -69,6 +75,7 @@ def cosine_distance(generated: ArrayLike, real: ArrayLike) -> jax.Array:
     return 1 - jnp.mean(dot / jnp.maximum(norms, 1e-12), axis=-1)
 
 
+@functools.partial(jax.jit, static_argnames="fair")
 def energy_score(draws: ArrayLike, real: ArrayLike, *, fair: bool = True) -> jax.Array:
     """Energy score per sample (lower is better): [R, N, D], [N, D] -> [N].
 
@@ -94,16 +101,19 @@ def energy_score(draws: ArrayLike, real: ArrayLike, *, fair: bool = True) -> jax
     return distances_to(real) / num - within / (2 * pairs)
 
 
+@jax.jit
 def draw_variance(draws: ArrayLike) -> jax.Array:
     """Unbiased variance over draws, averaged over samples and features: [R, N, D] -> []."""
     return jnp.mean(jnp.var(jnp.asarray(draws, jnp.float32), axis=0, ddof=1))
 
 
+@jax.jit
 def posterior_mean_error(draws: jax.Array, real: jax.Array) -> jax.Array:
     """Squared error of each value's posterior mean at infinitely many draws: -> [N, D]."""
     return (draws.mean(axis=0) - real) ** 2 - jnp.var(draws, axis=0, ddof=1) / draws.shape[0]
 
 
+@jax.jit
 def posterior_mean_mse(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     """MSE of the posterior mean at infinitely many draws: [R, N, D], [N, D] -> [].
 
@@ -116,11 +126,13 @@ def posterior_mean_mse(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     return mse(draws.mean(axis=0), real) - draw_variance(draws) / draws.shape[0]
 
 
+@jax.jit
 def r2_inf(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     """R2 of the posterior mean at infinitely many draws: [R, N, D], [N, D] -> []."""
     return 1 - posterior_mean_mse(draws, real) / total_variation(real)
 
 
+@jax.jit
 def spread_error(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     """Calibration ratio sqrt(s^2 / MSE_inf): predictive sd over RMSE of the posterior mean -> [].
 
@@ -131,17 +143,20 @@ def spread_error(draws: ArrayLike, real: ArrayLike) -> jax.Array:
     return spread_ratio(draw_variance(draws), posterior_mean_mse(draws, real))
 
 
+@jax.jit
 def spread_ratio(variance: jax.Array, error: jax.Array) -> jax.Array:
     """sqrt(variance / error) of any shape; infinite where the error vanishes."""
     ratio = jnp.sqrt(variance / jnp.where(error > 0, error, 1.0))
     return jnp.where(error > 0, ratio, jnp.inf)
 
 
+@functools.partial(jax.jit, static_argnames="level")
 def interval_coverage(draws: ArrayLike, real: ArrayLike, level: float = 0.8) -> jax.Array:
     """Share of true values inside the central `level` interval of their draws, in [0, 1] -> []."""
     return jnp.mean(inside_interval(draws, real, level))
 
 
+@functools.partial(jax.jit, static_argnames="level")
 def inside_interval(draws: ArrayLike, real: ArrayLike, level: float = 0.8) -> jax.Array:
     """1 where the true value is inside the central `level` interval of its draws, else 0: [N, D].
 
@@ -175,6 +190,7 @@ def patient_scores(draws: ArrayLike, real: ArrayLike) -> dict[str, jax.Array]:
     }
 
 
+@functools.partial(jax.jit, static_argnames="finite_draws")
 def r2_by_group(
     generated: ArrayLike, real: ArrayLike, members: ArrayLike, *, finite_draws: bool = False
 ) -> jax.Array:

@@ -71,7 +71,7 @@ def measure_moments(
     for i, (signal, noise) in enumerate(zip(a, s, strict=True)):
         eps = rng.standard_normal((NUM_NOISES, *x_0.shape), np.float32) * dims
         x_t = (signal * x_0 + noise * eps).astype(np.float32)
-        v_k = _predict_v(models, ready, i, filled(x_t), signal, noise)[kept, :, :num]
+        v_k = np.asarray(_predict_v(models, ready, i, filled(x_t), signal, noise))[kept, :, :num]
         v = np.concatenate([v_k, (signal * eps - noise * x_0)[None]])[..., :width]
         total = np.einsum("irnd,jrnd->dij", v, v, optimize=True)
         second[i][:, places[:, None], places] = total / (NUM_NOISES * max(len(x_0), 1))

@@ -29,15 +29,9 @@ except AttributeError:  # before 0.8
     from jax.experimental import enable_x64  # noqa: F401
 
 
-MAPS = Path("/proc/self/maps")
-MOST_MAPS = 20_000
-
-
 @pytest.fixture(autouse=True, scope="module")
-def few_programs_at_once():
-    """Compiled programs serve the modules after them, until they have mapped as much memory as a
-    process may with room to spare."""
+def programs_of_one_module():
+    """Compiled programs go with their module: each maps memory, and a process may map so much."""
     yield
-    if not MAPS.exists() or MAPS.read_bytes().count(b"\n") > MOST_MAPS:
-        jax.clear_caches()
-        gc.collect()
+    jax.clear_caches()
+    gc.collect()

@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 
 class Dispatch(NamedTuple):
-    """A leading axis of devices B (1 without sharding); N are the rows of one device. NumPy or JAX."""
+    """NumPy or JAX arrays with a leading axis of devices B (1 without sharding); N are the rows of
+    one device."""
 
     rows: tuple[Any, ...]  # [B, K_g, J_g] int32 for each group of models
     seats: Any  # [B, N, P] int32, into the slots of all groups, one after the other

@@ -107,8 +107,15 @@ def small_survival(study) -> SurvivalOutcome:
     return SurvivalOutcome.of_study(study, ForestSize(4, 4))
 
 
-@pytest.mark.parametrize("analysis", [rescue.rescue, prioritise.prioritise])
-@pytest.mark.parametrize(("outcome", "repeats"), [(stage_of, 20), (small_survival, 8)])
+@pytest.mark.parametrize(
+    ("analysis", "outcome", "repeats"),
+    [
+        (rescue.rescue, stage_of, 20),
+        pytest.param(rescue.rescue, small_survival, 8, marks=pytest.mark.heavy),
+        pytest.param(prioritise.prioritise, stage_of, 20, marks=pytest.mark.heavy),
+        (prioritise.prioritise, small_survival, 8),
+    ],
+)
 def test_nothing_is_found_where_outcomes_are_permuted(analysis, outcome, repeats):
     """Family-wise: any claim at all, in at most the 99.9 % quantile of Binomial(repeats, 5 %)."""
     found = 0

@@ -21,6 +21,7 @@ def own_run(run_dir, tmp_path):
     return shutil.copytree(run_dir, tmp_path / "run")
 
 
+@pytest.mark.heavy
 def test_analyses_are_kept_and_not_computed_twice(command, own_run):
     wanted = ("reconstruction", "rescue_stage", "cascades")
     args = ("--run", own_run, *SMALL, "--analyses", *wanted)
@@ -115,9 +116,7 @@ def test_what_a_run_cannot_have_is_named_and_the_rest_done(command, own_run):
     samples = pd.read_parquet(own_run / "samples.parquet")
     samples.assign(os_days=0.0).drop(columns="stage").to_parquet(own_run / "samples.parquet")
     wanted = ("rescue_stage", "rescue_survival", "sets")
-    outcome = command(
-        "downstream", "--run", own_run, *SMALL, "--analyses", *wanted, "--no-report"
-    )
+    outcome = command("downstream", "--run", own_run, *SMALL, "--analyses", *wanted, "--no-report")
     assert outcome.status == 0, outcome.err
     assert "rescue_stage: skipped: this run has no 'stage'" in outcome.err
     assert "rescue_survival: skipped: survival: 0 deaths among the training" in outcome.err

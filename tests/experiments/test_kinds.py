@@ -137,6 +137,7 @@ def test_events_and_counts_have_their_own_scores(completed):
     assert "Logistic regression" in report
 
 
+@pytest.mark.heavy
 def test_planted_drivers_are_found_and_passengers_are_not(tmp_path):
     """From expression alone, on held-out patients of the demo cohort."""
     demo, truth = demo_cohort(), demo_truth()

@@ -102,6 +102,7 @@ def test_whoever_lacks_something_is_completed(pairs):
     assert set(np.unique(draws.drop(columns="draw"))) <= {0.0, 1.0}
 
 
+@pytest.mark.heavy
 def test_forty_patients_with_a_rare_assay(tmp_path):
     """mut of 16, in a column `split` of train and test alone, in other words."""
     tables = assays(40)

@@ -79,7 +79,7 @@ class Sampler:
         num_draws: int = 1,
         *,
         first_draw: int = 0,
-        sample_ids: jax.Array | None = None,
+        sample_ids: jax.Array | np.ndarray | None = None,
         recorded: RecordedNoise | None = None,
         mesh: Mesh | None = None,
     ) -> Samples:
@@ -116,8 +116,7 @@ class Sampler:
         check_devices(mesh, conds, present)
         check_draws(num_draws, num_samples, bank, config, recorded)
         check_variance(bank, config)
-        if sample_ids is None:
-            sample_ids = jnp.arange(num_samples)
+        ids = jnp.arange(num_samples) if sample_ids is None else jax.device_put(sample_ids)
         scale = _scale(bank, config)
         conds, known = bank.conditions(conds, present), jnp.asarray(present, bool)
         turns = bank.turns(config.ensemble)
@@ -134,7 +133,7 @@ class Sampler:
             log_snr = solver.schedule.log_snr[solver.timesteps]
             weights = weigh(config.consensus, bank, present, log_snr)
             variance = bank.variance_of(conds) if solver.needs_variance else None
-            rows = Rows(conds, known, sample_ids, variance, plan)
+            rows = Rows(conds, known, ids, variance, plan)
             if mesh:
                 rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
                 weights = _on_mesh(weights, mesh)
@@ -157,8 +156,9 @@ class Sampler:
             return samples
         leap = _leap(config.solver.schedule)
         leaping = dataclasses.replace(config, solver=leap, rejection=None, keep_trajectory=False)
-        still = np.zeros((1, num_samples, bank.x_dim), np.float32)
-        mean = chains(bank, np.zeros(1, int), RecordedNoise(still, still[None]), leaping).draws
+        still = np.zeros((1, 1, num_samples, bank.x_dim), np.float32)
+        recorded = RecordedNoise(*jax.device_put((still[0], still)))
+        mean = chains(bank, np.zeros(1, int), recorded, leaping).draws
         return samples._replace(draws=_spread(samples.draws, mean, scale), mean=mean)
 
 
@@ -175,7 +175,7 @@ def coherent_sample(
     consensus: Consensus = "mean",
     temperature: float = 1.0,
     rejection: Rejection | None = None,
-    sample_ids: jax.Array | None = None,
+    sample_ids: jax.Array | np.ndarray | None = None,
     keep_trajectory: bool = False,
     recorded: RecordedNoise | None = None,
     ensemble: Ensemble = "average",

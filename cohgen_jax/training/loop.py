@@ -10,7 +10,7 @@ was not: bitwise on CPU.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from cohgen_jax.training.farm import (
     share_out,
     train_epochs,
     validate,
+    work,
 )
 from cohgen_jax.training.mesh import make_mesh
 from cohgen_jax.training.team import Team, assemble, reunite, shrink
@@ -57,6 +58,7 @@ class Log(NamedTuple):
     rows: list[dict[str, Any]]  # history: one row for each validation and model
     losses: list[list[float]]  # [epochs since the last validation, K]
     training: list[int]  # positions of the models that trained on after the last validation
+    places: Sequence[int] = ()  # of the team then; none in checkpoints of earlier versions
 
 
 def train_farm(
@@ -100,7 +102,8 @@ def train_farm(
         if only is not None:
             log = log._replace(training=sorted({*log.training} & {*only}))
             whole = whole._replace(active=whole.active & _flags(log.training, whole.active))
-        team = assemble(whole, data, log.training)
+        resumed = bool(log.places) and only is None  # in the same company: to the same bits
+        team = assemble(whole, data, log.places if resumed else log.training)
         del whole  # the team has it, and its buffers go with the first step
 
         def tell(rows: list[dict[str, Any]], seconds: float, samples: int) -> None:
@@ -116,6 +119,7 @@ def train_farm(
             due = epoch % config.validate_every == 0 or epoch == config.num_epochs
             return bool(log.losses) and (due or not team.training())
 
+        of_place = 6 * work(farm) / num_models  # operations: there and back
         started, samples, stop = time.perf_counter(), 0, 0
         while unjudged() or (int(team.state.epoch) < last and team.training()):
             rows = []
@@ -125,7 +129,9 @@ def train_farm(
                 rows = _history_rows(farm, team, log, scores)
                 log = Log([*log.rows, *rows], [], team.training())
                 if jax.default_backend() == "cpu":  # elsewhere a place costs less than a program
-                    team = shrink(team, data, log.training)
+                    left = (last - int(team.state.epoch)) / config.num_epochs
+                    team = shrink(team, data, log.training, left * of_place)
+                log = log._replace(places=team.places.tolist())
             else:
                 samples += len(team.training()) * farm.steps_per_epoch * config.batch_size
                 state, losses = train_epochs(team.state, team.data, farm=farm, num_epochs=1)

@@ -3,8 +3,9 @@
 The state of all models stays whole; those that still train are taken out of it into a farm with
 fewer places, trained there, and put back. Every size of farm is a program to compile, so the sizes
 are few: K, 3/4 K, K/2, 3/8 K, ... A place too many holds a model that is finished, whose updates
-are masked as in the full farm. Accelerators keep the farm whole: there a place costs next to
-nothing and a program tens of seconds (on an H100, 20 s to save a part of epochs of 0.02 s).
+are masked as in the full farm. Places are given up where they would cost more than the program
+does (PROGRAM); accelerators keep the farm whole: there a place costs next to nothing and a program
+tens of seconds (on an H100, 20 s to save a part of epochs of 0.02 s).
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import numpy as np
 from cohgen_jax.storage.distributed import to_host
 from cohgen_jax.training.farm import FarmData, FarmState, has_model_axis
 from cohgen_jax.training.mesh import num_parts
+
+
+PROGRAM = 2e12
+"""Operations that a CPU does while a farm of another size is compiled (20 to 30 s on two cores)."""
 
 
 class Team(NamedTuple):
@@ -52,10 +57,13 @@ def assemble(whole: FarmState, data: FarmData, training: Sequence[int]) -> Team:
     return Team(state, data, places, whole)
 
 
-def shrink(team: Team, data: FarmData, training: Sequence[int]) -> Team:
-    """The same models in fewer places, where there are too many; `data` of all models."""
-    parts = num_parts(team.state.active)
-    if team_size(len(training), len(data.target), parts) == len(team.places):
+def shrink(team: Team, data: FarmData, training: Sequence[int], to_come: float) -> Team:
+    """The same models in fewer places, where that spares more than a program; `data` of all models.
+
+    to_come: operations that a place takes until training ends.
+    """
+    size = team_size(len(training), len(data.target), num_parts(team.state.active))
+    if (len(team.places) - size) * to_come <= PROGRAM:
         return team
     return assemble(reunite(team), data, training)
 

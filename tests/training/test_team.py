@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from cohgen_jax.training import pair_specs, train_farm
+from cohgen_jax.training import pair_specs, team, train_farm
 from cohgen_jax.training.farm import init_state, train_epochs, validate
 from cohgen_jax.training.team import assemble, reunite, shrink, team_size
 from tests.training.test_farm import CONFIG, MODALITIES, farm_of, leaves_equal
@@ -29,7 +29,9 @@ def without_c(farm_and_data):
 @pytest.fixture(scope="module")
 def shrunk(tmp_path_factory):
     farm, data = without_c(farm_of(SPECS, LONGER))
-    return train_farm(farm, data, tmp_path_factory.mktemp("shrunk"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(team, "PROGRAM", 0.0)
+        return train_farm(farm, data, tmp_path_factory.mktemp("shrunk"))
 
 
 def test_sizes_are_few_and_hold_everybody():
@@ -45,17 +47,18 @@ def test_what_leaves_comes_back_as_it_was():
     farm, data = farm_of(SPECS)
     state = init_state(data, farm=farm)
     before = jax.tree.map(np.array, state)
-    team = assemble(state, data, [1, 4])
-    assert team.places.tolist() == [1, 4]
-    assert np.array_equal(team.data.rows, np.asarray(data.rows)[[1, 4]])
-    assert leaves_equal(reunite(team), before)
-    trained, _ = train_epochs(team.state, team.data, farm=farm, num_epochs=1)
-    after = reunite(team._replace(state=trained))
+    two = assemble(state, data, [1, 4])
+    assert two.places.tolist() == [1, 4]
+    assert np.array_equal(two.data.rows, np.asarray(data.rows)[[1, 4]])
+    assert leaves_equal(reunite(two), before)
+    trained, _ = train_epochs(two.state, two.data, farm=farm, num_epochs=1)
+    after = reunite(two._replace(state=trained))
     for k in range(6):
         assert leaves_equal(of_model(after, k), of_model(before, k)) == (k not in (1, 4))
-    team = team._replace(state=trained)
-    assert shrink(team, data, [1, 4]) is team
-    assert shrink(team, data, [4]).places.tolist() == [4]
+    two = two._replace(state=trained)
+    assert shrink(two, data, [1, 4], 2 * team.PROGRAM) is two
+    assert shrink(two, data, [4], team.PROGRAM) is two  # as much as it costs
+    assert shrink(two, data, [4], 2 * team.PROGRAM).places.tolist() == [4]
 
 
 def test_a_shrunken_farm_trains_its_models_as_the_full_one(shrunk):
@@ -71,6 +74,19 @@ def test_a_shrunken_farm_trains_its_models_as_the_full_one(shrunk):
             *map(jax.tree.leaves, (of_model(state, k), of_model(full, k))), strict=True
         ):
             assert np.allclose(a, b, atol=1e-6)
+
+
+def test_it_goes_on_in_the_company_that_it_had(shrunk, tmp_path, monkeypatch):
+    """To the same bits, though nobody would leave now."""
+    state, rows = shrunk
+    monkeypatch.setattr(team, "PROGRAM", 0.0)
+    farm, data = without_c(farm_of(SPECS, LONGER))
+    train_farm(farm, data, tmp_path, until=3)
+    monkeypatch.setattr(team, "PROGRAM", np.inf)
+    farm, data = without_c(farm_of(SPECS, LONGER))
+    end, told = train_farm(farm, data, tmp_path)
+    assert str(told) == str(rows)  # nan is not nan
+    assert leaves_equal(end, state)
 
 
 def test_a_model_ends_the_same_alone_as_in_company_that_leaves(shrunk, tmp_path):

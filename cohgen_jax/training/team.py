@@ -20,7 +20,6 @@ from cohgen_jax.storage.distributed import to_host
 from cohgen_jax.training.farm import FarmData, FarmState, has_model_axis
 from cohgen_jax.training.mesh import num_parts
 
-
 PROGRAM = 2e12
 """Operations that a CPU does while a farm of another size is compiled (20 to 30 s on two cores)."""
 

@@ -165,7 +165,7 @@ class Bank:
             members.setdefault(module, []).append(k)
         groups = tuple(
             Group(
-                jax.tree.map(lambda *leaves: _stacked(leaves), *[models[k][1] for k in ks]),
+                jax.tree.map(_stack, *[models[k][1] for k in ks]),
                 module,
                 tuple(k * views + view for k in ks for view in range(views)),
                 None if inputs is None else (*inputs, *known),
@@ -262,7 +262,7 @@ class Bank:
 
         A network multiplies an absent condition by 0; a missing value there must not survive it.
         """
-        seen = _seen(tuple(conds), present, self.natural)
+        seen = _seen(tuple(conds), jnp.asarray(present, bool), self.natural)
         if self.regression is not None:
             said = self.regression([np.asarray(cond) for cond in seen], np.asarray(present, bool))
             padding = ((0, 0), (0, self.x_dim - said[0].shape[1]))
@@ -364,7 +364,7 @@ class Bank:
         return eps * self.dims[None, None, None]
 
 
-def _stacked(leaves: Sequence[Any]) -> jax.Array:
+def _stack(*leaves: Any) -> jax.Array:
     """On the host if they are there, where it takes no program."""
     hosted = all(isinstance(leaf, np.ndarray) for leaf in leaves)
     return jax.device_put(np.stack(leaves)) if hosted else jnp.stack(leaves)
@@ -372,12 +372,12 @@ def _stacked(leaves: Sequence[Any]) -> jax.Array:
 
 @jax.jit
 def _seen(
-    conds: tuple[Any, ...], present: Any, natural: tuple[jax.Array, ...] | None
+    conds: tuple[Any, ...], present: jax.Array, natural: tuple[jax.Array, ...] | None
 ) -> tuple[Any, ...]:
     """`conds` in natural scale, those of sources 0 where they are absent."""
     scaled = list(conds)
     for s in range(present.shape[1]):
-        scaled[s] = jnp.where(present.astype(bool)[:, s, None], conds[s], 0)
+        scaled[s] = jnp.where(present[:, s, None], conds[s], 0)
         if natural is not None:
             scaled[s] = scaled[s] * natural[s][None]
     return tuple(scaled)

@@ -157,8 +157,8 @@ class Sampler:
         leap = _leap(config.solver.schedule)
         leaping = dataclasses.replace(config, solver=leap, rejection=None, keep_trajectory=False)
         still = np.zeros((1, 1, num_samples, bank.x_dim), np.float32)
-        recorded = RecordedNoise(*jax.device_put((still[0], still)))
-        mean = chains(bank, np.zeros(1, int), recorded, leaping).draws
+        no_noise = RecordedNoise(*jax.device_put((still[0], still)))
+        mean = chains(bank, np.zeros(1, int), no_noise, leaping).draws
         return samples._replace(draws=_spread(samples.draws, mean, scale), mean=mean)
 
 

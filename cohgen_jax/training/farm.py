@@ -197,6 +197,7 @@ def usable_rows(
     return np.stack([usable(spec, train_rows) for spec in specs])
 
 
+@functools.cache
 def work(farm: Farm) -> float:
     """Multiplications of all training, up to a factor: which of several farms takes longest."""
     shapes = jax.eval_shape(lambda: init(farm.module, jax.random.key(0)))

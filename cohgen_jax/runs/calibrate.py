@@ -30,7 +30,7 @@ from cohgen_jax.runs.calibration import LEVEL, Calibration, interval
 from cohgen_jax.runs.families import METHODS
 from cohgen_jax.sampling.generate import conditions, sample_rows
 from cohgen_jax.scores.draws import patient_scores
-from cohgen_jax.solvers import SolverConfig, ddim
+from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training.validation import judged, random_subsets
 
 if TYPE_CHECKING:
@@ -68,22 +68,16 @@ def calibrate_bank(
     run: Run, cohort: Cohort | None, bank: Bank, chain: SamplerConfig
 ) -> Calibration:
     """Of the draws that this chain of an uncalibrated bank of the run makes."""
-    # One step to x_0 is all that the posterior mean takes.
-    leap = dataclasses.replace(chain, solver=ddim(chain.solver.schedule, 1), temperature=0.0)
     t = run.index(bank.target)
     width = int(run.latents.widths[t])
     rows, shown = _validation(run, t)
     z, real = run.latents.z[rows], run.latents.z[rows, t, :width]
-
-    def sample(num_draws: int, config: SamplerConfig) -> np.ndarray:
-        seed = run.config.seed
-        samples = sample_rows(bank, run.modalities, z, shown, seed, num_draws, config)
-        return np.asarray(samples.draws)[..., :width]
-
-    draws = sample(DRAWS, chain)
+    chain = dataclasses.replace(chain, keep_mean=bank.predicts != "eps")
+    samples = sample_rows(bank, run.modalities, z, shown, run.config.seed, DRAWS, chain)
+    draws = samples.draws[..., :width]
     scale = np.ones(bank.x_dim, np.float32)
-    if bank.predicts != "eps":  # which does not tell the posterior mean
-        mean = sample(1, leap)[0]
+    if samples.mean is not None:  # networks that predict eps do not tell it
+        mean = samples.mean[0, :, :width]
         worth = run.latents.scale[t, :width] ** 2
         if bank.regression is None:
             kept = run.codecs[bank.target].kept

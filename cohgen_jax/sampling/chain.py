@@ -7,6 +7,7 @@ Axes: K models, R draws, N samples, D latent width, S steps, J seats of a model 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,7 @@ from cohgen_jax.sampling.consensus import Weights, combine, disagreement
 from cohgen_jax.sampling.dispatch import Dispatch
 from cohgen_jax.sampling.noise import Noise
 from cohgen_jax.sampling.specialize import PLAIN, Folded, Precision, fold, form_of
-from cohgen_jax.schedule import eps_from
+from cohgen_jax.schedule import eps_from, x_0_from
 from cohgen_jax.solvers import reverse_process
 
 
@@ -89,15 +90,12 @@ def _form(group, specialized: bool):
     return form_of(group.module) if specialized else PLAIN
 
 
-def run_chains(
-    bank: Bank,
-    ready: Ready,
-    plan: Dispatch,
-    initial: Float[Array, "R N D"],
-    noise: Noise,
-    config: SamplerConfig,
-) -> Chains:
-    """One chain for each draw and sample."""
+Predict = Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
+"""(x [R, N, D], level) -> the consensus of all models' eps [R, N, D], their disagreement [R, N]."""
+
+
+def predictor(bank: Bank, ready: Ready, plan: Dispatch, config: SamplerConfig) -> Predict:
+    """What the bank says of these samples."""
     plan = jax.tree.map(lambda leaf: leaf[0], plan)  # this device's
     pairs = jnp.where(plan.taken, jnp.take_along_axis(ready.pairs, plan.models, axis=1), 0)
     patients = [  # by slot: leaves [K_g, J_g, ...]
@@ -129,11 +127,35 @@ def run_chains(
         )  # [N, P, D]
         return combine(eps, weights, level_noise * x), disagreement(eps, pairs)
 
+    return predict
+
+
+def posterior_mean(
+    bank: Bank, ready: Ready, plan: Dispatch, config: SamplerConfig
+) -> Float[Array, "1 N D"]:
+    """x_0 that the bank predicts from x_T = 0 at the solver's first level, where nothing of x_0 is
+    left in x_T."""
+    predict = predictor(bank, ready, plan, config)
+    first = jax.tree.map(lambda leaf: leaf[0], ready.levels)
+    x_t = jnp.zeros((1, len(ready.pattern), bank.x_dim), jnp.float32)
+    eps, _ = predict(x_t, first)
+    return x_0_from("eps", eps, x_t, *first[1:3])
+
+
+def run_chains(
+    bank: Bank,
+    ready: Ready,
+    plan: Dispatch,
+    initial: Float[Array, "R N D"],
+    noise: Noise,
+    config: SamplerConfig,
+) -> Chains:
+    """One chain for each draw and sample."""
     threshold = config.rejection.cos_threshold if config.rejection else jnp.inf
     run = functools.partial(
         reverse_process,
         config.solver,
-        predict,
+        predictor(bank, ready, plan, config),
         initial,
         noise,
         levels=ready.levels,

@@ -30,7 +30,7 @@ from jax.typing import ArrayLike
 from cohgen_jax.axes import Array, Bool, Float, Integer
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank, Ensemble
-from cohgen_jax.sampling.chain import make_ready, run_chains
+from cohgen_jax.sampling.chain import make_ready, posterior_mean, run_chains
 from cohgen_jax.sampling.check import check_devices, check_draws, check_rows, check_variance
 from cohgen_jax.sampling.config import Rejection, SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus, Weights, weigh
@@ -38,8 +38,8 @@ from cohgen_jax.sampling.dispatch import Dispatch, dispatch, everywhere
 from cohgen_jax.sampling.noise import RecordedNoise, chain_keys, noise_of, of_attempt
 from cohgen_jax.sampling.rejection import redraw_rejected
 from cohgen_jax.sampling.specialize import Precision
-from cohgen_jax.schedule import Schedule, x_0_from
-from cohgen_jax.solvers import Solver, SolverState
+from cohgen_jax.schedule import Schedule
+from cohgen_jax.solvers import Solver
 
 
 class Samples(NamedTuple):
@@ -51,7 +51,7 @@ class Samples(NamedTuple):
     accepted: Bool[Array, "R N"]  # True without rejection
     retries: Integer[Array, "R N"]  # redraws used
     trajectory: Float[Array, "R N S"] | None  # disagreement of each step, t = T-1 first
-    mean: Float[Array, "1 N D"] | None = None  # of the posterior, where spread was scaled about it
+    mean: Float[Array, "1 N D"] | None = None  # of the posterior, if asked for or scaled about
 
 
 class Rows(NamedTuple):
@@ -118,12 +118,11 @@ class Sampler:
         check_variance(bank, config)
         ids = jnp.arange(num_samples) if sample_ids is None else jax.device_put(sample_ids)
         scale = _scale(bank, config)
+        with_mean = config.keep_mean or bool(np.any(scale != 1))
         conds, known = bank.conditions(conds, present), jnp.asarray(present, bool)
         turns = bank.turns(config.ensemble)
 
-        def chains(
-            bank: Bank, draw_ids: np.ndarray, recorded: RecordedNoise | None, config: SamplerConfig
-        ) -> Samples:
+        def chains(bank: Bank, draw_ids: np.ndarray, recorded: RecordedNoise | None) -> Samples:
             groups = [group.members for group in bank.groups]
             if isinstance(present, Tracer):  # inside a caller's jit nobody knows who needs what
                 plan = everywhere(num_samples, groups)
@@ -138,28 +137,26 @@ class Sampler:
                 rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
                 weights = _on_mesh(weights, mesh)
             asked = (bank.unnamed(), weights, rows, jnp.asarray(draw_ids), recorded)
-            return _sample(key, *asked, config=config.compiled, mesh=mesh)
+            return _sample(key, *asked, config=config.compiled, mesh=mesh, with_mean=with_mean)
 
         draw_ids = first_draw + np.arange(num_draws)
         turn_of = draw_ids % len(turns)
         draws_of = [np.flatnonzero(turn_of == turn) for turn in range(len(turns))]
         parts = [
-            chains(turn, draw_ids[draws], recorded and recorded.of(draws), config)
+            chains(turn, draw_ids[draws], recorded and recorded.of(draws))
             for turn, draws in zip(turns, draws_of, strict=True)
-            if len(draws)
+            if len(draws) or with_mean  # which is that of all members
         ]
         samples = parts[0]
         if len(parts) > 1:
             back = np.argsort(np.concatenate(draws_of))
+            mean = sum(part.mean for part in parts) / len(parts) if with_mean else None
+            parts = [part._replace(mean=None) for part in parts]
             samples = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
+            samples = samples._replace(mean=mean)
         if np.all(scale == 1):
             return samples
-        leap = _leap(config.solver.schedule)
-        leaping = dataclasses.replace(config, solver=leap, rejection=None, keep_trajectory=False)
-        still = np.zeros((1, 1, num_samples, bank.x_dim), np.float32)
-        no_noise = RecordedNoise(*jax.device_put((still[0], still)))
-        mean = chains(bank, np.zeros(1, int), no_noise, leaping).draws
-        return samples._replace(draws=_spread(samples.draws, mean, scale), mean=mean)
+        return samples._replace(draws=_spread(samples.draws, samples.mean, scale))
 
 
 def coherent_sample(
@@ -220,10 +217,10 @@ def _scale(bank: Bank, config: SamplerConfig) -> np.ndarray:
     """The factor on the spread about the posterior mean, of all components or of each [D]."""
     fitted = bank.spread if config.consensus == "stacked" else 1.0
     scale = np.asarray(config.temperature * np.asarray(fitted, np.float32))
-    if np.any(scale != 1) and bank.predicts == "eps":
+    if (config.keep_mean or np.any(scale != 1)) and bank.predicts == "eps":
         raise InputError(
             "networks that predict eps do not give the posterior mean in one evaluation: "
-            "temperature must be 1 (train with diffusion.predicts v)"
+            "temperature must be 1, keep_mean False (train with diffusion.predicts v)"
         )
     return scale
 
@@ -234,17 +231,6 @@ def _spread(draws: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
     return mean + jnp.broadcast_to(scale, (1, 1, draws.shape[-1])) * (draws - mean)
 
 
-def _leap(schedule: Schedule) -> Solver:
-    """One step from the noisiest level to the x_0 predicted there."""
-    alpha_bar, last = float(schedule.alpha_bar[-1]), schedule.num_steps - 1
-    a, s = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
-
-    def step(state, eps, i, noise):
-        return SolverState(x_0_from("eps", eps, state.x, a, s))
-
-    return Solver(SolverState, step, np.array([last], np.int32), schedule, ("leap",))
-
-
 def _on_mesh(weights: Weights, mesh: Mesh) -> Weights:
     everywhere_alike = NamedSharding(mesh, PartitionSpec())
     over_samples = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
@@ -252,7 +238,7 @@ def _on_mesh(weights: Weights, mesh: Mesh) -> Weights:
     return Weights(jax.device_put(weights.table, everywhere_alike), *of_samples)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "mesh"))
+@functools.partial(jax.jit, static_argnames=("config", "mesh", "with_mean"))
 def _sample(
     key: jax.Array,
     bank: Bank,
@@ -263,8 +249,9 @@ def _sample(
     *,
     config: SamplerConfig,
     mesh: Mesh | None,
+    with_mean: bool,
 ) -> Samples:
-    one_device = functools.partial(_sample_rows, config=config)
+    one_device = functools.partial(_sample_rows, config=config, with_mean=with_mean)
     if mesh is None:
         return one_device(key, bank, weights, rows, draw_ids, recorded)
     # Every device runs its own samples, redraws included, as if it were alone.
@@ -296,6 +283,7 @@ def _sample_rows(
     recorded: RecordedNoise | None,
     *,
     config: SamplerConfig,
+    with_mean: bool,
 ) -> Samples:
     """All samples of one device."""
     with jax.default_matmul_precision("tensorfloat32" if config.precision == "tf32" else "highest"):
@@ -312,6 +300,7 @@ def _sample_rows(
         if config.rejection is not None:
             chains, retries = redraw_rejected(chains, keys, bank, ready, config)
             accepted = chains.share <= config.rejection.prop_threshold
+        mean = posterior_mean(bank, ready, rows.plan, config) if with_mean else None
     return Samples(
-        chains.draws, chains.disagreement, chains.share, accepted, retries, chains.trajectory
+        chains.draws, chains.disagreement, chains.share, accepted, retries, chains.trajectory, mean
     )

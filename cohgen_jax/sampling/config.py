@@ -56,6 +56,8 @@ class SamplerConfig:
     """Of the networks' matrix products (see `specialize.fold`)."""
     keep_trajectory: bool = False
     """Return the disagreement of every step."""
+    keep_mean: bool = False
+    """Return the posterior mean also where spread is not scaled about it."""
     specialized: bool = True
     """False evaluates every network as it is defined, at every step: slow, the same."""
 
@@ -67,4 +69,6 @@ class SamplerConfig:
     @property
     def compiled(self) -> SamplerConfig:
         """The part that a compiled program depends on: the rest at its default."""
-        return dataclasses.replace(self, consensus="mean", temperature=1.0, ensemble="average")
+        return dataclasses.replace(
+            self, consensus="mean", temperature=1.0, ensemble="average", keep_mean=False
+        )

@@ -10,6 +10,9 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Accelerators round the factors of a float32 product by default; golden numbers are not rounded.
 jax.config.update("jax_default_matmul_precision", "highest")
+# Tracing makes many objects and little garbage: looking for it as often as Python does by default
+# takes a tenth of the time.
+gc.set_threshold(100_000, 20, 50)
 # Most of a test's time is compilation: compile lightly, and keep what was compiled, since tests
 # share programs. XLA reads its flags when it first computes; one that it does not know is fatal.
 OPTIMISED = "COHGEN_TESTS_OPTIMISED"
@@ -35,3 +38,4 @@ def programs_of_one_module():
     yield
     jax.clear_caches()
     gc.collect()
+    gc.freeze()  # what is left, modules for the most part, stays

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+from scipy.special import ndtr
 
 from cohgen_jax.schedule import Prediction, Schedule
 
@@ -32,7 +32,7 @@ def level_distribution(kind: str, schedule: Schedule) -> np.ndarray:
     """
     if kind == "uniform":
         return np.arange(1, schedule.num_steps + 1) / schedule.num_steps
-    chance = scipy.stats.norm.cdf(-0.5 * schedule.log_snr, loc=-1.2, scale=1.2)
+    chance = ndtr((-0.5 * schedule.log_snr + 1.2) / 1.2)
     return chance / chance[-1]
 
 

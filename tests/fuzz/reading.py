@@ -1,12 +1,13 @@
 """Reads damaged files in a process of its own, since a library may crash or hang it.
 
-    python -m tests.fuzz.reading KIND FOLDER FIRST LAST
+    python -m tests.fuzz.reading FOLDER '[["csv", 0], ["csv", 1], ...]'
 
-FOLDER holds a whole example of the kind. For each seed one of its files is damaged and read; a line
-of JSON says that it begins, another how it ended. A file that takes longer than SECONDS ends the
-process by SIGALRM.
+FOLDER holds a folder with a whole example of each kind. For each kind and seed one of its files is
+damaged and read; a line of JSON says that it begins, another how it ended. A file that takes longer
+than SECONDS ends the process by SIGALRM.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -132,36 +133,46 @@ DRILLS = {
 }
 
 
-def main(name: str, folder: Path, first: int, last: int) -> None:
+def main(folder: Path, wanted: list[tuple[str, int]]) -> None:
     warnings.simplefilter("ignore")
-    kind = {**KINDS, **DRILLS}[name]
     events: list[str] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary) / folder.name
-        shutil.copytree(folder, copy)
-        kind.read(copy)  # what is imported and cached counts for no file
-        usual = _peak(lambda: kind.read(copy))
-        sys.addaudithook(lambda event, about: events.extend(_forbidden(event, about)))
-        files = sorted(f for f in copy.glob(kind.files) if f.is_file() and f.stat().st_size)
-        for seed in range(first, last):
-            rng = np.random.default_rng(seed)
-            file = files[rng.integers(len(files))]
-            whole = file.read_bytes()
-            inside = name == "pth" and seed % 2
-            new = damaged_member(whole, "data.pkl", rng) if inside else damaged(whole, rng)
-            file.write_bytes(new)
-            print(json.dumps({"seed": seed, "file": str(file.relative_to(copy))}), flush=True)
-            events.clear()
-            outcome: dict[str, str] = {}
-            signal.alarm(SECONDS)
-            peak = _peak(lambda outcome=outcome: outcome.update(_outcome(kind.read, copy)))
-            signal.alarm(0)
-            if peak > FACTOR * usual + SLACK_MB * 1e6:
-                outcome = {"fault": f"{peak / 1e6:.0f} MB, the whole file {usual / 1e6:.0f} MB"}
-            if events:
-                outcome = {"fault": f"ran {events}"}
-            file.write_bytes(whole)
-            print(json.dumps(outcome), flush=True)
+    sys.addaudithook(lambda event, about: events.extend(_forbidden(event, about)))
+    for name, of_kind in itertools.groupby(wanted, key=lambda each: each[0]):
+        with tempfile.TemporaryDirectory() as temporary:
+            copy = Path(temporary) / name
+            shutil.copytree(folder / _example(name), copy)
+            _damage_and_read(name, copy, [seed for _, seed in of_kind], events)
+
+
+def _example(name: str) -> str:
+    return "csv" if name in DRILLS else name
+
+
+def _damage_and_read(name: str, folder: Path, seeds: list[int], events: list[str]) -> None:
+    kind = {**KINDS, **DRILLS}[name]
+    kind.read(folder)  # what is imported and cached counts for no file
+    usual = _peak(lambda: kind.read(folder))
+    files = sorted(f for f in folder.glob(kind.files) if f.is_file() and f.stat().st_size)
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        file = files[rng.integers(len(files))]
+        whole = file.read_bytes()
+        inside = name == "pth" and seed % 2
+        new = damaged_member(whole, "data.pkl", rng) if inside else damaged(whole, rng)
+        file.write_bytes(new)
+        begun = {"kind": name, "seed": seed, "file": str(file.relative_to(folder))}
+        print(json.dumps(begun), flush=True)
+        events.clear()
+        outcome: dict[str, str] = {}
+        signal.alarm(SECONDS)
+        peak = _peak(lambda outcome=outcome: outcome.update(_outcome(kind.read, folder)))
+        signal.alarm(0)
+        if peak > FACTOR * usual + SLACK_MB * 1e6:
+            outcome = {"fault": f"{peak / 1e6:.0f} MB, the whole file {usual / 1e6:.0f} MB"}
+        if events:
+            outcome = {"fault": f"ran {events}"}
+        file.write_bytes(whole)
+        print(json.dumps(outcome), flush=True)
 
 
 def _forbidden(event: str, about: tuple) -> list[str]:
@@ -197,4 +208,4 @@ def _status(entry: str) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -70,6 +70,8 @@ class Arguments:
     draws: int = 16
     networks: bool = False
     """Train a run on every split as well."""
+    least_steps: int | None = None
+    """Of an epoch of its networks; the recipe's by default."""
     out: Path = RESULT
 
 
@@ -86,7 +88,8 @@ def main(arguments: Arguments) -> None:
     for name in arguments.cohorts:
         for split in range(arguments.splits):
             tables, samples = read(arguments.data, name, split)
-            prepared = prepare(tables, samples, split, arguments.networks)
+            config = _config(arguments.least_steps, split)
+            prepared = prepare(tables, samples, config, arguments.networks)
             scores = judged(prepared, arguments.draws, split)
             kept = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
             kept.setdefault(name, {})[str(split)] = scores
@@ -134,10 +137,12 @@ def subset(
 
 
 def prepare(
-    tables: dict[str, pd.DataFrame], samples: pd.DataFrame | None, split: int, networks: bool
+    tables: dict[str, pd.DataFrame],
+    samples: pd.DataFrame | None,
+    config: ExperimentConfig,
+    networks: bool,
 ) -> Prepared:
     """Everything fitted on the training patients of a split."""
-    config = dataclasses.replace(recipe("default"), split_seed=split, seed=split)
     generators: dict[tuple[str, str], Generator] = {}
     model = None
     if networks:
@@ -164,6 +169,17 @@ def prepare(
         project={name: codec.project for name, codec in codecs.items()},
     )
     return Prepared(cohort, codecs, latents, generators, model)
+
+
+def _config(least_steps: int | None, split: int) -> ExperimentConfig:
+    config = dataclasses.replace(recipe("default"), split_seed=split, seed=split)
+    if least_steps is None:
+        return config
+    return dataclasses.replace(
+        config,
+        single=dataclasses.replace(config.single, least_steps=least_steps),
+        multi=dataclasses.replace(config.multi, least_steps=least_steps),
+    )
 
 
 def _encoded(raw: RawTables, config: ExperimentConfig) -> tuple[Cohort, dict[str, Codec], Latents]:

@@ -80,7 +80,7 @@ class ExperimentConfig:
     single: TrainConfig = TrainConfig(
         network=NetworkConfig(width=256, num_layers=2, dropout=0.4),
         num_epochs=40,
-        least_steps=10,
+        least_steps=2,
         cond_dropout=0.1,
         cond_noise=0.25,
     )
@@ -89,7 +89,7 @@ class ExperimentConfig:
         network=NetworkConfig(width=384, num_layers=2, dropout=0.4),
         members=3,
         num_epochs=40,
-        least_steps=10,
+        least_steps=2,
         cond_dropout=0.15,
         cond_noise=0.5,
         member_noise=0.4,
@@ -145,6 +145,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             batch_size=32,
             learning_rate=1e-3,
             num_epochs=4,
+            least_steps=10,
             validate_every=2,
             val_draws=2,
             val_solver=SolverConfig(num_steps=5),

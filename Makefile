@@ -14,10 +14,10 @@ demo: $(VENV)/installed
 	$(RUN) experiments/report.py --run $(DEMO)
 
 test: $(VENV)/installed
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-all: check
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile -m ''
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m ''
 
 check: docs
 	$(VENV)/bin/ruff check .

@@ -32,6 +32,25 @@ except AttributeError:  # before 0.8
     from jax.experimental import enable_x64  # noqa: F401
 
 
+LONG = (
+    "test_kinds.py",
+    "test_distributed.py",
+    "test_patterns.py",
+    "test_farm.py",
+    "test_optimised.py",
+    "test_front_door.py",
+    "test_docs.py",
+    "test_sharding.py",
+    "test_resume.py",
+    "test_extends.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that workers end together."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def programs_of_one_module():
     """Compiled programs go with their module: each maps memory, and a process may map so much."""

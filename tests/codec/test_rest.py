@@ -104,7 +104,7 @@ def test_draws_of_new_patients_have_their_correlations(width, rest):
     assert np.sqrt(np.mean((found - true) ** 2)) < 0.06
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1.0])
+@pytest.mark.parametrize("threshold", [0.0, pytest.param(1.0, marks=pytest.mark.heavy)])
 def test_binary_features_keep_the_correlations_beneath_them(threshold):
     """Of z > threshold only cov(x) = omega^2 rho is seen, omega^2 = 0.41 or 0.19."""
     values, rho = factors(2000, 400, rank=2, share=0.4)

@@ -81,6 +81,7 @@ def test_planted_mutations(demo):
             assert found.max() < 0.12
 
 
+@pytest.mark.heavy
 def test_modalities_predict_each_other_and_not_only_linearly(demo):
     """Ridge regression explains 0.3 to 0.6 of the latents, kernel ridge more."""
     from sklearn.kernel_ridge import KernelRidge

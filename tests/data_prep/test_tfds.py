@@ -98,6 +98,7 @@ def test_the_dataset_documents_itself(cohort, data_dir):
     assert "missing assays" in info.description
 
 
+@pytest.mark.heavy
 def test_latents_are_another_configuration(cohort, data_dir):
     build(make_builder(cohort, data_dir, "latent", latent_dim=8))
     loaded = load_tfds_cohort(f"tfds:tcga_multimodal/latent@{data_dir}")
@@ -169,6 +170,7 @@ def test_datasets_that_are_not_there(tmp_path, cohort):
         make_builder(cohort, tmp_path, "pixels")
 
 
+@pytest.mark.heavy
 def test_all_of_it_where_importing_tensorflow_fails(cohort, tmp_path):
     """A tensorflow package that raises on import, in front of any other."""
     save_cohort(cohort, tmp_path / "cohort")

@@ -113,7 +113,7 @@ def small_survival(study) -> SurvivalOutcome:
         (rescue.rescue, stage_of, 20),
         pytest.param(rescue.rescue, small_survival, 8, marks=pytest.mark.heavy),
         pytest.param(prioritise.prioritise, stage_of, 20, marks=pytest.mark.heavy),
-        (prioritise.prioritise, small_survival, 8),
+        pytest.param(prioritise.prioritise, small_survival, 8, marks=pytest.mark.heavy),
     ],
 )
 def test_nothing_is_found_where_outcomes_are_permuted(analysis, outcome, repeats):

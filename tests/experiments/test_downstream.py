@@ -66,6 +66,7 @@ def test_claims_are_told_by_metric():
     ]
 
 
+@pytest.mark.heavy
 def test_results_follow_calibration_and_labels(own_run):
     config = DownstreamConfig(
         analyses=("reconstruction",), quick=True, methods=("nearest", "multi"), bootstrap=20, jobs=1

@@ -182,6 +182,7 @@ def test_a_page_shows_values_of_each_kind(completed, tables):
     assert len(known) == tables["mut"].loc[patient, mut["features"]].notna().sum()
 
 
+@pytest.mark.heavy
 def test_tables_of_every_kind_that_are_streamed_are_completed_alike(
     tables, completed, tmp_path, monkeypatch
 ):

@@ -68,7 +68,7 @@ def completed(folder):
     }
 
 
-@pytest.mark.parametrize("spell", [str, str.lower])
+@pytest.mark.parametrize("spell", [str, pytest.param(str.lower, marks=pytest.mark.heavy)])
 def test_parts_of_patients_are_completed_as_all_of_them(run, streaming, tmp_path, spell):
     tables, facts = awkward(spell)
     source = written(tmp_path / "in", tables, facts, row_group_size=5)
@@ -130,6 +130,7 @@ def test_assays_filled_with_zeros_count_as_not_done_either_way(run, streaming, t
     assert set(rows) <= set(parts["rnaseq.parquet"].index)
 
 
+@pytest.mark.heavy
 def test_parts_of_a_table_and_integer_ids_are_streamed(run, streaming, tmp_path, monkeypatch):
     """Each table is a folder of two files, and ids are numbers in a column called sample_id."""
     tables, _ = awkward()

@@ -16,6 +16,7 @@ SCHEDULE = linear_schedule(50)
 SOLVER = ddpm(SCHEDULE, 5)
 MODALITIES = ("a", "b", "c")
 D = 3
+REJECTION = Rejection(cos_threshold=0.5, prop_threshold=0.3)
 
 
 class Linear(nn.Module):
@@ -68,7 +69,7 @@ def sample(
     return sample_rows(bank, MODALITIES, z, present, seed, num_draws, config, **more)
 
 
-@pytest.mark.parametrize("rejection", [None, Rejection(cos_threshold=0.5, prop_threshold=0.3)])
+@pytest.mark.parametrize("rejection", [None, REJECTION])
 def test_chunks_change_nothing(rejection):
     z, present = patients(70)
     whole = sample(z, present, rejection=rejection, keep_trajectory=True)
@@ -84,7 +85,7 @@ def test_chunks_change_nothing(rejection):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("rejection", [None, Rejection(cos_threshold=0.5, prop_threshold=0.3)])
+@pytest.mark.parametrize("rejection", [None, pytest.param(REJECTION, marks=pytest.mark.heavy)])
 def test_chunks_change_nothing_where_a_regression_speaks(rejection):
     """Patterns of a chunk are weighed, and patients regressed, as those of all."""
     z, present = patients(40)

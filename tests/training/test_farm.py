@@ -202,6 +202,7 @@ def test_padding_of_a_target_changes_no_score():
         np.testing.assert_array_equal(results[0][metric], results[1][metric])
 
 
+@pytest.mark.heavy
 def test_what_covariates_tell_is_learnt():
     """Half the variance of the first component of c is a covariate that no source knows."""
     z, present, widths = wide_cohort(400)

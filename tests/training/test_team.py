@@ -122,6 +122,7 @@ def test_a_broken_model_keeps_its_last_good_weights(shrunk):
     )
 
 
+@pytest.mark.heavy
 def test_training_can_stop_at_an_epoch_and_go_on_with_some(tmp_path):
     """until, then only: those chosen end as if nothing had happened, the others stay there."""
     farm, data = farm_of(SPECS)

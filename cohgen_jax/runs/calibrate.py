@@ -74,10 +74,10 @@ def calibrate_bank(
     z, real = run.latents.z[rows], run.latents.z[rows, t, :width]
     chain = dataclasses.replace(chain, keep_mean=bank.predicts != "eps")
     samples = sample_rows(bank, run.modalities, z, shown, run.config.seed, DRAWS, chain)
-    draws = samples.draws[..., :width]
+    draws = np.asarray(samples.draws)[..., :width]
     scale = np.ones(bank.x_dim, np.float32)
     if samples.mean is not None:  # networks that predict eps do not tell it
-        mean = samples.mean[0, :, :width]
+        mean = np.asarray(samples.mean)[0, :, :width]
         worth = run.latents.scale[t, :width] ** 2
         if bank.regression is None:
             kept = run.codecs[bank.target].kept

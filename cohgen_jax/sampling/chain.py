@@ -117,7 +117,7 @@ def predictor(bank: Bank, ready: Ready, plan: Dispatch, config: SamplerConfig) -
                 return form.denoise(module, loop, row, patient, x[:, rows])
 
             out = group.each(one_model, (loop, row), (patient, rows))  # [K_g, R, J_g, D]
-            slots.append(jnp.moveaxis(out, 1, 2).reshape(-1, len(x), x.shape[-1]))
+            slots.append(jax.lax.collapse(jnp.moveaxis(out, 1, 2), 0, 2))  # [K_g J_g, R, D]
         out = jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)  # [P, R, N, D]
         eps = eps_from(bank.predicts, out, x[None], signal, level_noise)
         eps = eps * bank.dims[None, None, None]

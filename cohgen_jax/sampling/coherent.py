@@ -150,10 +150,10 @@ class Sampler:
         samples = parts[0]
         if len(parts) > 1:
             back = np.argsort(np.concatenate(draws_of))
-            mean = sum(part.mean for part in parts) / len(parts) if with_mean else None
+            means = [part.mean for part in parts if part.mean is not None]
             parts = [part._replace(mean=None) for part in parts]
             samples = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
-            samples = samples._replace(mean=mean)
+            samples = samples._replace(mean=sum(means) / len(means) if means else None)
         if np.all(scale == 1):
             return samples
         return samples._replace(draws=_spread(samples.draws, samples.mean, scale))
@@ -297,7 +297,7 @@ def _sample_rows(
         chains = run_chains(bank, ready, rows.plan, initial, noise, config)
         retries = jnp.zeros(chains.share.shape, jnp.int32)
         accepted = jnp.ones(chains.share.shape, bool)
-        if config.rejection is not None:
+        if config.rejection is not None and len(draw_ids):
             chains, retries = redraw_rejected(chains, keys, bank, ready, config)
             accepted = chains.share <= config.rejection.prop_threshold
         mean = posterior_mean(bank, ready, rows.plan, config) if with_mean else None

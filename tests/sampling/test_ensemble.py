@@ -63,6 +63,9 @@ def test_temperature_scales_the_spread_about_the_mean_of_all_members(y):
     hot, warm, cold = (np.asarray(sample(bank, [y], 4, temperature=t).draws) for t in (1, 0.3, 0))
     np.testing.assert_allclose(cold, np.broadcast_to(mean, cold.shape), atol=2e-3)
     np.testing.assert_allclose(warm, mean + 0.3 * (hot - mean), atol=2e-3)
+    for rejection in (None, Rejection()):  # a draw of the first member knows the mean of both
+        one = np.asarray(sample(bank, [y], 1, temperature=0, rejection=rejection).draws)
+        np.testing.assert_array_equal(one[0], cold[0])
 
 
 def test_members_are_counted_round_where_a_source_has_fewer(y):

@@ -58,8 +58,8 @@ def short(table: Table) -> str:
 
 
 _LOGGED = (
-    " The library's run was trained before, when these cores had little else to do: seconds from "
-    "its log, memory of drawing alone."
+    " The library's run was trained before: seconds from its log, by the clock, whatever ran "
+    "beside it, memory of drawing alone."
 )
 
 

@@ -44,7 +44,7 @@ from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.of_run import run_generators
 from cohgen_jax.evaluation.tables import cohort_of
 from cohgen_jax.evaluation.units import patient_crps, score_units, units_of
-from cohgen_jax.runs.config import ExperimentConfig, recipe
+from cohgen_jax.runs.config import ExperimentConfig, recipe, resized
 from cohgen_jax.runs.families import METHODS
 from cohgen_jax.runs.source import cohort_settings
 from cohgen_jax.sampling.generator import Generated, Generator
@@ -88,7 +88,9 @@ def main(arguments: Arguments) -> None:
     for name in arguments.cohorts:
         for split in range(arguments.splits):
             tables, samples = read(arguments.data, name, split)
-            config = _config(arguments.least_steps, split)
+            config = dataclasses.replace(recipe("default"), split_seed=split, seed=split)
+            if arguments.least_steps is not None:
+                config = resized(config, least_steps=arguments.least_steps)
             prepared = prepare(tables, samples, config, arguments.networks)
             scores = judged(prepared, arguments.draws, split)
             kept = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
@@ -169,17 +171,6 @@ def prepare(
         project={name: codec.project for name, codec in codecs.items()},
     )
     return Prepared(cohort, codecs, latents, generators, model)
-
-
-def _config(least_steps: int | None, split: int) -> ExperimentConfig:
-    config = dataclasses.replace(recipe("default"), split_seed=split, seed=split)
-    if least_steps is None:
-        return config
-    return dataclasses.replace(
-        config,
-        single=dataclasses.replace(config.single, least_steps=least_steps),
-        multi=dataclasses.replace(config.multi, least_steps=least_steps),
-    )
 
 
 def _encoded(raw: RawTables, config: ExperimentConfig) -> tuple[Cohort, dict[str, Codec], Latents]:

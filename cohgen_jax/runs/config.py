@@ -127,7 +127,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
     if name == "default":
         return ExperimentConfig()
     if name == "demo":
-        return _resized(
+        return resized(
             ExperimentConfig(codec=CodecConfig(latent_dim=16), single=TrainConfig()),
             network=NetworkConfig(width=96, num_layers=3, dropout=0.4),
             batch_size=32,
@@ -138,7 +138,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             validate_every=10,
         )
     if name == "debug":
-        return _resized(
+        return resized(
             ExperimentConfig(codec=CodecConfig(latent_dim=8), few_steps=False),
             network=NetworkConfig(width=32, num_layers=1, time_embedding=16),
             members=1,
@@ -151,7 +151,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
             val_solver=SolverConfig(num_steps=5),
         )
     if name == "published":
-        return _resized(
+        return resized(
             ExperimentConfig(
                 max_missing=0.10,
                 published_codecs=True,
@@ -181,7 +181,7 @@ def recipe(name: RecipeName) -> ExperimentConfig:
     raise InputError(f"unknown recipe {name!r}; known: {', '.join(get_args(RecipeName))}")
 
 
-def _resized(config: ExperimentConfig, **changes) -> ExperimentConfig:
+def resized(config: ExperimentConfig, **changes) -> ExperimentConfig:
     """The same changes to both kinds of model."""
     return dataclasses.replace(
         config,

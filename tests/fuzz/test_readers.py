@@ -29,6 +29,7 @@ def _outcomes(folder: Path, wanted: list[tuple[str, int]]) -> list[dict]:
         outcomes += [
             {**begun, **ended} for begun, ended in zip(lines[::2], lines[1::2], strict=False)
         ]
+        assert lines, done.stderr[-2000:]
         if done.returncode:
             assert len(lines) % 2, done.stderr[-2000:]
             died = f"the process ended by {done.returncode} (-14: {SECONDS} s were not enough)"

@@ -54,17 +54,18 @@ from cohgen_jax.solvers import Solver, SolverConfig, ddpm, dpmpp_2m
 RESULT = Path(__file__).with_suffix(".json")
 ROOT = RESULT.parents[1]
 SCHEDULE = linear_schedule()
-D = 32
 PUBLISHED = NetworkConfig(architecture="norm_mlp", width=512, num_layers=5)
+PUBLISHED_DIM = 32
+"""Latents of the published autoencoders."""
 RECIPE = recipe("default")
 DEFAULT = RECIPE.single.network
-RECIPE_MEMBERS = (RECIPE.single.members, RECIPE.multi.members)
 NAMES = ("cna", "rna", "rppa", "wsi")
 TIMED_STEPS = 10
 """Steps timed of the published chain of 1000, spread over it."""
 CHOSEN = {kind: SolverConfig().build(SCHEDULE, kind) for kind in ("eps", "v")}
 """The default of each kind of network: holds score and spread of 1000 steps (solver_study.json)."""
 GPU = jax.default_backend() != "cpu"
+Slots = list[tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,35 +99,37 @@ QUICK = Sizes(
 )
 
 
-def bank_of(
-    config: NetworkConfig, num_sources: int, seed: int = 0, predicts="eps", members: int = 1
-) -> Bank:
-    """Single-condition models of one target, random weights."""
-    module = build(config, D, (D,))
-    slots = [(s,) for s in range(num_sources)] * members
-    models = [(module, init(module, jax.random.key(seed + k))) for k in range(len(slots))]
-    sources = [f"source_{s}" for s in range(num_sources)]
+def bank_of(config: NetworkConfig, slots: Slots, seed: int = 0) -> Bank:
+    """Models of one target, each of the sources that its slot names, random weights; as wide as
+    the published latents or as those of the default recipe."""
+    published = config == PUBLISHED
+    dim = PUBLISHED_DIM if published else RECIPE.codec.latent_dim
+    modules = [build(config, dim, (dim,) * len(slot)) for slot in slots]
+    models = [(m, init(m, jax.random.key(seed + k))) for k, m in enumerate(modules)]
+    sources = [f"source_{s}" for s in range(1 + max(max(slot) for slot in slots))]
+    predicts = "eps" if published else "v"
     return Bank.from_models("target", sources, models, predicts=predicts, slots=slots)
 
 
-def multi_of(config: NetworkConfig, members: int = 1, predicts="eps", seed: int = 0) -> Bank:
-    module = build(config, D, (D,) * 3)
-    models = [(module, init(module, jax.random.key(seed + k))) for k in range(members)]
-    sources = [f"source_{k}" for k in range(3)]
-    return Bank.from_models(
-        "target", sources, models, predicts=predicts, slots=[(0, 1, 2)] * members
-    )
+def singles(num_sources: int, members: int = 1) -> Slots:
+    return [(s,) for s in range(num_sources)] * members
 
 
-def patients(num: int, num_sources: int) -> tuple[np.ndarray, np.ndarray]:
-    z = np.random.default_rng(0).normal(size=(num, num_sources + 1, D)).astype(np.float32)
-    return z, np.ones((num, num_sources + 1), bool)
+def multis(num_sources: int, members: int = 1) -> Slots:
+    return [tuple(range(num_sources))] * members
+
+
+def patients(bank: Bank, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Latents and what is there: the sources of the bank, and its target."""
+    shape = (num, len(bank.sources) + 1, bank.groups[0].module.x_dim)
+    z = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return z, np.ones(shape[:2], bool)
 
 
 def draw(bank: Bank, num: int, solver: Solver, num_draws: int = 1, present=None, **more):
     """The library's public path: host arrays in, host arrays out."""
     names = (*bank.sources, bank.target)
-    z, everything = patients(num, len(bank.sources))
+    z, everything = patients(bank, num)
     present = everything if present is None else present
     if len(present) > num:
         z = np.resize(z, (len(present), *z.shape[1:]))
@@ -175,12 +178,12 @@ def torch_loop(
     ]
     if compiled:
         models = [torch.compile(model) for model in models]
-    z, _ = patients(num, len(bank.sources))
+    z, _ = patients(bank, num)
     conds = [[torch.tensor(z[:, s]).to(device) for s in slot] for slot in bank.slots]
     timesteps = np.linspace(SCHEDULE.num_steps - 1, 0, count).round().astype(int).tolist()
 
     def run():
-        x = torch.randn(num, D, device=device)
+        x = torch.randn(num, z.shape[-1], device=device)
         result, _ = published_loop(models, conds, SCHEDULE, x, timesteps=timesteps)
         return result.cpu()
 
@@ -202,11 +205,11 @@ def products(rows: int, width: int, repeats: int = 20) -> Callable[[], object]:
 def loop_flops(config: NetworkConfig) -> int:
     """Multiplications and additions that depend on x_t, of one norm_mlp evaluation."""
     inner = (config.num_layers - 2) * config.width**2
-    return 2 * (2 * D * config.width + inner)
+    return 2 * (2 * PUBLISHED_DIM * config.width + inner)
 
 
 def equal_steps(sizes: Sizes, device: str) -> list[dict]:
-    bank, results = bank_of(PUBLISHED, 3), []
+    bank, results = bank_of(PUBLISHED, singles(3)), []
     flops = 3 * loop_flops(PUBLISHED)
     for num, our_steps in sizes.our_steps.items():
         solver = ddpm(SCHEDULE, our_steps)
@@ -244,14 +247,14 @@ def equal_steps(sizes: Sizes, device: str) -> list[dict]:
 
 def plain(bank: Bank, num: int, solver: Solver):
     """The library without specialisation or chunks: what jit alone gives."""
-    z, _ = patients(num, len(bank.sources))
+    z, _ = patients(bank, num)
     conds = [z[:, s] for s in range(len(bank.sources))]
     return coherent_sample(jax.random.key(0), bank, conds, solver=solver, specialized=False).draws
 
 
 def equal_quality(sizes: Sizes, device: str) -> list[dict]:
     """Ten repeats for 300 patients from three sources."""
-    published, ours, results = bank_of(PUBLISHED, 3), bank_of(DEFAULT, 3, predicts="v"), []
+    published, ours, results = bank_of(PUBLISHED, singles(3)), bank_of(DEFAULT, singles(3)), []
     tasks = {
         "torch": torch_loop(published, 300, TIMED_STEPS, device),
         "eps": lambda: draw(published, 300, CHOSEN["eps"], 10),
@@ -274,10 +277,10 @@ def whole_evaluation(sizes: Sizes, device: str) -> list[dict]:
     """All 56 conditions, 10 repeats, 700 patients: draws on the host, compilation included."""
     num, repeats, results = sizes.patients, 10, []
     tasks = {
-        f"{k}_models": torch_loop(bank_of(PUBLISHED, k), num, TIMED_STEPS, device)
+        f"{k}_models": torch_loop(bank_of(PUBLISHED, singles(k)), num, TIMED_STEPS, device)
         for k in (1, 2, 3)
     }
-    tasks["multi"] = torch_loop(multi_of(PUBLISHED), num, TIMED_STEPS, device)
+    tasks["multi"] = torch_loop(bank_of(PUBLISHED, multis(3)), num, TIMED_STEPS, device)
     for task in tasks.values():
         task()
     subsets = [len(c.sources) for c in conditions(NAMES)]
@@ -288,20 +291,22 @@ def whole_evaluation(sizes: Sizes, device: str) -> list[dict]:
     )
     patterns = [[name in c.sources for name in NAMES] for c in conditions(NAMES, targets=["wsi"])]
     present = np.repeat(np.array(patterns), num, axis=0)
-    for name, config, members, predicts, ensemble in (
-        ("published networks", PUBLISHED, (1, 1), "eps", "average"),
-        ("default recipe", DEFAULT, RECIPE_MEMBERS, "v", "average"),
-        ("default recipe, members in turns", DEFAULT, RECIPE_MEMBERS, "v", "mixture"),
+    published = ((PUBLISHED, singles(3)), (PUBLISHED, multis(3)))
+    default = tuple(
+        (config.network, slots(3, config.members))
+        for config, slots in ((RECIPE.single, singles), (RECIPE.multi, multis))
+    )
+    for name, models, ensemble in (
+        ("published networks", published, "average"),
+        ("default recipe", default, "average"),
+        ("default recipe, members in turns", default, "mixture"),
     ):
-        solver = CHOSEN[predicts]
         banks = [
-            bank
+            bank_of(config, slots, 10 * target)
             for target in range(len(NAMES))
-            for bank in (
-                bank_of(config, 3, 10 * target, predicts, members[0]),
-                multi_of(config, members[1], predicts, 10 * target),
-            )
+            for config, slots in models
         ]
+        solver = CHOSEN[banks[0].predicts]
         jax.clear_caches()
         began = time.perf_counter()
         for bank in banks:
@@ -330,14 +335,14 @@ def sweeps(sizes: Sizes, device: str) -> dict[str, list[dict]]:
         results.setdefault(sweep, []).append(row)
         print(row, flush=True)
 
-    bank = bank_of(DEFAULT, 3, predicts="v")
+    bank = bank_of(DEFAULT, singles(3))
     for num in sizes.samples:
         measure("samples", num, bank, num)
     for num_models in sizes.models:
-        measure("models", num_models, bank_of(DEFAULT, num_models, predicts="v"), 512)
+        measure("models", num_models, bank_of(DEFAULT, singles(num_models)), 512)
     for width in sizes.width:
         config = dataclasses.replace(DEFAULT, width=width)
-        measure("width", width, bank_of(config, 3, predicts="v"), 512)
+        measure("width", width, bank_of(config, singles(3)), 512)
     for steps in sizes.steps:
         measure("steps", steps, bank, 512, dpmpp_2m(SCHEDULE, steps))
     return results
@@ -351,8 +356,8 @@ imported = time.perf_counter()
 import jax
 jax.config.update("jax_compilation_cache_dir", sys.argv[1])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-from benchmarks.sampling import DEFAULT, CHOSEN, bank_of, draw
-bank = bank_of(DEFAULT, 3, predicts="v")
+from benchmarks.sampling import DEFAULT, CHOSEN, bank_of, draw, singles
+bank = bank_of(DEFAULT, singles(3))
 jax.block_until_ready(bank.losses)
 ready = time.perf_counter()
 draw(bank, 1, CHOSEN["v"], 10)

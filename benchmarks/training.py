@@ -9,7 +9,7 @@ models    training examples a second for 1 to 64 models of one farm; compilation
 overhead  a step beside the matrix products that it consists of, at width 512
 scaling   1 to 8 forced host devices: strong (16 models) and weak (2 models a device)
 
-The latents are those of --run. Medians; compilation apart. Results go to training.json and the
+The latents are those of --run; part `score` takes the leading 32. Medians; compilation apart. Results go to training.json and the
 README. What part `score` extrapolates is named in its result: each trainer is timed for single
 epochs and trained for real on a few of the 16 models; seconds an epoch times epochs to the score.
 """
@@ -17,6 +17,7 @@ epochs and trained for real on a few of the 16 models; seconds an epoch times ep
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import json
 import os
@@ -47,6 +48,7 @@ RESULT = Path(__file__).with_suffix(".json")
 EPS = DiffusionConfig(predicts="eps")
 JUDGED = SolverConfig(num_steps=15)
 """Both trainers' models are judged by draws of the same stochastic solver, as cheap for both."""
+PUBLISHED_DIM = 32
 LEARNT = {"single": ("rna_from_cna",), "multi": ("rna_from_multi",)}
 """Models that are trained for real in part `score`."""
 
@@ -56,6 +58,17 @@ class Cohort:
         self.latents, samples = read_latents(run)
         split = samples["split"].to_numpy()
         self.train, self.val = (np.flatnonzero(split == side) for side in ("train", "val"))
+
+    def as_published(self) -> Cohort:
+        """With what the published trainer knows: the leading latents, as many as the published
+        autoencoders have, and no covariates."""
+        known, latents = copy.copy(self), self.latents
+        num = len(latents.modalities)
+        known.latents = latents._replace(
+            z=latents.z[:, :num, :PUBLISHED_DIM],
+            widths=np.minimum(latents.widths[:num], PUBLISHED_DIM),
+        )
+        return known
 
     def specs(self, kind: str, names: tuple[str, ...] = ()) -> list:
         make = {"single": pair_specs, "multi": multi_specs}[kind]
@@ -231,6 +244,7 @@ def score_part(cohort: Cohort, quick: bool) -> dict:
     """Epochs to the score from real training of LEARNT, seconds an epoch from all 16."""
     from benchmarks.torch_baseline import Trainer
 
+    cohort = cohort.as_published()
     published, default = recipe("published"), recipe("default")
     every, most, ours_most = (5, 10, 10) if quick else (20, 160, 60)
     result: dict = {"models": [], "kinds": {}, "baseline_epochs_trained": most}

@@ -9,9 +9,11 @@ models    training examples a second for 1 to 64 models of one farm; compilation
 overhead  a step beside the matrix products that it consists of, at width 512
 scaling   1 to 8 forced host devices: strong (16 models) and weak (2 models a device)
 
-The latents are those of --run; part `score` takes the leading 32. Medians; compilation apart. Results go to training.json and the
-README. What part `score` extrapolates is named in its result: each trainer is timed for single
-epochs and trained for real on a few of the 16 models; seconds an epoch times epochs to the score.
+The latents are those of --run; part `score` takes the leading 32 of each modality, without
+covariates, as the published trainer has them. Medians; compilation apart. Results go to
+training.json and the README. What `score` extrapolates is named in its result: each trainer is
+timed for single epochs and trained for real on a few of the 16 models; seconds an epoch times
+epochs to the score.
 """
 
 from __future__ import annotations

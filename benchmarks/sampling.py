@@ -55,8 +55,7 @@ RESULT = Path(__file__).with_suffix(".json")
 ROOT = RESULT.parents[1]
 SCHEDULE = linear_schedule()
 PUBLISHED = NetworkConfig(architecture="norm_mlp", width=512, num_layers=5)
-PUBLISHED_DIM = 32
-"""Latents of the published autoencoders."""
+PUBLISHED_DIM = recipe("published").codec.latent_dim
 RECIPE = recipe("default")
 DEFAULT = RECIPE.single.network
 NAMES = ("cna", "rna", "rppa", "wsi")

@@ -50,7 +50,6 @@ RESULT = Path(__file__).with_suffix(".json")
 EPS = DiffusionConfig(predicts="eps")
 JUDGED = SolverConfig(num_steps=15)
 """Both trainers' models are judged by draws of the same stochastic solver, as cheap for both."""
-PUBLISHED_DIM = 32
 LEARNT = {"single": ("rna_from_cna",), "multi": ("rna_from_multi",)}
 """Models that are trained for real in part `score`."""
 
@@ -65,10 +64,9 @@ class Cohort:
         """With what the published trainer knows: the leading latents, as many as the published
         autoencoders have, and no covariates."""
         known, latents = copy.copy(self), self.latents
-        num = len(latents.modalities)
+        num, dim = len(latents.modalities), recipe("published").codec.latent_dim
         known.latents = latents._replace(
-            z=latents.z[:, :num, :PUBLISHED_DIM],
-            widths=np.minimum(latents.widths[:num], PUBLISHED_DIM),
+            z=latents.z[:, :num, :dim], widths=np.minimum(latents.widths[:num], dim)
         )
         return known
 

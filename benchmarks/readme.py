@@ -106,18 +106,12 @@ def steps_table(rows: list[dict[str, Any]]) -> str:
     )
 
 
-NETWORKS = {
-    "eps": "published epsilon-networks, same weights",
-    "v": "default v-networks",
-}
-
-
 def quality_table(rows: list[dict[str, Any]]) -> str:
     return _table(
         ["networks", "published loop, 1000 steps", "steps", "library", "times faster (best)"],
         [
             [
-                NETWORKS[row["networks"]],
+                row["what"],
                 f"{row['torch_s']:.0f} s",
                 row["steps"],
                 f"{row['ours_s']:.2f} s",

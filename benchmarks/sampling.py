@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 import resource
 import statistics
@@ -48,8 +49,10 @@ from cohgen_jax.networks import NetworkConfig, build, init
 from cohgen_jax.runs.config import recipe
 from cohgen_jax.sampling import Bank, SamplerConfig, coherent_sample, sample_rows
 from cohgen_jax.sampling.specialize import PRECISIONS
+from cohgen_jax.sampling.stacking import Moments, Pattern
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import Solver, SolverConfig, ddpm, dpmpp_2m
+from cohgen_jax.training.regression import Regression, Regressions
 
 RESULT = Path(__file__).with_suffix(".json")
 ROOT = RESULT.parents[1]
@@ -63,6 +66,10 @@ TIMED_STEPS = 10
 """Steps timed of the published chain of 1000, spread over it."""
 CHOSEN = {kind: SolverConfig().build(SCHEDULE, kind) for kind in ("eps", "v")}
 """The default of each kind of network: holds score and spread of 1000 steps (solver_study.json)."""
+FEW = SolverConfig(name="gaussian").build(SCHEDULE, "v")
+"""The fast mode (few_evaluations.json)."""
+TRAINED, VALIDATED = 3329, 415
+"""Patients of tcga that a regression holds and that moments are of."""
 GPU = jax.default_backend() != "cpu"
 Slots = list[tuple[int, ...]]
 
@@ -108,6 +115,34 @@ def bank_of(config: NetworkConfig, slots: Slots, seed: int = 0) -> Bank:
     sources = [f"source_{s}" for s in range(1 + max(max(slot) for slot in slots))]
     predicts = "eps" if published else "v"
     return Bank.from_models("target", sources, models, predicts=predicts, slots=slots)
+
+
+def as_trained(bank: Bank) -> Bank:
+    """With what a run of the default recipe knows beside its networks: a regression for each
+    pattern of sources, moments for the stacked consensus, and a fitted spread. Random values."""
+    rng, dim, num = np.random.default_rng(0), bank.x_dim, len(bank.sources)
+    patterns: list[Pattern] = list(itertools.product((False, True), repeat=num))
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    def regression(width: int) -> Regression:
+        gains = np.full(width, width**-0.5, np.float32)
+        x, dual, size = normal(TRAINED, width) * gains, normal(TRAINED, dim), normal(TRAINED)
+        mean, variance = np.zeros(dim, np.float32), np.full(dim, 0.5, np.float32)
+        return Regression(np.arange(TRAINED), x, gains, dual / TRAINED, mean, variance, size / 1e4)
+
+    heard = bank.with_regression(
+        Regressions({pattern: regression(dim * sum(pattern) or 1) for pattern in patterns}),
+        SCHEDULE.alpha_bar,
+    )
+    said = normal(dim, heard.num_models + 1, 2 * heard.num_models)
+    second = np.tile(said @ np.swapaxes(said, 1, 2), (10, 1, 1, 1))
+    resting = np.arange(heard.num_models) == heard.num_models - 1
+    of_any = Moments(
+        np.linspace(-9, 9, 10), second, np.ones(dim), np.array(VALIDATED), resting.astype(float)
+    )
+    return dataclasses.replace(heard, moments=dict.fromkeys(patterns, of_any), spread=1.01)
 
 
 def singles(num_sources: int, members: int = 1) -> Slots:
@@ -253,17 +288,25 @@ def plain(bank: Bank, num: int, solver: Solver):
 
 def equal_quality(sizes: Sizes, device: str) -> list[dict]:
     """Ten repeats for 300 patients from three sources."""
-    published, ours, results = bank_of(PUBLISHED, singles(3)), bank_of(DEFAULT, singles(3)), []
-    tasks = {
-        "torch": torch_loop(published, 300, TIMED_STEPS, device),
-        "eps": lambda: draw(published, 300, CHOSEN["eps"], 10),
-        "v": lambda: draw(ours, 300, CHOSEN["v"], 10),
+    published, results = bank_of(PUBLISHED, singles(3)), []
+    ours = as_trained(bank_of(DEFAULT, singles(3)))
+    chosen = {
+        "published networks, same weights": (published, CHOSEN["eps"], "mean"),
+        "default recipe": (ours, CHOSEN["v"], "stacked"),
+        "default recipe, few steps": (ours, FEW, "stacked"),
     }
+    tasks = {
+        name: lambda bank=bank, solver=solver, rule=rule: draw(
+            bank, 300, solver, 10, consensus=rule
+        )
+        for name, (bank, solver, rule) in chosen.items()
+    }
+    tasks["torch"] = torch_loop(published, 300, TIMED_STEPS, device)
     compile_s = {name: timed(task) for name, task in tasks.items()}
     seconds, best = interleaved(tasks, sizes.repeats)
     loop, best_loop = (10_000 / TIMED_STEPS * s["torch"] for s in (seconds, best))
-    for name, solver in CHOSEN.items():
-        row = {"networks": name, "steps": solver.num_steps, "nfe": 3 * solver.num_steps}
+    for name, (_, solver, _) in chosen.items():
+        row = {"what": name, "steps": solver.num_steps, "nfe": 3 * solver.num_steps}
         row |= {"torch_s": loop, "ours_s": seconds[name], "speedup": loop / seconds[name]}
         row |= {"speedup_best": best_loop / best[name]}
         row |= {"compile_s": max(0.0, compile_s[name] - seconds[name])}
@@ -295,21 +338,25 @@ def whole_evaluation(sizes: Sizes, device: str) -> list[dict]:
         (config.network, slots(3, config.members))
         for config, slots in ((RECIPE.single, singles), (RECIPE.multi, multis))
     )
-    for name, models, ensemble in (
-        ("published networks", published, "average"),
-        ("default recipe", default, "average"),
-        ("default recipe, members in turns", default, "mixture"),
+    for name, models, solver, ensemble in (
+        ("published networks", published, CHOSEN["eps"], "average"),
+        ("default recipe", default, CHOSEN["v"], "average"),
+        ("default recipe, members in turns", default, CHOSEN["v"], "mixture"),
+        ("default recipe, few steps", default, FEW, "average"),
+        ("default recipe, few steps, members in turns", default, FEW, "mixture"),
     ):
         banks = [
             bank_of(config, slots, 10 * target)
             for target in range(len(NAMES))
             for config, slots in models
         ]
-        solver = CHOSEN[banks[0].predicts]
+        rule = "mean"
+        if models is default:
+            banks, rule = [as_trained(bank) for bank in banks], "stacked"
         jax.clear_caches()
         began = time.perf_counter()
         for bank in banks:
-            draw(bank, num, solver, repeats, present, ensemble=ensemble)
+            draw(bank, num, solver, repeats, present, ensemble=ensemble, consensus=rule)
         seconds = time.perf_counter() - began
         row = {"what": name, "torch_s": loop, "ours_s": seconds, "speedup": loop / seconds}
         row |= {"torch_s_best": best_loop, "speedup_best": best_loop / seconds}

@@ -59,23 +59,33 @@ _HOME = {
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.2.0"
 
-_WRONG_FUSION, _SINCE, _UNTIL = "xla_cpu_experimental_ynn_fusion_type", (0, 10, 2), (0, 12)
+_WRONG_FUSION, _TRITON = "xla_cpu_experimental_ynn_fusion_type", "xla_gpu_enable_triton_gemm"
+_FLAGS = {_WRONG_FUSION: ("", (0, 10, 2), (0, 12)), _TRITON: ("false", (0, 6), (0, 12))}
+"""XLA's flag -> our value, and the versions of jaxlib, from and below, that are known to have it:
+one that XLA does not know ends the process."""
 
 
-def _avoid_wrong_fusion() -> None:
-    """Compile for CPUs without a fusion that returns wrong numbers, if this jaxlib has it.
+def _set_compiler_flags() -> None:
+    """Compile without a fusion for CPUs that returns wrong numbers, and for GPUs without Triton's
+    products, where this jaxlib has them and the environment does not say otherwise.
 
-    From jaxlib 0.10.2 on, some batched products of many rows are silently wrong
+    From jaxlib 0.10.2 on, some batched products of many rows are silently wrong on CPUs
     (jax-ml/jax#39103): three networks that are each right diverge as one batch. XLA reads the flag
-    when it first computes; whoever did that before importing this package is warned.
+    when it first computes; whoever did that before importing this package is warned. On GPUs XLA
+    compiles and times dozens of Triton kernels for every product: a program of our networks took 9
+    to 18 s where cuBLAS alone takes 2 to 4 and runs as fast (benchmarks/README.md).
     """
-    flags = os.environ.get("XLA_FLAGS", "")
+    given = os.environ.get("XLA_FLAGS", "")
     numbers = re.findall(r"\d+", importlib.metadata.version("jaxlib"))
     version = tuple(map(int, numbers[:3]))
-    if not _SINCE <= version < _UNTIL or _WRONG_FUSION in flags:
-        return
-    os.environ["XLA_FLAGS"] = f"{flags} --{_WRONG_FUSION}=".strip()
-    if getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None):
+    added = [
+        f"--{flag}={value}"
+        for flag, (value, since, until) in _FLAGS.items()
+        if since <= version < until and flag not in given
+    ]
+    os.environ["XLA_FLAGS"] = " ".join([given, *added]).strip()
+    late = getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None)
+    if late and f"--{_WRONG_FUSION}=" in added:
         warnings.warn(
             "JAX has computed before cohgen_jax was imported: on CPUs this jaxlib may return wrong "
             f"numbers. Import cohgen_jax first, or set XLA_FLAGS=--{_WRONG_FUSION}=",
@@ -83,7 +93,7 @@ def _avoid_wrong_fusion() -> None:
         )
 
 
-_avoid_wrong_fusion()
+_set_compiler_flags()
 
 
 def __getattr__(name: str) -> Any:

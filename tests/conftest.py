@@ -16,7 +16,7 @@ gc.set_threshold(100_000, 20, 50)
 # Most of a test's time is compilation: compile lightly, and keep what was compiled, since tests
 # share programs. XLA reads its flags when it first computes; one that it does not know is fatal.
 OPTIMISED = "COHGEN_TESTS_OPTIMISED"
-LIGHTLY = "--xla_cpu_use_fusion_emitters=false"
+LIGHTLY = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 CACHE = Path(__file__).parents[1] / ".pytest_cache" / "xla"
 if OPTIMISED not in os.environ:
     if jax.__version_info__ < (0, 11):

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # Okabe and Ito 2008, https://jfly.uni-koeln.de/color/
@@ -136,7 +138,9 @@ def save(figure: Figure, stem: Path) -> Path:
     stem.parent.mkdir(parents=True, exist_ok=True)
     svg = stem.with_name(stem.name + ".svg")
     with house_style():
-        figure.savefig(svg, metadata={"Date": None}, dpi=120)  # of rasterised clouds
+        figure.set_dpi(120)  # of rasterised clouds
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})  # savefig would draw twice
         figure.set_layout_engine("none")  # both files have the layout of the first
-        figure.savefig(stem.with_name(stem.name + ".png"), dpi=200)
+        figure.set_dpi(200)
+        FigureCanvasAgg(figure).print_png(stem.with_name(stem.name + ".png"))
     return svg

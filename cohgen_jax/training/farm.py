@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -72,7 +72,8 @@ class FarmState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Farm:
-    """The static part: what is trained and how. Compiled programs are cached by identity."""
+    """The static part: what is trained and how. Compiled programs are kept by farm; those that
+    differ in their specs alone, which the data hold, are equal."""
 
     specs: tuple[ModelSpec, ...]
     module: nn.Module
@@ -83,6 +84,16 @@ class Farm:
     val_solver: Solver
     steps_per_epoch: int
     seed: int
+
+    def _value(self) -> Hashable:
+        how = self.module, self.num_covariates, self.config, self.predicts, self.val_solver
+        return (*how, self.schedule.alpha_bar.tobytes(), self.steps_per_epoch, self.seed)
+
+    def __hash__(self) -> int:
+        return hash(self._value())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Farm) and self._value() == other._value()
 
 
 def make_farm(

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_farm_on_several_devices_does_the_same():
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(CACHE),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",

@@ -25,7 +25,7 @@ from cohgen_jax.runs.config import recipe
 from cohgen_jax.runs.prepare import read_latents
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training import DiffusionConfig, ModelSpec, TrainConfig, make_farm
-from cohgen_jax.training.farm import init_state, train_epochs, validate
+from cohgen_jax.training.farm import init_state, train_epoch, validate
 
 LARGE = {"batch_size": 128, "learning_rate": 3e-3, "weight_decay": 1.0, "cond_noise": 0.5}
 GROUPS: dict[str, dict[str, dict]] = {
@@ -126,7 +126,8 @@ def study(arguments: Arguments, latents, split: np.ndarray, group: dict, seed: i
     energies, epochs, seconds = [], [], []
     while int(state.epoch) < farm.config.num_epochs:
         began = time.process_time()
-        state, _ = train_epochs(state, data, farm=farm, num_epochs=arguments.validate_every)
+        for _ in range(arguments.validate_every):
+            state, _ = train_epoch(state, data, farm=farm)
         jax.block_until_ready(state)
         seconds.append(time.process_time() - began)
         state, scores = validate(state, data, farm=farm)

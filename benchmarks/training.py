@@ -43,7 +43,7 @@ from cohgen_jax.runs.prepare import read_latents
 from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training import DiffusionConfig, make_farm, multi_specs, pair_specs
 from cohgen_jax.training.config import MeshConfig, TrainConfig
-from cohgen_jax.training.farm import fresh_state, init_state, share_out, train_epochs, validate
+from cohgen_jax.training.farm import fresh_state, init_state, share_out, train_epoch, validate
 from cohgen_jax.training.mesh import make_mesh
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -107,7 +107,7 @@ class Steps:
         self.compile_seconds = time.perf_counter() - began
 
     def __call__(self) -> None:
-        self.state, _ = train_epochs(self.state, self.data, farm=self.farm, num_epochs=1)
+        self.state, _ = train_epoch(self.state, self.data, farm=self.farm)
         jax.block_until_ready(self.state)
 
 
@@ -284,7 +284,8 @@ def score_part(cohort: Cohort, quick: bool) -> dict:
         state, reached, ours_scores = init_state(data, farm=farm), {}, []
         step = 2 if not quick else 5
         while int(state.epoch) < ours_most and len(reached) < len(specs):
-            state, _ = train_epochs(state, data, farm=farm, num_epochs=step)
+            for _ in range(step):
+                state, _ = train_epoch(state, data, farm=farm)
             state, scores = validate(state, data, farm=farm)
             ours_scores.append(np.asarray(scores["energy"]).tolist())
             for m, energy in enumerate(ours_scores[-1]):
@@ -294,14 +295,14 @@ def score_part(cohort: Cohort, quick: bool) -> dict:
         full, full_data = cohort.farm(every_spec, dataclasses.replace(ours, num_epochs=ours_most))
         state = init_state(full_data, farm=full)
         began = time.perf_counter()
-        state, _ = train_epochs(state, full_data, farm=full, num_epochs=1)
+        state, _ = train_epoch(state, full_data, farm=full)
         state, _ = validate(state, full_data, farm=full)
         jax.block_until_ready(state)
         first = time.perf_counter() - began
         epoch_s, validation_s = [], []
         for _ in range(1 if quick else 3):
             began = time.perf_counter()
-            state, _ = train_epochs(state, full_data, farm=full, num_epochs=1)
+            state, _ = train_epoch(state, full_data, farm=full)
             jax.block_until_ready(state)
             epoch_s.append(time.perf_counter() - began)
             began = time.perf_counter()

@@ -8,7 +8,7 @@ Baselines take the same 28.
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,14 +80,38 @@ def source_label(sources: Iterable[str]) -> str:
     return "+".join(sources) or "none"
 
 
+MANY = 6
+"""Modalities beyond which not every subset of sources is judged: there are 2**(M - 1) a target."""
+
+
 def conditions(
-    modalities: Sequence[str], *, smallest: int = 1, targets: Sequence[str] | None = None
+    modalities: Sequence[str],
+    *,
+    num_sources: Collection[int] = (),
+    unconditional: bool = False,
+    targets: Sequence[str] | None = None,
 ) -> list[Condition]:
-    """Each target with every subset of at least `smallest` of the other modalities."""
+    """Each target with every subset of the other modalities that has so many sources.
+
+    num_sources: every number when empty; of more than MANY modalities one, all but one, and all.
+    unconditional: and without any source.
+
+    Raises:
+      InputError: a number of sources that no target has.
+    """
+    most = len(modalities) - 1
+    wrong = [size for size in num_sources if not 1 <= size <= most]
+    if wrong:
+        raise InputError(
+            f"num_sources must be between 1 and {most}, the modalities beside a target; got "
+            f"{', '.join(map(str, wrong))}"
+        )
+    every = range(1, most + 1) if most < MANY else (1, most - 1, most)
+    sizes = sorted({*(num_sources or every), *[0] * unconditional})
     return [
         Condition(target, subset)
         for target in (modalities if targets is None else targets)
-        for size in range(smallest, len(modalities))
+        for size in sizes
         for subset in itertools.combinations([m for m in modalities if m != target], size)
     ]
 
@@ -232,6 +256,7 @@ def judged(
     latents,
     rows: np.ndarray,
     unconditional: Sequence[str] = (),
+    num_sources: Collection[int] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[tuple[str, Condition]]:
     """(method, condition) that `evaluate` scores for these pairs of method and target, in order.
@@ -244,8 +269,12 @@ def judged(
     for method, target in pairs:
         if target not in modalities:
             raise InputError(f"{method}: unknown target {target!r}; known: {', '.join(modalities)}")
-        smallest = int(method not in unconditional)
-        of_target = conditions(modalities, smallest=smallest, targets=[target])
+        of_target = conditions(
+            modalities,
+            num_sources=num_sources,
+            unconditional=method in unconditional,
+            targets=[target],
+        )
         jobs += [(method, condition) for condition in of_target]
     rows, present = np.asarray(rows), np.asarray(latents.present, bool)
     counts = {c: len(who_has(c, modalities, present, rows)) for _, c in jobs}
@@ -276,13 +305,14 @@ def evaluate(
     labels: Sequence[str] | np.ndarray | pd.Series | None = None,
     patients: Sequence[str] | np.ndarray | pd.Series | None = None,
     unconditional: Sequence[str] = (),
+    num_sources: Collection[int] = (),
     together: Sequence[str] = (),
     units: Mapping[str, Units] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
     keep: Callable[[str, Condition, np.ndarray, Generated], None] | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
-    """Score generators keyed (method, target) on all conditions of their target.
+    """Score generators keyed (method, target) on the conditions of their target.
 
     Args:
       latents: `z` float32 [N, M, D], `present` bool [N, M], `widths` [M], `modalities`. `z` may
@@ -296,6 +326,7 @@ def evaluate(
       patients: whose the rows of `latents.z` are, by default each of a patient of its own: the unit
         of standard errors.
       unconditional: methods also evaluated with no source at all, as a point of reference.
+      num_sources: as `conditions` takes it.
       together: methods asked for all conditions of a target in one call, a row for each condition
         and patient; `seconds` is then the condition's share by rows.
       units: by target, what is drawn is also scored in units of its table: `units_crps` and the
@@ -309,7 +340,7 @@ def evaluate(
       InputError: an unknown target, or no condition with two test patients.
     """
     modalities = tuple(latents.modalities)
-    jobs = judged(generators, latents, rows, unconditional, tell)
+    jobs = judged(generators, latents, rows, unconditional, num_sources, tell)
     rows, present = np.asarray(rows), np.asarray(latents.present, bool)
 
     def having(condition: Condition) -> np.ndarray:

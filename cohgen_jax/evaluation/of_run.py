@@ -80,6 +80,9 @@ class EvaluationConfig:
     engression."""
     targets: tuple[str, ...] = ()
     """Modalities to generate; all when empty."""
+    num_sources: tuple[int, ...] = ()
+    """From how many others each is generated, from every subset of so many; every number when
+    empty, of more than six modalities one, all but one, and all."""
     consensus: Consensus = "stacked"
     """The rule of the method `coherent`; `coherent_mean` and `coherent_loss` are as published."""
     solver: SolverConfig = SolverConfig()
@@ -165,6 +168,7 @@ def evaluate_run(
     targets = tuple(dict.fromkeys(config.targets)) or run.modalities
     for target in targets:
         run.index(target)
+    conditions(run.modalities, num_sources=config.num_sources)
     note = run.uncalibrated(config.solver, config.consensus)
     if note:
         tell(note)
@@ -202,7 +206,7 @@ def evaluate_run(
             if (method, target) in generators  # a logistic regression is of binary tables alone
         ]
         rows = run.rows(config.split)
-        full = _fullest(run, targets, rows)
+        full = _fullest(run, config, targets, rows)
         means = _posterior_means(run, config.consensus)
         units = None if cohort is None else units_of_run(run, cohort, targets)
         unconditional = [m for m in config.methods if m in _sourceless(run)]
@@ -230,6 +234,7 @@ def evaluate_run(
                 labels=run.samples.get("cancer_type"),
                 patients=run.samples["patient_id"],
                 unconditional=unconditional,
+                num_sources=config.num_sources,
                 together=(*METHODS, *OTHER_RULES),
                 units=units,
                 progress=progress,
@@ -238,7 +243,7 @@ def evaluate_run(
             table = pd.concat(tempered, ignore_index=True) if tempered else pd.DataFrame()
             return Scored(evaluation, table, shown)
 
-        jobs = judged(chosen, run.latents, rows, unconditional, tell)
+        jobs = judged(chosen, run.latents, rows, unconditional, config.num_sources, tell)
         pairs = make_parts(jobs, score, parts, progress)
         if not share.is_first:
             parts.wait_for_end()
@@ -428,9 +433,11 @@ def _null_distributions(
     return pd.DataFrame(table)
 
 
-def _fullest(run: Run, targets: Sequence[str], rows: np.ndarray) -> dict[str, str]:
+def _fullest(
+    run: Run, config: EvaluationConfig, targets: Sequence[str], rows: np.ndarray
+) -> dict[str, str]:
     """Target -> the sources that stand for it (fullest.py), of those that two patients have."""
-    every = conditions(run.modalities, targets=targets)
+    every = conditions(run.modalities, num_sources=config.num_sources, targets=targets)
     counts = [len(who_has(c, run.modalities, run.latents.present, rows)) for c in every]
     table = pd.DataFrame(
         [c.key("") | {"n": n} for c, n in zip(every, counts, strict=True) if n >= 2]

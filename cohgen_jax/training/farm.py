@@ -309,11 +309,9 @@ class _View(NamedTuple):
     hyper: Hyper
 
 
-@functools.partial(jax.jit, static_argnames=("farm", "num_epochs"), donate_argnums=0)
-def train_epochs(
-    state: FarmState, data: FarmData, *, farm: Farm, num_epochs: int
-) -> tuple[FarmState, jax.Array]:
-    """Advance every active model by `num_epochs`; returns the mean losses [num_epochs, K]."""
+@functools.partial(jax.jit, static_argnames="farm", donate_argnums=0)
+def train_epoch(state: FarmState, data: FarmData, *, farm: Farm) -> tuple[FarmState, jax.Array]:
+    """Advance every active model by an epoch; returns their mean losses [K]."""
     config = farm.config
     views = _View(
         _model_keys(farm, data),
@@ -393,24 +391,19 @@ def train_epochs(
         )
         return new_model, go_on, loss
 
-    def one_epoch(carry, epoch):
+    orders = jax.vmap(shuffled, in_axes=(0, None))(views, state.epoch)
+
+    def one_step(carry, step_in_epoch):
         model, active = carry
-        orders = jax.vmap(shuffled, in_axes=(0, None))(views, epoch)
-
-        def one_step(inner, step_in_epoch):
-            model, active = inner
-            step = epoch * farm.steps_per_epoch + step_in_epoch
-            model, active, loss = jax.vmap(step_one, in_axes=(0, 0, 0, 0, None, None))(
-                views, orders, model, active, step, step_in_epoch
-            )
-            return (model, active), loss
-
-        carry, losses = jax.lax.scan(one_step, (model, active), jnp.arange(farm.steps_per_epoch))
-        return carry, jnp.mean(losses, axis=0)
+        step = state.epoch * farm.steps_per_epoch + step_in_epoch
+        model, active, loss = jax.vmap(step_one, in_axes=(0, 0, 0, 0, None, None))(
+            views, orders, model, active, step, step_in_epoch
+        )
+        return (model, active), loss
 
     model = (state.variables, state.opt_state, state.average)
     (model, active), losses = jax.lax.scan(
-        one_epoch, (model, state.active), state.epoch + jnp.arange(num_epochs)
+        one_step, (model, state.active), jnp.arange(farm.steps_per_epoch)
     )
     variables, opt_state, average = model
     new_state = state._replace(
@@ -418,9 +411,9 @@ def train_epochs(
         opt_state=opt_state,
         average=average,
         active=active,
-        epoch=state.epoch + num_epochs,
+        epoch=state.epoch + 1,
     )
-    return new_state, losses
+    return new_state, jnp.mean(losses, axis=0)
 
 
 @functools.partial(jax.jit, static_argnames="farm", donate_argnums=0)

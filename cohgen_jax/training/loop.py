@@ -27,7 +27,7 @@ from cohgen_jax.training.farm import (
     FarmState,
     fresh_state,
     share_out,
-    train_epochs,
+    train_epoch,
     validate,
     work,
 )
@@ -134,9 +134,9 @@ def train_farm(
                 log = log._replace(places=team.places.tolist())
             else:
                 samples += len(team.training()) * farm.steps_per_epoch * config.batch_size
-                state, losses = train_epochs(team.state, team.data, farm=farm, num_epochs=1)
+                state, losses = train_epoch(team.state, team.data, farm=farm)
                 team = team._replace(state=state)
-                losses = team.spread(losses[0], num_models).tolist()
+                losses = team.spread(losses, num_models).tolist()
                 log = log._replace(losses=[*log.losses, losses])
             stop, due = anywhere(stopped(), checkpoints.due())
             if stop:

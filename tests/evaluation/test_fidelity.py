@@ -48,8 +48,16 @@ def test_four_modalities_have_28_conditions_a_method():
     single = [c for c in every if len(c.sources) == 1]
     assert (len(single), len(every) - len(single)) == (12, 16)  # + 28 of multi = 56
     assert all(c.target not in c.sources for c in every)
-    assert len(conditions("abc", smallest=0, targets=["b"])) == 4
+    assert len(conditions("abc", unconditional=True, targets=["b"])) == 4
     assert [len(conditions(range(m))) for m in (2, 3, 5)] == [2, 9, 75]
+
+
+def test_of_many_modalities_the_smallest_and_largest_subsets_are_judged_or_those_asked_for():
+    assert [len(conditions(range(m))) for m in (6, 7, 10)] == [6 * 31, 7 * (6 + 6 + 1), 10 * 19]
+    every = conditions("abcd", num_sources=(1, 3), unconditional=True, targets=["b"])
+    assert ["".join(c.sources) for c in every] == ["", "a", "c", "d", "acd"]
+    with pytest.raises(InputError, match=r"between 1 and 3, .* got 0, 4"):
+        conditions("abcd", num_sources=(0, 1, 4))
 
 
 @pytest.fixture(scope="module")

@@ -65,10 +65,9 @@ def completed(tables, tmp_path_factory):
     write_tables(folder / "new", new)
     args = ("--run", folder / "run", "--input", folder / "new", "--out", folder / "out")
     commanded("impute", *args, "--draws", 10)
+    asked = ("--draws", 3, "--targets", "mut", "mirna", "--num-sources", 4)
     methods = ("--methods", "multi", "climatology", "logistic")
-    commanded(
-        "evaluate", "--run", folder / "run", "--draws", 3, "--targets", "mut", "mirna", *methods
-    )
+    commanded("evaluate", "--run", folder / "run", *asked, *methods)
     return folder
 
 

@@ -14,7 +14,7 @@ from tests.fuzz.damage import damaged
 from tests.fuzz.reading import KINDS, SECONDS
 
 ROOT = Path(__file__).parents[2]
-FEW, MANY = 6, 125
+FEW, MANY = 4, 125
 """Files of each of 16 kinds, in the short tests and in the long ones (2,000 in all)."""
 
 

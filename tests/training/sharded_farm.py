@@ -10,7 +10,7 @@ import numpy as np
 
 from cohgen_jax.training import pair_specs
 from cohgen_jax.training.config import MeshConfig
-from cohgen_jax.training.farm import fresh_state, init_state, share_out, train_epochs, validate
+from cohgen_jax.training.farm import fresh_state, init_state, share_out, train_epoch, validate
 from cohgen_jax.training.mesh import make_mesh
 from tests.training.test_farm import CONFIG, MODALITIES, farm_of
 
@@ -19,7 +19,7 @@ COLLECTIVES = r"(all-reduce|all-gather|all-to-all|collective-permute|reduce-scat
 
 def main(config: MeshConfig) -> dict:
     farm, data = farm_of(pair_specs(MODALITIES))
-    alone, _ = train_epochs(init_state(data, farm=farm), data, farm=farm, num_epochs=1)
+    alone, _ = train_epoch(init_state(data, farm=farm), data, farm=farm)
     alone, alone_scores = validate(alone, data, farm=farm)
     mesh = make_mesh(config, len(farm.specs), CONFIG.batch_size)
     like, data = share_out(data, farm=farm, mesh=mesh)
@@ -27,11 +27,11 @@ def main(config: MeshConfig) -> dict:
     train, judge = (
         Counter(re.findall(COLLECTIVES, program.compile().as_text()))
         for program in (
-            train_epochs.lower(state, data, farm=farm, num_epochs=1),
+            train_epoch.lower(state, data, farm=farm),
             validate.lower(state, data, farm=farm),
         )
     )
-    state, _ = train_epochs(state, data, farm=farm, num_epochs=1)
+    state, _ = train_epoch(state, data, farm=farm)
     state, scores = validate(state, data, farm=farm)
     pairs = zip(jax.tree.leaves(alone.best), jax.tree.leaves(state.best), strict=True)
     return {

@@ -31,7 +31,7 @@ from cohgen_jax.training import (
 from cohgen_jax.training.farm import (
     LEAST_WORTH,
     init_state,
-    train_epochs,
+    train_epoch,
     validate,
 )
 from cohgen_jax.training.spec import ModelSpec
@@ -67,6 +67,15 @@ def farm_of(specs, config=CONFIG, seed=0, diffusion=DiffusionConfig()):
     return make_farm(specs, z, present, widths, train, val, config, diffusion, seed)
 
 
+def trained(farm, data, num_epochs):
+    """(state, losses [num_epochs, K]) from the start."""
+    state, losses = init_state(data, farm=farm), []
+    for _ in range(num_epochs):
+        state, loss = train_epoch(state, data, farm=farm)
+        losses.append(loss)
+    return state, np.array(losses)
+
+
 def leaves_equal(one, other) -> bool:
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
@@ -86,11 +95,9 @@ def test_a_model_trains_alone_as_in_company(architecture):
     )
     specs = pair_specs(MODALITIES)
     together, data = farm_of(specs, config)
-    state, losses = train_epochs(init_state(data, farm=together), data, farm=together, num_epochs=2)
+    state, losses = trained(together, data, 2)
     alone, own_data = farm_of(specs[2:3], config)
-    own, own_losses = train_epochs(
-        init_state(own_data, farm=alone), own_data, farm=alone, num_epochs=2
-    )
+    own, own_losses = trained(alone, own_data, 2)
     assert np.allclose(losses[:, 2], own_losses[:, 0], atol=1e-6)
     for a, b in zip(jax.tree.leaves(state.average), jax.tree.leaves(own.average), strict=True):
         assert np.allclose(a[2], b[0], atol=1e-5)
@@ -101,7 +108,7 @@ def test_training_learns_what_can_be_learnt():
         CONFIG, num_epochs=40, validate_every=20, learning_rate=3e-3, cond_noise=0.1
     )
     farm, data = farm_of(pair_specs(MODALITIES), config)
-    state, _ = train_epochs(init_state(data, farm=farm), data, farm=farm, num_epochs=40)
+    state, _ = trained(farm, data, 40)
     _, scores = validate(state, data, farm=farm)
     mse = {spec.name: float(score) for spec, score in zip(farm.specs, scores["mse"], strict=True)}
     # b from a can be known to 0.09 of its variance (a draw errs twice that); b from c cannot.
@@ -151,8 +158,7 @@ def wide_cohort(num=120):
     return z, present, [8, 8, 3, 2]
 
 
-@pytest.mark.parametrize("kind", [pair_specs, multi_specs])
-@pytest.mark.parametrize("predicts", ["v", "eps"])
+@pytest.mark.parametrize(("predicts", "kind"), [("v", multi_specs), ("eps", pair_specs)])
 def test_unequal_widths_and_covariates_train_in_one_farm(predicts, kind):
     """Beyond the width of its target a model stays as it began: Adam moves by gradients alone."""
     z, present, widths = wide_cohort()
@@ -164,9 +170,8 @@ def test_unequal_widths_and_covariates_train_in_one_farm(predicts, kind):
     farm, data = make_farm(specs, z, present, widths, *rows, config, diffusion, 0, scale=scale)
     assert farm.num_covariates == 2
     assert farm.module.cond_dims == (8,) * len(specs[0].sources) + (2,)
-    state = init_state(data, farm=farm)
-    before = jax.tree.map(np.array, state.variables["params"])
-    state, losses = train_epochs(state, data, farm=farm, num_epochs=3)
+    before = init_state(data, farm=farm).variables["params"]
+    state, losses = trained(farm, data, 3)
     state, scores = validate(state, data, farm=farm)
     assert np.isfinite(losses).all()
     assert all(np.isfinite(scores[metric]).all() for metric in METRICS)
@@ -222,7 +227,7 @@ def test_what_covariates_tell_is_learnt():
             0,
             scale=scale,
         )
-        state, _ = train_epochs(init_state(data, farm=farm), data, farm=farm, num_epochs=40)
+        state, _ = trained(farm, data, 40)
         mse.append(float(validate(state, data, farm=farm)[1]["mse"][0]))
     assert mse[0] < 0.75 * mse[1]
 
@@ -232,7 +237,7 @@ def test_the_best_weights_of_each_metric_are_kept():
     state = init_state(data, farm=farm)
     seen = []
     for _ in range(4):
-        state, _ = train_epochs(state, data, farm=farm, num_epochs=1)
+        state, _ = train_epoch(state, data, farm=farm)
         average = jax.tree.map(np.array, state.average)
         state, scores = validate(state, data, farm=farm)
         seen.append((average, jax.tree.map(np.array, scores)))
@@ -255,13 +260,13 @@ def test_a_model_that_stops_improving_stops_and_a_broken_one_keeps_its_weights()
     state, _ = validate(state, data, farm=farm)
     assert not np.any(state.active)
     before = jax.tree.map(np.array, state.variables)
-    state, _ = train_epochs(state, data, farm=farm, num_epochs=1)
+    state, _ = train_epoch(state, data, farm=farm)
     assert leaves_equal(before, state.variables)
 
     broken, data = farm_of(pair_specs(MODALITIES))
     poisoned = data._replace(z=data.z.at[:, 2].set(np.nan))
     state = init_state(poisoned, farm=broken)
-    state, _ = train_epochs(state, poisoned, farm=broken, num_epochs=1)
+    state, _ = train_epoch(state, poisoned, farm=broken)
     touched = np.array([2 in (spec.target, *spec.sources) for spec in broken.specs])
     assert np.array_equal(np.asarray(state.active), ~touched)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.variables))
@@ -344,11 +349,11 @@ def test_stopping_before_a_validation_changes_nothing(whole, tmp_path, monkeypat
         calls.append(args)
         if len(calls) == 2:
             send_sigterm()
-        return train_epochs(*args, **kwargs)
+        return train_epoch(*args, **kwargs)
 
     farm, data = farm_of(multi_specs(MODALITIES))
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_epochs", train_and_stop)
+        patch.setattr(loop, "train_epoch", train_and_stop)
         with pytest.raises(Interrupted):
             train_farm(farm, data, tmp_path)
     assert max(int(path.name) for path in tmp_path.iterdir()) == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cohgen_jax.training import pair_specs, team, train_farm
-from cohgen_jax.training.farm import init_state, train_epochs, validate
+from cohgen_jax.training.farm import init_state, train_epoch, validate
 from cohgen_jax.training.team import assemble, reunite, shrink, team_size
 from tests.training.test_farm import CONFIG, MODALITIES, farm_of, leaves_equal
 
@@ -51,7 +51,7 @@ def test_what_leaves_comes_back_as_it_was():
     assert two.places.tolist() == [1, 4]
     assert np.array_equal(two.data.rows, np.asarray(data.rows)[[1, 4]])
     assert leaves_equal(reunite(two), before)
-    trained, _ = train_epochs(two.state, two.data, farm=farm, num_epochs=1)
+    trained, _ = train_epoch(two.state, two.data, farm=farm)
     after = reunite(two._replace(state=trained))
     for k in range(6):
         assert leaves_equal(of_model(after, k), of_model(before, k)) == (k not in (1, 4))
@@ -67,7 +67,8 @@ def test_a_shrunken_farm_trains_its_models_as_the_full_one(shrunk):
     farm, data = without_c(farm_of(SPECS, LONGER))
     full = init_state(data, farm=farm)
     for _ in range(3):
-        full, _ = train_epochs(full, data, farm=farm, num_epochs=2)
+        for _ in range(2):
+            full, _ = train_epoch(full, data, farm=farm)
         full, _ = validate(full, data, farm=farm)
     for k in range(6):
         for a, b in zip(

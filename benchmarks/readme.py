@@ -54,28 +54,35 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def _parts(name: str) -> Iterator[tuple[str, Any]]:
-    """When and where a part was measured, and its results: sampling.json, then other devices'."""
-    for path in sorted(HERE.glob("sampling*.json"), key=lambda path: len(path.name)):
+def _parts(name: str, program: str = "sampling") -> Iterator[tuple[str, Any]]:
+    """When and where a part was measured, and its results: those of PROGRAM.json, then of other
+    devices."""
+    for path in sorted(HERE.glob(f"{program}*.json"), key=lambda path: len(path.name)):
         if part := _load(path.name).get(name):
             about = part["about"]
+            beside = (
+                "PyTorch {torch} on {torch_device}, ".format(**about) if "torch" in about else ""
+            )
             yield (
                 f"{about['device']}, {about['cpu_count']} CPU cores ({about['machine']}), JAX "
-                f"{about['jax']}, PyTorch {about['torch']} on {about['torch_device']}, "
-                f"{about['time']}; {_circumstance(about)}.",
+                f"{about['jax']}, {beside}{about['time']}; {_circumstance(about)}.",
                 part["results"],
             )
 
 
 def _circumstance(about: dict[str, Any]) -> str:
-    """What disturbed a measurement: other work, or a time limit that left larger sizes out."""
+    """What disturbed a measurement: other work, a time limit that left larger sizes out, or what
+    is told of it."""
+    if "circumstance" in about:
+        return about["circumstance"]
     if "stopped_after_s" in about:
         return f"stopped after {about['stopped_after_s']} s, larger sizes not measured"
     return f"load average before: {about['load_average_before']:.1f}"
 
 
-def _of_every_device(name: str, table: Callable[[Any], str]) -> str:
-    return "\n\n".join(f"{where}\n\n{table(results)}" for where, results in _parts(name))
+def _of_every_device(name: str, table: Callable[[Any], str], program: str = "sampling") -> str:
+    parts = _parts(name, program)
+    return "\n\n".join(f"{where}\n\n{table(results)}" for where, results in parts)
 
 
 def _with_best(row: dict[str, Any], key: str, form: str) -> str:
@@ -543,6 +550,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "autoencoder": autoencoder_table,
     "resume": resume_table,
     "training": training_table,
+    "compilation": lambda: _of_every_device("compilation", _flat, "compilation"),
     "growth": growth_table,
     "recipe": recipe_table,
     "regularisation": regularisation_table,

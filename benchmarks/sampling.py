@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import os
 import resource
@@ -155,9 +156,13 @@ def multis(num_sources: int, members: int = 1) -> Slots:
 
 def patients(bank: Bank, num: int) -> tuple[np.ndarray, np.ndarray]:
     """Latents and what is there: the sources of the bank, and its target."""
-    shape = (num, len(bank.sources) + 1, bank.groups[0].module.x_dim)
-    z = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    return z, np.ones(shape[:2], bool)
+    z = latents(num, len(bank.sources) + 1, bank.x_dim)
+    return z, np.ones(z.shape[:2], bool)
+
+
+@functools.lru_cache(maxsize=4)  # making them is no part of what is timed
+def latents(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
 def draw(bank: Bank, num: int, solver: Solver, num_draws: int = 1, present=None, **more):

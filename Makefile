@@ -5,6 +5,9 @@ RUN := $(VENV)/bin/python
 EXTRAS := prep,slides,downstream,tensorboard,hub,explore,docs,test
 DEMO := runs/demo
 
+# Read before anything of this package is imported, see cohgen_jax/__init__.py.
+export OPENBLAS_THREAD_TIMEOUT ?= 4
+
 .PHONY: demo test test-all check docs tutorials venv clean
 
 demo: $(VENV)/installed

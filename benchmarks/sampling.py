@@ -36,6 +36,7 @@ from typing import Any
 
 # PyTorch and JAX share a GPU's memory here.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # as `import cohgen_jax` before NumPy sets it
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,7 +161,7 @@ def patients(bank: Bank, num: int) -> tuple[np.ndarray, np.ndarray]:
     return z, np.ones(z.shape[:2], bool)
 
 
-@functools.lru_cache(maxsize=4)  # making them is no part of what is timed
+@functools.lru_cache(maxsize=2)  # making them is no part of what is timed
 def latents(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 

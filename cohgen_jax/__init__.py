@@ -94,6 +94,9 @@ def _set_compiler_flags() -> None:
 
 
 _set_compiler_flags()
+# OpenBLAS reads this when NumPy loads it. After a product its threads look for more work, for 2**26
+# ticks by default, tens of milliseconds, in which XLA has so many cores less: let them sleep.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,8 @@ import pytest
 
 import cohgen_jax
 
+TRITON = "--xla_gpu_enable_triton_gemm="
+
 
 def test_products_of_many_rows_are_right():
     """Wrong from jaxlib 0.10.2 on, unless `cohgen_jax` is imported before anything is computed."""
@@ -35,3 +37,17 @@ def test_who_computes_before_importing_is_warned(late):
         check=True,
     )
     assert ("Import cohgen_jax first" in done.stderr) == late
+
+
+@pytest.mark.parametrize(
+    "own", [{}, {"OPENBLAS_THREAD_TIMEOUT": "9", "XLA_FLAGS": TRITON + "true"}]
+)
+def test_settings_of_the_environment_are_respected(own):
+    unset = {
+        n: v for n, v in os.environ.items() if n not in ("OPENBLAS_THREAD_TIMEOUT", "XLA_FLAGS")
+    }
+    script = "import cohgen_jax, os; print(os.environ['OPENBLAS_THREAD_TIMEOUT'], os.environ['XLA_FLAGS'])"
+    said = subprocess.check_output([sys.executable, "-c", script], env=unset | own, text=True)
+    assert said.split()[0] == own.get("OPENBLAS_THREAD_TIMEOUT", "4")
+    assert (TRITON + ("true" if own else "false")) in said
+    assert said.count(TRITON) == 1

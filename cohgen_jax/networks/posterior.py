@@ -41,7 +41,17 @@ class GaussianPosterior(nn.Module):
         alpha_bar = self.variable("levels", "alpha_bar", jnp.ones, (1,)).value
         signal = jnp.sqrt(alpha_bar[t])[:, None]
         noise = jnp.sqrt(1 - alpha_bar[t])[:, None]
-        mean, variance = jnp.split(conds[0], 2, axis=1)
+        return self.denoised(x_t, signal, noise, *jnp.split(conds[0], 2, axis=1))
+
+    def denoised(
+        self,
+        x_t: jax.Array,
+        signal: jax.Array,
+        noise: jax.Array,
+        mean: jax.Array,
+        variance: jax.Array,
+    ) -> jax.Array:
+        """Of what broadcasts together: x_t, the level's a and s, the posterior's m and V."""
         # Both from what x_t differs by from its mean; eps = (x_t - a x_0) / s would cancel.
         share = (x_t - signal * mean) / (jnp.square(signal) * variance + jnp.square(noise))
         x_0, eps = mean + signal * variance * share, noise * share

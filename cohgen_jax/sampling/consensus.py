@@ -35,7 +35,7 @@ from jax.typing import ArrayLike
 from cohgen_jax.axes import Array, Float
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.sampling.stacking import nearest_pattern, stacked_weights
+from cohgen_jax.sampling.stacking import Moments, nearest_pattern, stacked_weights
 
 Consensus = Literal["mean", "loss", "product", "stacked"]
 RULES: tuple[str, ...] = get_args(Consensus)
@@ -158,11 +158,29 @@ def _stacked(bank: Bank, patterns: Any, copies: np.ndarray, log_snr: np.ndarray)
         if near is None:  # nothing is known: the mean of its models, of all where it has none
             weights[:, p] = mean[p][:, None]
             continue
-        heard = np.flatnonzero(bank.available(np.array([near]))[0])
-        if len(heard):
-            fitted = stacked_weights(bank.moments[near].of(heard.tolist()), log_snr)
+        heard = tuple(np.flatnonzero(bank.available(np.array([near]))[0]).tolist())
+        if heard:
+            fitted = _fitted(_ByIdentity(bank.moments[near]), heard, tuple(log_snr.tolist()))
             weights[:, p, heard, : fitted.shape[2]] = fitted
     return weights
+
+
+class _ByIdentity(NamedTuple):
+    """Moments as a key; whoever holds it keeps them, so that no others can have their identity."""
+
+    moments: Moments
+
+    def __hash__(self) -> int:
+        return id(self.moments)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and self.moments is other.moments
+
+
+@functools.lru_cache(maxsize=64)
+def _fitted(of: _ByIdentity, heard: tuple[int, ...], log_snr: tuple[float, ...]) -> np.ndarray:
+    """`stacked_weights` of the models heard, which every chunk of patients asks for anew."""
+    return stacked_weights(of.moments.of(heard), np.array(log_snr))
 
 
 def combine(
@@ -178,21 +196,22 @@ def disagreement(
 ) -> Float[Array, "R N"]:
     """1 - weighted mean pairwise cosine, in [0, 2]; NaN where fewer than two models speak.
 
-    weights: 0 for models that do not take part.
+    weights: 0 for models that do not take part. A pair weighs w_i + w_j, so that of unit vectors u
+
+        sum_{i < j} (w_i + w_j) u_i u_j = (sum_i w_i u_i) (sum_j u_j) - sum_i w_i |u_i|^2
 
     >>> eps_k = jnp.array([[1.0, 0.0], [0.0, 2.0]])[:, None, None]  # two models at right angles
     >>> disagreement(eps_k, jnp.array([[0.5, 0.5]]))
     Array([[1.]], dtype=float32)
     """
-    norm = jnp.linalg.norm(eps_k, axis=-1, keepdims=True)
-    unit = eps_k / jnp.maximum(norm, 1e-8)
-    num_models = eps_k.shape[0]
-    total = jnp.zeros(eps_k.shape[1:3], eps_k.dtype)
-    pair_weight = jnp.zeros(eps_k.shape[2], eps_k.dtype)
-    for i in range(num_models):
-        for j in range(i + 1, num_models):
-            both = (weights[:, i] > 0) & (weights[:, j] > 0)
-            pair = jnp.where(both, (weights[:, i] + weights[:, j]) / 2, 0)
-            total += pair[None] * jnp.sum(unit[i] * unit[j], axis=-1)
-            pair_weight += pair
-    return jnp.where(pair_weight[None] > 0, 1 - total / pair_weight[None], jnp.nan)
+    norm = jnp.linalg.norm(eps_k, axis=-1)  # [K, R, N]
+    weights = jnp.moveaxis(weights, 1, 0)[:, None]  # [K, 1, N]
+    talks = (weights > 0).astype(eps_k.dtype)
+    to_unit = talks / jnp.maximum(norm, 1e-8)
+    one, other = (
+        jnp.sum(factor[..., None] * eps_k, axis=0) for factor in (weights * to_unit, to_unit)
+    )
+    alone = jnp.sum(weights * jnp.square(to_unit * norm), axis=0)
+    total = jnp.sum(one * other, axis=-1) - alone
+    pair_weight = jnp.sum(weights, axis=0) * (jnp.sum(talks, axis=0) - 1)
+    return jnp.where(pair_weight > 0, 1 - total / pair_weight, jnp.nan)

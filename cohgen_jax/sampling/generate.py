@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from cohgen_jax.errors import InputError
+from cohgen_jax.networks.posterior import GaussianPosterior
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.coherent import Sampler, Samples
 from cohgen_jax.sampling.config import SamplerConfig
@@ -136,6 +137,7 @@ def chains_at_once(bank: Bank, device: Any, present: np.ndarray) -> int:
     layer = 4 * sum(
         len(group.members) * _widest(group.module) * used[list(group.members)].max()
         for group in bank.groups
+        if not isinstance(group.module, GaussianPosterior)  # which has no layers
     )
     stats = device.memory_stats() if device.platform != "cpu" else None
     if not stats or "bytes_limit" not in stats:

@@ -30,6 +30,7 @@ from cohgen_jax.networks.adaln import AdaLNMLP
 from cohgen_jax.networks.embedding import time_embedding
 from cohgen_jax.networks.layers import BATCH_STATS, BatchNorm
 from cohgen_jax.networks.mlp import MLP, NormMLP, NormMLPv2
+from cohgen_jax.networks.posterior import GaussianPosterior
 from cohgen_jax.networks.unet import UNet
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -303,6 +304,19 @@ def _normalised(h: jax.Array) -> jax.Array:
     return (h - mean) * jax.lax.rsqrt(jnp.maximum(variance, 0) + 1e-6)
 
 
+# --- a regression: levels of the steps, mean and variance of the patients ------------------------
+
+
+def _posterior_fold(module, variables, timesteps):
+    alpha_bar = variables["levels"]["alpha_bar"][timesteps]
+    return Folded((), (jnp.sqrt(alpha_bar), jnp.sqrt(1 - alpha_bar)), ())
+
+
+def _posterior_denoise(module, loop, row, patient, x):
+    mean, variance = (part[None] for part in patient)
+    return module.denoised(x, *row, mean, variance)
+
+
 _MLP_FORM = _affine_form(_mlp_layers, _mlp_denoise)
 FORMS: dict[type[nn.Module], Form] = {
     MLP: _MLP_FORM,
@@ -310,4 +324,9 @@ FORMS: dict[type[nn.Module], Form] = {
     NormMLPv2: _MLP_FORM,
     UNet: _affine_form(_unet_layers, _unet_denoise),
     AdaLNMLP: Form(_adaln_fold, _adaln_condition, _adaln_denoise),
+    GaussianPosterior: Form(
+        _posterior_fold,
+        lambda module, cond, conds, mask: tuple(jnp.split(conds[0], 2, axis=1)),
+        _posterior_denoise,
+    ),
 }

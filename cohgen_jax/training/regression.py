@@ -290,8 +290,8 @@ def matern(squared: np.ndarray) -> np.ndarray:
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None]
-    return np.maximum(squares - 2 * (a @ b.T), 0)
+    squares_a, squares_b = (np.einsum("ij,ij->i", x, x) for x in (a, b))
+    return np.maximum(squares_a[:, None] + squares_b[None] - 2 * (a @ b.T), 0)
 
 
 def _median_distance(block: np.ndarray) -> float:

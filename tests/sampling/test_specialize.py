@@ -9,6 +9,7 @@ import pytest
 from cohgen_jax.errors import InputError
 from cohgen_jax.interop import denoiser_from_torch
 from cohgen_jax.networks import NetworkConfig, build, init
+from cohgen_jax.networks.posterior import GaussianPosterior
 from cohgen_jax.sampling import Bank, Rejection, coherent_sample
 from cohgen_jax.sampling.specialize import PLAIN, PRECISIONS, fold, form_of
 from cohgen_jax.schedule import linear_schedule
@@ -127,6 +128,26 @@ def test_chains_of_a_mixed_bank_equal_the_plain_path():
     assert 0 < np.mean(np.asarray(fast.retries) > 0) < 1
     for one, other in zip(jax.tree.leaves(fast), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_a_regression_is_evaluated_as_it_is_defined():
+    module, timesteps = GaussianPosterior(5, "v"), np.array([19, 7, 0])
+    variables = {"levels": {"alpha_bar": jnp.asarray(SCHEDULE.alpha_bar, jnp.float32)}}
+    keys = jax.random.split(jax.random.key(0), 2)
+    x = jax.random.normal(keys[0], (2, 4, 5), jnp.float32)
+    conds, mask = [jax.random.uniform(keys[1], (4, 10), jnp.float32)], jnp.ones((4, 1))
+    form, plain = form_of(module), PLAIN
+    assert form is not plain
+    for i, t in enumerate(timesteps):
+        said = []
+        for each in (form, plain):
+            folded = fold(each, module, variables, timesteps, "float32")
+            row = jax.tree.map(lambda table, i=i: jnp.asarray(table)[i], folded.tables)
+            patient = each.condition(module, folded.cond, conds, mask)
+            said.append(each.denoise(module, folded.loop, row, patient, x))
+        expected = module.apply(variables, x[0], jnp.full(4, t), conds)
+        np.testing.assert_allclose(said[0], said[1], atol=1e-6)
+        np.testing.assert_allclose(said[0][0], expected, atol=1e-6)
 
 
 def test_modules_without_a_form_run_as_they_are():

@@ -134,11 +134,12 @@ def chains_at_once(bank: Bank, device: Any, present: np.ndarray) -> int:
     """How many chains (draws x patients) of a bank a `jax.Device` works on best at once, where
     its sources are present as they are in [N, S]."""
     used = np.ceil(8 * bank.needed(present).mean(axis=0)) / 8  # what dispatch.py makes of it
-    layer = 4 * sum(
+    layers = sum(
         len(group.members) * _widest(group.module) * used[list(group.members)].max()
         for group in bank.groups
         if not isinstance(group.module, GaussianPosterior)  # which has no layers
     )
+    layer = 4 * max(layers, bank.x_dim)  # patients without any source need no network
     stats = device.memory_stats() if device.platform != "cpu" else None
     if not stats or "bytes_limit" not in stats:
         return max(64, int(CACHE_BYTES / layer))

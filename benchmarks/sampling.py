@@ -166,6 +166,12 @@ def latents(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
+def every_pattern(num: int) -> np.ndarray:
+    """bool [7 num, 4]: who has what, `num` patients of each subset of the sources of the last."""
+    subsets = conditions(NAMES, targets=NAMES[-1:])
+    return np.repeat([[name in c.sources for name in NAMES] for c in subsets], num, axis=0)
+
+
 def draw(bank: Bank, num: int, solver: Solver, num_draws: int = 1, present=None, **more):
     """The library's public path: host arrays in, host arrays out."""
     names = (*bank.sources, bank.target)
@@ -337,8 +343,7 @@ def whole_evaluation(sizes: Sizes, device: str) -> list[dict]:
         * (SCHEDULE.num_steps / TIMED_STEPS * repeats)
         for s in interleaved(tasks, sizes.repeats)
     )
-    patterns = [[name in c.sources for name in NAMES] for c in conditions(NAMES, targets=["wsi"])]
-    present = np.repeat(np.array(patterns), num, axis=0)
+    present = every_pattern(num)
     published = ((PUBLISHED, singles(3)), (PUBLISHED, multis(3)))
     default = tuple(
         (config.network, slots(3, config.members))

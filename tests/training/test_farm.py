@@ -158,7 +158,15 @@ def wide_cohort(num=120):
     return z, present, [8, 8, 3, 2]
 
 
-@pytest.mark.parametrize(("predicts", "kind"), [("v", multi_specs), ("eps", pair_specs)])
+@pytest.mark.parametrize(
+    ("predicts", "kind"),
+    [
+        ("v", multi_specs),
+        ("eps", pair_specs),
+        pytest.param("v", pair_specs, marks=pytest.mark.heavy),
+        pytest.param("eps", multi_specs, marks=pytest.mark.heavy),
+    ],
+)
 def test_unequal_widths_and_covariates_train_in_one_farm(predicts, kind):
     """Beyond the width of its target a model stays as it began: Adam moves by gradients alone."""
     z, present, widths = wide_cohort()

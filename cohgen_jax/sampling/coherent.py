@@ -82,6 +82,7 @@ class Sampler:
         sample_ids: jax.Array | np.ndarray | None = None,
         recorded: RecordedNoise | None = None,
         mesh: Mesh | None = None,
+        told: np.ndarray | None = None,
     ) -> Samples:
         """Draw the bank's target for N samples, each with its own pattern of present sources.
 
@@ -97,6 +98,7 @@ class Sampler:
           recorded: replay this noise instead of drawing any (not with rejection), that of R draws.
           mesh: devices of one axis among which the samples are shared out evenly; each works on its
             own, without communication. N must be a multiple of their number.
+          told: `bank.told(conds, present)`, from a caller who has it already.
 
         Returns:
           Samples, on the device or devices.
@@ -119,7 +121,9 @@ class Sampler:
         ids = jnp.arange(num_samples) if sample_ids is None else jax.device_put(sample_ids)
         scale = _scale(bank, config)
         with_mean = config.keep_mean or bool(np.any(scale != 1))
-        conds, known = bank.conditions(conds, present), jnp.asarray(present, bool)
+        if bank.regression is None:
+            told = None
+        conds, known = bank.conditions(conds, present, told), jnp.asarray(present, bool)
         turns = bank.turns(config.ensemble)
 
         def chains(bank: Bank, draw_ids: np.ndarray, recorded: RecordedNoise | None) -> Samples:

@@ -94,6 +94,8 @@ def sample_rows(
     size, draws_a_turn = chunk_shape(len(z), -(-num_draws // len(turns)), fit, width)
     draws = min(num_draws, draws_a_turn * len(turns))
     key, sampler = jax.random.key(seed), Sampler(bank, config)
+    conds, shown = conditions(bank, z, columns), np.asarray(present[:, columns])
+    told = bank.told(conds, shown) if config.consensus == "stacked" else None
     num_chunks = -(-len(z) // size)
     parts, order = [], []
     for chunk in range(num_chunks):
@@ -103,12 +105,13 @@ def sample_rows(
         for first in range(0, num_draws, draws):
             samples = sampler(
                 key,
-                conditions(bank, z[rows], columns),
-                np.asarray(present[rows][:, columns]),
+                [cond[rows] for cond in conds],
+                shown[rows],
                 draws,
                 first_draw=first,
                 sample_ids=np.asarray(ids[rows], np.uint32),
                 mesh=mesh,
+                told=None if told is None else told[rows],
             )
             kept = min(draws, num_draws - first)
             cut = jax.tree.map(lambda a, r=kept, n=len(of_chunk): np.asarray(a)[:r, :n], samples)

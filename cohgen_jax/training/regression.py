@@ -36,6 +36,8 @@ ENOUGH = 50
 """Training patients with a pattern of sources, for a regression of its own (`patterns_of`)."""
 MOST_PATIENTS = 4096
 """Training patients at most, evenly drawn: solves are cubic in their number."""
+PREDICTED_AT_ONCE = 512
+"""Patients: fewer read the training patients more often, more leave the cache."""
 TUNING_PATIENTS = 1024
 """Patients, evenly drawn, on which gains and penalty are tuned."""
 START = (0.2, 0.3)
@@ -218,7 +220,7 @@ def predict(
     weights = np.concatenate([fitted.dual, fitted.size[:, None]], axis=1)
     parts = [
         matern(squared_distances(part, fitted.x)) @ weights
-        for part in np.array_split(x, -(-num // MOST_PATIENTS) or 1)
+        for part in np.array_split(x, -(-num // PREDICTED_AT_ONCE) or 1)
     ]
     said = np.concatenate(parts)
     return fitted.mean + said[:, :-1], fitted.variance * np.clip(1 + said[:, -1:], *SIZES)

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from cohgen_jax.errors import InputError
-from cohgen_jax.sampling import Bank, Moments, Rejection, SamplerConfig, coherent_sample, generate
+from cohgen_jax.sampling import (
+    Bank,
+    Moments,
+    Rejection,
+    Sampler,
+    SamplerConfig,
+    coherent_sample,
+    generate,
+)
 from cohgen_jax.sampling.generate import bank_generator, sample_rows
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import ddpm
@@ -87,7 +95,7 @@ def test_chunks_change_nothing(rejection):
 
 @pytest.mark.parametrize("rejection", [None, pytest.param(REJECTION, marks=pytest.mark.heavy)])
 def test_chunks_change_nothing_where_a_regression_speaks(rejection):
-    """Patterns of a chunk are weighed, and patients regressed, as those of all."""
+    """Patterns of a chunk are weighed as those of all, and patients regressed all at once."""
     z, present = patients(40)
     rng = np.random.default_rng(1)
     root = rng.normal(size=(2, D, 4, 4))
@@ -97,25 +105,22 @@ def test_chunks_change_nothing_where_a_regression_speaks(rejection):
         for size, pattern in enumerate([(False, False), (True, False), (True, True)], start=1)
     }
 
+    asked = []
+
     def regression(conds, present):
+        asked.append(len(present))
         mean = sum(np.where(present[:, [c]], own, 0.5) for c, own in enumerate(conds))
         return mean.astype(np.float32), np.full_like(mean, 0.3, np.float32)
 
     bank = bank_of("a", ["b", "c"]).replace(moments=moments)
     bank = bank.with_regression(regression, SCHEDULE.alpha_bar)
-    whole, *parts = (
-        sample_rows(
-            bank,
-            MODALITIES,
-            z,
-            present,
-            0,
-            3,
-            SamplerConfig(solver=SOLVER, consensus="stacked", rejection=rejection),
-            chains=chains,
-        )
+    config = SamplerConfig(solver=SOLVER, consensus="stacked", rejection=rejection)
+    parts = [
+        sample_rows(bank, MODALITIES, z, present, 0, 3, config, chains=chains)
         for chains in (1000, 64, 8)
-    )
+    ]
+    assert asked == [40, 40, 40]
+    whole = Sampler(bank, config)(jax.random.key(0), [z[:, 1], z[:, 2]], present[:, 1:], 3)
     assert (np.asarray(whole.retries).max() > 0) == (rejection is not None)
     for part in parts:
         for one, other in zip(whole[:-2], part[:-2], strict=True):

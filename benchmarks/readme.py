@@ -59,15 +59,18 @@ def _parts(name: str, program: str = "sampling") -> Iterator[tuple[str, Any]]:
     devices."""
     for path in sorted(HERE.glob(f"{program}*.json"), key=lambda path: len(path.name)):
         if part := _load(path.name).get(name):
-            about = part["about"]
-            beside = (
-                "PyTorch {torch} on {torch_device}, ".format(**about) if "torch" in about else ""
-            )
-            yield (
-                f"{about['device']}, {about['cpu_count']} CPU cores ({about['machine']}), JAX "
-                f"{about['jax']}, {beside}{about['time']}; {_circumstance(about)}.",
-                part["results"],
-            )
+            yield f"{_where(part['about'])}.", part["results"]
+
+
+def _where(about: dict[str, Any]) -> str:
+    """Device, packages, time, and what disturbed the measurement."""
+    beside = (
+        "PyTorch {torch} on {torch_device}, ".format(**about) if "torch_device" in about else ""
+    )
+    return (
+        f"{about['device']}, {about['cpu_count']} CPU cores ({about['machine']}), JAX "
+        f"{about['jax']}, {beside}{about['time']}; {_circumstance(about)}"
+    )
 
 
 def _circumstance(about: dict[str, Any]) -> str:
@@ -403,11 +406,7 @@ def training_table() -> str:
     files = sorted(HERE.glob("training*.json"), key=lambda path: len(path.name))
     texts = []
     for name, part in [item for path in files for item in _load(path.name).items()]:
-        about = part["about"]
-        where = (
-            f"{about['device']}, {about['cpu_count']} CPU cores ({about['machine']}), JAX "
-            f"{about['jax']}, PyTorch {about['torch']}, {about['time']}; {_circumstance(about)}"
-        )
+        where = _where(part["about"])
         texts.append(f"**{name}** ({where})\n\n" + _TRAINING[name](part["results"]))
     return "\n\n".join(texts)
 
@@ -509,10 +508,12 @@ def _seconds(rows: list[dict[str, Any]]) -> str:
 
 
 def _flat(rows: list[dict[str, Any]]) -> str:
-    """Rows of numbers as they are, three digits."""
+    """Rows of numbers as they are, three digits, or all before the point."""
 
     def cell(value: object) -> object:
-        return f"{value:.3g}" if isinstance(value, float) else "" if value is None else value
+        if isinstance(value, float):
+            return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return "" if value is None else value
 
     header = [name.replace("_", " ") for name in rows[0]]
     return _table(header, [list(map(cell, row.values())) for row in rows])

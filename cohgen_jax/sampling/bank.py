@@ -268,7 +268,7 @@ class Bank:
         if told is None:
             told = self.told(conds, present)
         seen = _seen(tuple(conds), jnp.asarray(present, bool), self.natural)
-        return seen if told is None else (*seen, told)
+        return seen if told is None else (*seen, jnp.asarray(told))
 
     def told(self, conds: Sequence[Any], present: Any) -> np.ndarray | None:
         """What the regression tells of samples, mean and variance [N, 2 D]; None without one. It

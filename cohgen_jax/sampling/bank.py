@@ -263,22 +263,21 @@ class Bank:
         """All conditions as the models see them, from the latents of the sources (and covariates).
 
         A network multiplies an absent condition by 0; a missing value there must not survive it.
-        told: the last of them, if the regression was asked already.
+        told: `told` of the same, from a caller who has it already.
         """
-        if told is None:
-            told = self.told(conds, present)
         seen = _seen(tuple(conds), jnp.asarray(present, bool), self.natural)
-        return seen if told is None else (*seen, jnp.asarray(told))
+        if self.regression is None:
+            return seen
+        if told is None:
+            said = self.regression([np.asarray(cond) for cond in seen], np.asarray(present, bool))
+            padding = ((0, 0), (0, self.x_dim - said[0].shape[1]))
+            told = np.concatenate([np.pad(part, padding) for part in said], axis=1)
+        return (*seen, jnp.asarray(told))
 
     def told(self, conds: Sequence[Any], present: Any) -> np.ndarray | None:
         """What the regression tells of samples, mean and variance [N, 2 D]; None without one. It
         costs less asked once of many than of a few at a time."""
-        if self.regression is None:
-            return None
-        seen = _seen(tuple(conds), jnp.asarray(present, bool), self.natural)
-        said = self.regression([np.asarray(cond) for cond in seen], np.asarray(present, bool))
-        padding = ((0, 0), (0, self.x_dim - said[0].shape[1]))
-        return np.concatenate([np.pad(part, padding) for part in said], axis=1)
+        return None if self.regression is None else np.asarray(self.conditions(conds, present)[-1])
 
     def variance(self, conds: Sequence[Any], present: Any) -> np.ndarray:
         """float32 [N, D]: of the latents given the sources (and covariates), by the regression; 1

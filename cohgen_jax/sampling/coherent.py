@@ -121,8 +121,6 @@ class Sampler:
         ids = jnp.arange(num_samples) if sample_ids is None else jax.device_put(sample_ids)
         scale = _scale(bank, config)
         with_mean = config.keep_mean or bool(np.any(scale != 1))
-        if bank.regression is None:
-            told = None
         conds, known = bank.conditions(conds, present, told), jnp.asarray(present, bool)
         turns = bank.turns(config.ensemble)
 

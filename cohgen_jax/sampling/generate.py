@@ -86,15 +86,15 @@ def sample_rows(
     columns = [list(modalities).index(source) for source in bank.sources]
     if bank.covariates and z.shape[1] == len(modalities):
         raise InputError(f"the models of {bank.target} know covariates: z lacks their column")
+    conds, shown = conditions(bank, z, columns), np.asarray(present[:, columns])
     devices = jax.local_devices()
     mesh = Mesh(devices, ("samples",)) if 1 < len(devices) <= len(z) else None
     width = mesh.size if mesh else 1
     turns = bank.turns(config.ensemble)
-    fit = width * (chains or chains_at_once(turns[0], devices[0], present[:, columns]))
+    fit = width * (chains or chains_at_once(turns[0], devices[0], shown))
     size, draws_a_turn = chunk_shape(len(z), -(-num_draws // len(turns)), fit, width)
     draws = min(num_draws, draws_a_turn * len(turns))
     key, sampler = jax.random.key(seed), Sampler(bank, config)
-    conds, shown = conditions(bank, z, columns), np.asarray(present[:, columns])
     told = bank.told(conds, shown) if config.consensus == "stacked" else None
     num_chunks = -(-len(z) // size)
     parts, order = [], []

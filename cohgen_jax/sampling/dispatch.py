@@ -8,7 +8,8 @@ group gets the same number of slots J, as many as its busiest model needs; a slo
     seats  [N, P]  where row n finds its predictions      outputs.reshape(K J, D)[seats[n]]
 
 P is the largest number of models of any row. J is rounded up to eighths of N, so that as few
-programs are compiled as there are eighths.
+programs are compiled as there are eighths; FEW_ROWS cost less than a compilation, and every model
+that is needed works on all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+
+FEW_ROWS = 64
 
 
 class Dispatch(NamedTuple):
@@ -37,12 +40,13 @@ def dispatch(needed: np.ndarray, groups: Sequence[Sequence[int]], num_devices: i
     """
     blocks = np.split(np.asarray(needed, bool), num_devices)
     num_rows, num_models = blocks[0].shape
-    eighth = -(-num_rows // 8)
+    few = num_rows <= FEW_ROWS
+    step = num_rows if few else -(-num_rows // 8)
     slots = []
     for members in groups:
         busiest = max(int(block[:, k].sum()) for block in blocks for k in members)
-        slots.append(min(num_rows, -(-busiest // eighth) * eighth))
-    num_seats = max(1, max(int(block.sum(axis=1).max()) for block in blocks))
+        slots.append(min(num_rows, -(-busiest // step) * step))
+    num_seats = num_models if few else max(1, *(int(block.sum(axis=1).max()) for block in blocks))
 
     per_block = []
     for block in blocks:

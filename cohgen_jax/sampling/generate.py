@@ -158,15 +158,15 @@ def chunk_shape(num_rows: int, num_draws: int, chains: int, devices: int = 1) ->
     """(rows, draws) of one call: draws stay together, sharing their patient's conditions, as long
     as there is room for eight patients; rows come in few sizes, and as a multiple of devices."""
     fit = max(8 * devices, chains // num_draws)
-    if num_rows > fit:  # a full chunk, whatever the number of rows
-        size = fit // devices // 8 * 8 * devices
-    else:
-        size = _bucket(-(-num_rows // devices)) * devices
+    full = fit // devices // 8 * 8 * devices
+    size = min(full, patients_at_once(-(-num_rows // devices)) * devices)
     draws = min(num_draws, max(1, chains // size))
     return size, -(-num_draws // -(-num_draws // draws))
 
 
-def _bucket(num: int) -> int:
+def patients_at_once(num: int) -> int:
     """The size that `num` patients are filled up to: few sizes, hence few compilations."""
-    step = 1 if num <= 8 else 8 if num <= 64 else max(64, (1 << num.bit_length()) // 16)
+    if num <= 64:
+        return next(size for size in (1, 32, 64) if num <= size)
+    step = max(64, (1 << num.bit_length()) // 16)
     return -(-num // step) * step

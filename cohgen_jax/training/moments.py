@@ -10,6 +10,7 @@ import numpy as np
 
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.chain import specialize
+from cohgen_jax.sampling.generate import patients_at_once
 from cohgen_jax.sampling.specialize import form_of
 from cohgen_jax.sampling.stacking import Moments, Pattern
 from cohgen_jax.schedule import Schedule, eps_from
@@ -17,7 +18,7 @@ from cohgen_jax.solvers import uniform_levels
 
 NUM_LEVELS = 20
 NUM_NOISES = 4
-"""Noised copies of each patient at each level."""
+"""Noised copies of each patient, of the same noise at each level."""
 FEW_PATIENTS = 512
 """Up to these all patterns share a program, which also evaluates models that are not heard: it
 compiles once, where a program for each pattern would take longer than all its evaluations."""
@@ -51,30 +52,35 @@ def measure_moments(
       pattern: which of them; models that see nothing of it are not heard, their moments are 0.
       worth: [width] of the target's components.
     """
-    heard = np.flatnonzero(bank.available(np.array([pattern], bool))[0])
-    levels, rng = moment_levels(schedule), np.random.default_rng(seed)
-    a, s = np.sqrt(schedule.alpha_bar[levels]), np.sqrt(1 - schedule.alpha_bar[levels])
-    width, places = len(worth), np.append(heard, bank.num_models)
-    dims = np.arange(x_0.shape[1]) < width
-    few, num = len(x_0) <= FEW_PATIENTS, len(x_0)
-    size = max(32, 1 << max(num - 1, 0).bit_length()) if few else num  # filled up, then cut
+    heard = bank.available(np.array([pattern], bool))[0]
+    levels, num = moment_levels(schedule), len(x_0)
+    few = num <= FEW_PATIENTS
+    evaluated = np.arange(bank.num_models) if few else np.flatnonzero(heard)
+    size = patients_at_once(num) if few else num  # filled up, counted as 0
+    counted = np.where(np.arange(size) < num, 1 / (NUM_NOISES * max(num, 1)), 0)
 
     def filled(rows: np.ndarray) -> np.ndarray:
-        return np.pad(rows, [(0, 0)] * (rows.ndim - 2) + [(0, size - num), (0, 0)])
+        missing = [(0, 0)] * (rows.ndim - 2) + [(0, size - num), (0, 0)]
+        return np.pad(np.asarray(rows, np.float32), missing)
 
     present = np.tile(np.array(pattern, bool), (size, 1))
-    shown = bank.conditions([filled(np.asarray(cond, np.float32)) for cond in conds], present)
-    models = (bank if few else bank.of(heard.tolist())).unnamed()
-    kept = heard if few else slice(None)
-    ready = _ready(models, shown, present, tuple(levels.tolist()))
-    second = np.zeros((len(levels), width, bank.num_models + 1, bank.num_models + 1), np.float32)
-    for i, (signal, noise) in enumerate(zip(a, s, strict=True)):
-        eps = rng.standard_normal((NUM_NOISES, *x_0.shape), np.float32) * dims
-        x_t = (signal * x_0 + noise * eps).astype(np.float32)
-        v_k = np.asarray(_predict_v(models, ready, i, filled(x_t), signal, noise))[kept, :, :num]
-        v = np.concatenate([v_k, (signal * eps - noise * x_0)[None]])[..., :width]
-        total = np.einsum("irnd,jrnd->dij", v, v, optimize=True)
-        second[i][:, places[:, None], places] = total / (NUM_NOISES * max(len(x_0), 1))
+    shown = bank.conditions([filled(cond) for cond in conds], present)
+    noise = np.random.default_rng(seed).standard_normal((NUM_NOISES, *x_0.shape), np.float32)
+    seen = _second_moments(
+        (bank if few else bank.of(evaluated.tolist())).unnamed(),
+        shown,
+        present,
+        filled(x_0),
+        filled(noise * np.asarray(bank.dims)),
+        heard[evaluated],
+        counted.astype(np.float32),
+        schedule.alpha_bar[levels].astype(np.float32),
+        levels=tuple(levels.tolist()),
+    )
+    places = np.append(evaluated, bank.num_models)
+    shape = (len(levels), len(worth), bank.num_models + 1, bank.num_models + 1)
+    second = np.zeros(shape, np.float32)
+    second[:, :, places[:, None], places] = np.asarray(seen)[:, : len(worth)]
     resting = np.zeros(bank.num_models, np.float32)
     if bank.regression is not None:
         resting[-1] = 1
@@ -101,16 +107,17 @@ def noise_errors(moments: Moments, schedule: Schedule) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnames="levels")
-def _ready(bank: Bank, conds, present, levels: tuple[int, ...]):
-    with jax.default_matmul_precision("highest"):
-        return specialize(bank, conds, present, np.array(levels), "float32")
+def _second_moments(
+    bank: Bank, conds, present, x_0, eps, heard, counted, alpha_bar, levels: tuple[int, ...]
+):
+    """float32 [L, D, K + 1, K + 1], of the velocities that the K models predict, and of the true
+    one. eps: [R, N, D]; heard: bool [K]; counted: [N], weights of patients."""
 
-
-@jax.jit
-def _predict_v(bank: Bank, ready, level, x_t, signal, noise):
-    """[K, R, N, D], at one of the levels."""
-    outputs: list = [None] * bank.num_models
-    with jax.default_matmul_precision("highest"):
+    def of_level(given):
+        level, a2 = given
+        a, s = jnp.sqrt(a2), jnp.sqrt(1 - a2)
+        x_t = a * x_0[None] + s * eps
+        outputs: list = [None] * bank.num_models
         for group, loop, table, patient in zip(bank.groups, *ready, strict=True):
             denoise = functools.partial(form_of(group.module).denoise, group.module)
             row = jax.tree.map(lambda leaf: leaf[level], table)
@@ -121,5 +128,14 @@ def _predict_v(bank: Bank, ready, level, x_t, signal, noise):
             out = group.each(one_model, (loop, row), (patient,))
             for position, k in enumerate(group.members):
                 outputs[k] = out[position]
-    eps = eps_from(bank.predicts, jnp.stack(outputs), x_t[None], signal, noise)
-    return (eps * bank.dims[None, None, None] - noise * x_t[None]) / signal
+        said = eps_from(bank.predicts, jnp.stack(outputs), x_t[None], a, s)
+        v = (said * bank.dims[None, None, None] - s * x_t[None]) / a
+        v = jnp.where(heard[:, None, None, None], v, 0)
+        v = jnp.concatenate([v, (a * eps - s * x_0[None])[None]])
+        v = v * jnp.sqrt(counted)[None, None, :, None]
+        return jax.lax.map(lambda one: jnp.sum(v * one[None], axis=(1, 2)), v)
+
+    with jax.default_matmul_precision("highest"):
+        ready = specialize(bank, conds, present, np.array(levels), "float32")
+        seen = jax.lax.map(of_level, (jnp.arange(len(levels)), alpha_bar))
+    return jnp.moveaxis(seen, -1, 1)

@@ -22,8 +22,10 @@ Axes      n training patients, N patients, D latent width, C_s condition feature
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -96,14 +98,19 @@ def fit_regressions(
     """A regression for each of `patterns_of`, on the training patients that have all of it.
 
     conds: S sources, then perhaps covariates, [n, C] each; present: [n, S]; y: [n, D]; worth: [D].
+    As many at once as there are cores, each on one: their matrices are too small to share out.
     """
-    fitted = {}
-    for pattern in patterns_of(present):
+    from threadpoolctl import threadpool_limits
+
+    def fit(pattern: Pattern) -> Regression:
         rows = np.flatnonzero(present[:, np.array(pattern, bool)].all(axis=1))
-        blocks = _seen([cond[rows] for cond in conds], pattern)
-        own = fit_regression(blocks, y[rows], worth)
-        fitted[pattern] = own._replace(rows=rows[own.rows].astype(np.int32))
-    return Regressions(fitted)
+        rows = rows[evenly(len(rows), MOST_PATIENTS)]
+        own = fit_regression([cond[rows] for cond in _seen(conds, pattern)], y[rows], worth)
+        return own._replace(rows=rows[own.rows].astype(np.int32))
+
+    patterns = patterns_of(present)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        return Regressions(dict(zip(patterns, pool.map(fit, patterns), strict=True)))
 
 
 def rebuilt(saved: dict[str, np.ndarray], pattern: Pattern, conds: Sequence[np.ndarray]):

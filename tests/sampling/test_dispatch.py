@@ -7,7 +7,7 @@ import pytest
 from cohgen_jax.networks import NetworkConfig, build, init
 from cohgen_jax.sampling import Bank, SamplerConfig
 from cohgen_jax.sampling.coherent import _sample
-from cohgen_jax.sampling.dispatch import dispatch, everywhere
+from cohgen_jax.sampling.dispatch import FEW_ROWS, dispatch, everywhere
 from cohgen_jax.sampling.generate import sample_rows
 from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import ddim
@@ -16,13 +16,13 @@ SCHEDULE = linear_schedule(20)
 SOLVER = ddim(SCHEDULE, 3)
 
 
-@pytest.mark.parametrize("num_devices", [1, 2])
-def test_every_row_finds_its_models_and_no_others(num_devices):
+@pytest.mark.parametrize(("num_rows", "num_devices"), [(40, 1), (400, 1), (400, 2)])
+def test_every_row_finds_its_models_and_no_others(num_rows, num_devices):
     rng = np.random.default_rng(0)
-    needed, groups = rng.random((40, 5)) < [0.1, 0.9, 0.4, 0.5, 0.02], [(0, 3), (1, 2, 4)]
+    needed, groups = rng.random((num_rows, 5)) < [0.1, 0.9, 0.4, 0.5, 0.02], [(0, 3), (1, 2, 4)]
     needed[:, 1] |= ~needed.any(axis=1)
     plan = jax.tree.map(np.asarray, dispatch(needed, groups, num_devices))
-    size = 40 // num_devices
+    size = num_rows // num_devices
     for block in range(num_devices):
         # Let model k answer 100 k + row.
         answers = np.concatenate(
@@ -37,8 +37,18 @@ def test_every_row_finds_its_models_and_no_others(num_devices):
             ks = np.flatnonzero(needed[block * size + n])
             assert sorted(told) == [100 * k + n for k in ks]
             assert list(plan.models[block, n][taken]) == list(ks)
-    # The busy group does not make the idle one work.
-    assert plan.rows[0].shape[2] < plan.rows[1].shape[2]
+    if num_rows > FEW_ROWS:  # the busy group does not make the idle one work
+        assert plan.rows[0].shape[2] < plan.rows[1].shape[2]
+
+
+def test_few_rows_are_one_program_whoever_has_what():
+    rng, shapes = np.random.default_rng(0), set()
+    for share in (0.2, 0.5, 1.0):
+        needed = rng.random((32, 3)) < share
+        needed[0] = True
+        plan = dispatch(needed, [(0, 2), (1,)])
+        shapes.add(tuple(np.shape(leaf) for leaf in jax.tree.leaves(plan)))
+    assert len(shapes) == 1
 
 
 def test_everywhere_is_the_dispatch_of_full_need():
@@ -77,7 +87,7 @@ def test_all_subsets_of_all_patients_are_one_call_and_few_compilations():
 
 def test_models_are_not_run_where_they_are_not_needed():
     """Compiled work of a call in which each row has one of four sources: a quarter, not all."""
-    num, groups = 64, [group.members for group in bank_of(4).groups]
+    num, groups = 128, [group.members for group in bank_of(4).groups]
 
     def slots(present):
         return sum(rows.size for rows in dispatch(np.asarray(present), groups).rows)

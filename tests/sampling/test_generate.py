@@ -214,7 +214,7 @@ def test_a_generator_asks_for_the_models_that_somebody_needs():
 
 
 @pytest.mark.parametrize(
-    ("num", "size"), [(1, 1), (8, 8), (9, 16), (64, 64), (65, 128), (4097, 4608)]
+    ("num", "size"), [(1, 1), (2, 32), (33, 64), (64, 64), (65, 128), (4097, 4608)]
 )
 def test_few_sizes_are_compiled(num, size):
-    assert generate._bucket(num) == size
+    assert generate.patients_at_once(num) == size

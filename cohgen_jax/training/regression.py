@@ -186,10 +186,12 @@ def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarra
         )
     units = [_median_distance(block) for block in blocks]
     tuning = evenly(len(y), TUNING_PATIENTS)
-    distances = [
-        squared_distances(block[tuning], block[tuning]) / unit
-        for block, unit in zip(blocks, units, strict=True)
-    ]
+    distances = np.stack(
+        [
+            squared_distances(block[tuning], block[tuning]) / unit
+            for block, unit in zip(blocks, units, strict=True)
+        ]
+    )
     gains, penalty = _tune(distances, centred[tuning], worth)
     roots = [np.sqrt(gain / unit) for gain, unit in zip(gains, units, strict=True)]
     x = np.concatenate([root * block for root, block in zip(roots, blocks, strict=True)], axis=1)
@@ -233,17 +235,16 @@ def predict(
     return fitted.mean + said[:, :-1], fitted.variance * np.clip(1 + said[:, -1:], *SIZES)
 
 
-def _tune(
-    distances: list[np.ndarray], y: np.ndarray, worth: np.ndarray
-) -> tuple[list[float], float]:
-    """(gains, penalty) at a minimum of the leave-one-out error, in steps of two."""
+def _tune(distances: np.ndarray, y: np.ndarray, worth: np.ndarray) -> tuple[list[float], float]:
+    """(gains, penalty) at a minimum of the leave-one-out error, in steps of two. distances: of the
+    sources, [S, n, n]; y: [n, D]."""
     known: dict[tuple[float, ...], float] = {}
 
     def error(setting: tuple[float, ...]) -> float:
         if setting not in known:
             *gains, penalty = setting
-            squared = sum(g * d for g, d in zip(gains, distances, strict=True))
-            _, left_out = _solver(matern(np.asarray(squared, np.float32)), penalty)(y)
+            squared = np.tensordot(np.float32(gains), distances, 1)
+            _, left_out = _solver(matern(squared), penalty)(y)
             known[setting] = float(np.mean(left_out**2, axis=0) @ worth)
         return known[setting]
 
@@ -268,15 +269,18 @@ def _solver(
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """y [n, D] -> dual weights and leave-one-out residuals, [n, D] both; the kernel [n, n] is
     overwritten."""
-    from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
+    from scipy.linalg import LinAlgError, get_lapack_funcs
 
     kernel[np.diag_indices(len(kernel))] += np.float32(penalty)
-    factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
-    (invert,) = get_lapack_funcs(("potri",), (factor[0],))
-    diagonal = np.diag(invert(factor[0], lower=True)[0])[:, None]
+    factorise, invert, solve_by = get_lapack_funcs(("potrf", "trtri", "potrs"), (kernel,))
+    lower, failed = factorise(kernel.T, lower=True, overwrite_a=True)  # T: LAPACK's own order
+    if failed:
+        raise LinAlgError("the kernel of a regression is not positive definite")
+    inverse, _ = invert(lower, lower=True)  # K^-1 is its square
+    diagonal = np.einsum("ij,ij->j", inverse, inverse)[:, None]
 
     def solve(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        dual = cho_solve(factor, y, check_finite=False)
+        dual, _ = solve_by(lower, y, lower=True)
         return dual, dual / diagonal
 
     return solve
@@ -293,14 +297,18 @@ def _shrinkage(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def matern(squared: np.ndarray) -> np.ndarray:
-    """Order 3/2, of squared distances."""
-    r = np.sqrt(3 * squared)
-    return (1 + r) * np.exp(-r)
+    """Order 3/2, of squared distances, which are overwritten: a matrix less to go through."""
+    r = np.sqrt(np.multiply(squared, np.float32(3), out=squared), out=squared)
+    decay = np.exp(np.negative(r))
+    return np.multiply(np.add(r, np.float32(1), out=r), decay, out=r)
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     squares_a, squares_b = (np.einsum("ij,ij->i", x, x) for x in (a, b))
-    return np.maximum(squares_a[:, None] + squares_b[None] - 2 * (a @ b.T), 0)
+    squared = (-2 * a) @ b.T
+    squared += squares_a[:, None]
+    squared += squares_b[None]
+    return np.maximum(squared, 0, out=squared)
 
 
 def _median_distance(block: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from cohgen_jax.solvers import uniform_levels
 
 NUM_LEVELS = 20
 NUM_NOISES = 4
-"""Noised copies of each patient, of the same noise at each level."""
+"""Noised copies of each patient at each level."""
 FEW_PATIENTS = 512
 """Up to these all patterns share a program, which also evaluates models that are not heard: it
 compiles once, where a program for each pattern would take longer than all its evaluations."""
@@ -65,13 +65,13 @@ def measure_moments(
 
     present = np.tile(np.array(pattern, bool), (size, 1))
     shown = bank.conditions([filled(cond) for cond in conds], present)
-    noise = np.random.default_rng(seed).standard_normal((NUM_NOISES, *x_0.shape), np.float32)
+    noise = _noise(seed, len(levels), NUM_NOISES, *x_0.shape) * np.asarray(bank.dims)
     seen = _second_moments(
         (bank if few else bank.of(evaluated.tolist())).unnamed(),
         shown,
         present,
         filled(x_0),
-        filled(noise * np.asarray(bank.dims)),
+        filled(noise),
         heard[evaluated],
         counted.astype(np.float32),
         schedule.alpha_bar[levels].astype(np.float32),
@@ -106,15 +106,21 @@ def noise_errors(moments: Moments, schedule: Schedule) -> np.ndarray:
     return np.array([np.interp(at, moments.log_snr, own).mean() for own in error.T])
 
 
+@functools.lru_cache(maxsize=1)
+def _noise(seed: int, *shape: int) -> np.ndarray:
+    """Standard normal; the patterns and targets of a run ask for the same again."""
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
 @functools.partial(jax.jit, static_argnames="levels")
 def _second_moments(
     bank: Bank, conds, present, x_0, eps, heard, counted, alpha_bar, levels: tuple[int, ...]
 ):
     """float32 [L, D, K + 1, K + 1], of the velocities that the K models predict, and of the true
-    one. eps: [R, N, D]; heard: bool [K]; counted: [N], weights of patients."""
+    one. eps: [L, R, N, D]; heard: bool [K]; counted: [N], weights of patients."""
 
     def of_level(given):
-        level, a2 = given
+        level, a2, eps = given
         a, s = jnp.sqrt(a2), jnp.sqrt(1 - a2)
         x_t = a * x_0[None] + s * eps
         outputs: list = [None] * bank.num_models
@@ -137,5 +143,5 @@ def _second_moments(
 
     with jax.default_matmul_precision("highest"):
         ready = specialize(bank, conds, present, np.array(levels), "float32")
-        seen = jax.lax.map(of_level, (jnp.arange(len(levels)), alpha_bar))
+        seen = jax.lax.map(of_level, (jnp.arange(len(levels)), alpha_bar, eps))
     return jnp.moveaxis(seen, -1, 1)

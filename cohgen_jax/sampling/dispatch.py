@@ -8,8 +8,8 @@ group gets the same number of slots J, as many as its busiest model needs; a slo
     seats  [N, P]  where row n finds its predictions      outputs.reshape(K J, D)[seats[n]]
 
 P is the largest number of models of any row. J is rounded up to eighths of N, so that as few
-programs are compiled as there are eighths; FEW_ROWS cost less than a compilation, and every model
-that is needed works on all of them.
+programs are compiled as there are eighths; where there are FEW_ROWS, to N and P to all models: to
+work on them costs less than to compile.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 FEW_ROWS = 64
+"""Of one device: all models on all of them, so that who has what makes no other program."""
 
 
 class Dispatch(NamedTuple):

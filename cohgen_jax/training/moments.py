@@ -56,7 +56,7 @@ def measure_moments(
     levels, num = moment_levels(schedule), len(x_0)
     few = num <= FEW_PATIENTS
     evaluated = np.arange(bank.num_models) if few else np.flatnonzero(heard)
-    size = patients_at_once(num) if few else num  # filled up, counted as 0
+    size = patients_at_once(max(num, 2)) if few else num  # filled up, counted as 0
     counted = np.where(np.arange(size) < num, 1 / (NUM_NOISES * max(num, 1)), 0)
 
     def filled(rows: np.ndarray) -> np.ndarray:

@@ -243,7 +243,7 @@ def _tune(distances: np.ndarray, y: np.ndarray, worth: np.ndarray) -> tuple[list
     def error(setting: tuple[float, ...]) -> float:
         if setting not in known:
             *gains, penalty = setting
-            squared = np.tensordot(np.float32(gains), distances, 1)
+            squared = np.tensordot(np.array(gains, np.float32), distances, 1)
             _, left_out = _solver(matern(squared), penalty)(y)
             known[setting] = float(np.mean(left_out**2, axis=0) @ worth)
         return known[setting]

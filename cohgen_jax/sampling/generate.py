@@ -20,6 +20,7 @@ from cohgen_jax.networks.posterior import GaussianPosterior
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.coherent import Sampler, Samples
 from cohgen_jax.sampling.config import SamplerConfig
+from cohgen_jax.sampling.dispatch import FEW_ROWS
 from cohgen_jax.sampling.generator import Generated, Generator
 
 CACHE_BYTES = 3 << 19
@@ -166,7 +167,7 @@ def chunk_shape(num_rows: int, num_draws: int, chains: int, devices: int = 1) ->
 
 def patients_at_once(num: int) -> int:
     """The size that `num` patients are filled up to: few sizes, hence few compilations."""
-    if num <= 64:
-        return next(size for size in (1, 32, 64) if num <= size)
+    if num <= FEW_ROWS:
+        return next(size for size in (1, 32, FEW_ROWS) if num <= size)
     step = max(64, (1 << num.bit_length()) // 16)
     return -(-num // step) * step

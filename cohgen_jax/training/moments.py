@@ -56,7 +56,7 @@ def measure_moments(
     levels, num = moment_levels(schedule), len(x_0)
     few = num <= FEW_PATIENTS
     evaluated = np.arange(bank.num_models) if few else np.flatnonzero(heard)
-    size = patients_at_once(max(num, 2)) if few else num  # filled up, counted as 0
+    size = patients_at_once(max(num, 2))  # filled up, counted as 0; one patient as few are
     counted = np.where(np.arange(size) < num, 1 / (NUM_NOISES * max(num, 1)), 0)
 
     def filled(rows: np.ndarray) -> np.ndarray:
@@ -65,13 +65,12 @@ def measure_moments(
 
     present = np.tile(np.array(pattern, bool), (size, 1))
     shown = bank.conditions([filled(cond) for cond in conds], present)
-    noise = _noise(seed, len(levels), NUM_NOISES, *x_0.shape) * np.asarray(bank.dims)
     seen = _second_moments(
         (bank if few else bank.of(evaluated.tolist())).unnamed(),
         shown,
         present,
         filled(x_0),
-        filled(noise),
+        filled(_noise(seed, len(levels), NUM_NOISES, *x_0.shape)),
         heard[evaluated],
         counted.astype(np.float32),
         schedule.alpha_bar[levels].astype(np.float32),
@@ -121,7 +120,7 @@ def _second_moments(
 
     def of_level(given):
         level, a2, eps = given
-        a, s = jnp.sqrt(a2), jnp.sqrt(1 - a2)
+        a, s, eps = jnp.sqrt(a2), jnp.sqrt(1 - a2), eps * bank.dims[None, None]
         x_t = a * x_0[None] + s * eps
         outputs: list = [None] * bank.num_models
         for group, loop, table, patient in zip(bank.groups, *ready, strict=True):

@@ -167,9 +167,8 @@ class Regression(NamedTuple):
 def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarray) -> Regression:
     """Fit on n patients. blocks: the sources, arrays [n, C_s]; y: [n, D]; worth: [D], weights of
     the components in the error."""
-    kept = evenly(len(y), MOST_PATIENTS)
-    blocks = [np.asarray(block, np.float32)[kept] for block in blocks]
-    y = np.asarray(y, np.float32)[kept]
+    blocks = [np.asarray(block, np.float32) for block in blocks]
+    y = np.asarray(y, np.float32)
     mean = y.mean(axis=0)
     centred = y - mean
     if not blocks or len(y) < 3:
@@ -209,7 +208,7 @@ def fit_regression(blocks: Sequence[np.ndarray], y: np.ndarray, worth: np.ndarra
     size, left_out = solve(excess)
     size *= _shrinkage(excess - left_out, excess)
     return Regression(
-        kept.astype(np.int32),
+        np.arange(len(y), dtype=np.int32),
         x.astype(np.float32),
         np.repeat(roots, widths).astype(np.float32),
         (dual * factor).astype(np.float32),

@@ -272,6 +272,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1 << 62, help="sizes up to this one")
     parser.add_argument("--folder", type=Path, help="for the simulated tables")
     args = parser.parse_args()
+    if args.folder:
+        args.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=args.folder))
     try:
         for part in args.parts:

@@ -48,6 +48,10 @@ class Source(NamedTuple):
     recipe: RecipeName = "default"
     modalities: tuple[str, ...] = ()
     """All when empty."""
+    of: str | None = None
+    """The cohort whose tables these are, split anew."""
+    split_seed: int | None = None
+    """None: the recipe's."""
 
 
 COHORTS: dict[str, Source] = {
@@ -55,9 +59,12 @@ COHORTS: dict[str, Source] = {
     "breast": Source(),
     "citeseq": Source(),
     "cll": Source(),
+    "cll-1": Source(of="cll", split_seed=1),
+    "cll-2": Source(of="cll", split_seed=2),
     "tcga": Source(modalities=("cna", "rna", "rppa", "wsi")),
 }
-"""`demo` is embedded, the others are folders by that name; the smallest first."""
+"""`demo` is embedded, the others are folders by that name; the smallest first. A split of cll holds
+out seven patients with proteins: other splits tell whether what one says is chance."""
 
 
 class Settings(NamedTuple):
@@ -92,6 +99,8 @@ def compare(
         command += ["--recipe", source.recipe, "--run", str(run_dir), "--out", str(own)]
         command += ["--draws", str(settings.draws), "--seed", str(settings.seed)]
         command += ["--trained"] * (trained is not None)
+        if source.split_seed is not None:
+            command += ["--split-seed", str(source.split_seed)]
         command += ["--modalities", *source.modalities]
         ended = _process(command, own / "log.txt", limit=None)
         if ended:
@@ -100,6 +109,7 @@ def compare(
         judge = Judge(run, cohort_of_run(run))
         found = {m: _measured(own / m, judge, own, settings) | about for m in METHODS}
         facts = {"patients": _sizes(run), "recipe": source.recipe, "trained": trained is None}
+        facts |= {"of": source.of} if source.of else {}
         _keep(settings.out, name, facts, found)
     run = open_run(run_dir)
     cohort = cohort_of_run(run)
@@ -249,9 +259,10 @@ def main() -> None:
     runs = a.runs.resolve() if a.runs else None
     settings = Settings(a.work.resolve(), envs.resolve(), a.out, a.limit, a.draws, runs=runs)
     for name in a.cohorts:
-        path = name if name == "demo" else str(Path(a.data or "") / name)
+        folder = COHORTS[name].of or name
+        path = name if name == "demo" else str(Path(a.data or "") / folder)
         if name != "demo" and not (a.data and Path(path).is_dir()):
-            print(f"{name} is left out: --data or COHGEN_DATA must hold a folder {name}")
+            print(f"{name} is left out: --data or COHGEN_DATA must hold a folder {folder}")
             continue
         compare(name, path, COHORTS[name], a.rivals, settings)
     if a.out == RESULT:

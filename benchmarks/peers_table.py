@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,10 @@ def full(table: Table) -> str:
 
 
 def short(table: Table) -> str:
-    """CRPS alone, mean over the targets of each cohort that a method was measured on."""
-    cohorts = json.loads(RESULT.read_text())["cohorts"]
+    """CRPS alone, mean over the targets of each cohort that a method was measured on; of a cohort
+    that was split anew, the first split."""
+    every = json.loads(RESULT.read_text())["cohorts"]
+    cohorts = {name: cohort for name, cohort in every.items() if "of" not in cohort}
     rows = []
     for method, title in TITLES.items():
         cells = []
@@ -95,13 +98,19 @@ def _why(found: dict[str, Any]) -> str:
 
 
 def _paired(result: dict[str, Any], rival: str, ours: str) -> Iterator[tuple[str, float]]:
-    """What was compared, and how far the rival is behind, in standard errors."""
+    """What was compared, and how far the rival is behind, in standard errors: the mean over the
+    held-out patients of all splits of a cohort."""
+    found: dict[str, list[tuple[int, float, float]]] = {}
     for name, cohort in result["cohorts"].items():
         targets = cohort["methods"].get(rival, {}).get("targets", {})
         for target, scores in targets.items():
             beside = scores["against"].get(ours)
             if beside and beside["se"] > 0:
-                yield f"{name} {target}", beside["difference"] / beside["se"]
+                of_split = scores["patients"], beside["difference"], beside["se"]
+                found.setdefault(f"{cohort.get('of', name)} {target}", []).append(of_split)
+    for what, splits in found.items():
+        difference = sum(patients * value for patients, value, _ in splits)
+        yield what, difference / math.sqrt(sum((patients * se) ** 2 for patients, _, se in splits))
 
 
 def _verdicts(result: dict[str, Any]) -> str:

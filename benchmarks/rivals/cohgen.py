@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--cohort", default="demo")
     parser.add_argument("--recipe", choices=get_args(RecipeName), default="default")
     parser.add_argument("--modalities", nargs="*", default=[])
+    parser.add_argument("--split-seed", type=int, help="default: the recipe's")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--trained", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
@@ -97,6 +98,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
     config = dataclasses.replace(recipe(a.recipe), cohort=a.cohort, modalities=tuple(a.modalities))
+    if a.split_seed is not None:
+        config = dataclasses.replace(config, split_seed=a.split_seed)
     work(None if a.trained else config, a.run, a.out, a.draws, a.seed)
 
 

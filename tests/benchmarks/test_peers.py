@@ -152,6 +152,7 @@ def test_the_tables_say_who_is_ahead_and_what_was_not_run(tmp_path, monkeypatch)
     def of(crps, difference):
         beside = {m: {"difference": difference, "se": 0.01} for m in ("coherent", "multi")}
         scores = {"crps": crps, "coverage": 0.8, "against": beside if difference else {}}
+        scores["patients"] = 3
         return {"targets": {"rna": scores}, "status": "measured", **costs}
 
     costs = {"train_s": 1, "train_cpu_s": 2, "draw_s": 3, "draw_cpu_s": 4, "compile_s": 0}
@@ -160,13 +161,8 @@ def test_the_tables_say_who_is_ahead_and_what_was_not_run(tmp_path, monkeypatch)
     methods = {"coherent": of(0.41, 0), "multi": of(0.40, 0), "mofa": of(0.45, 0.05)}
     methods |= {"kernel_ridge": of(0.37, -0.03), "engression": skipped}
     monkeypatch.setattr(peers_table, "RESULT", tmp_path / "peers.json")
-    sizes = {"train": 9, "val": 3, "test": 3}
-    peers._keep(
-        tmp_path / "peers.json",
-        "demo",
-        {"patients": sizes, "recipe": "demo", "trained": True},
-        methods,
-    )
+    facts = {"patients": {"train": 9, "val": 3, "test": 3}, "recipe": "demo", "trained": True}
+    peers._keep(tmp_path / "peers.json", "demo", facts, methods)
     text = peers_table.full(_table)
     assert "| MOFA+ (mofapy2) | 0.450 (+0.050 ± 0.010), 80% | 1 (2) | 3.0 (4.0) | 5 |" in text
     assert "| Engression | skipped: pip install failed: no / such |" in text
@@ -176,3 +172,10 @@ def test_the_tables_say_who_is_ahead_and_what_was_not_run(tmp_path, monkeypatch)
         in (next(line for line in text.splitlines() if line.startswith("- Kernel ridge: ")))
     )
     assert "| MOFA+ (mofapy2) | 0.450 |" in peers_table.short(_table)
+
+    again = {"multi": of(0.40, 0), "kernel_ridge": of(0.42, 0.02)}
+    peers._keep(tmp_path / "peers.json", "demo-1", {**facts, "of": "demo"}, again)
+    text = peers_table.full(_table)
+    assert "**demo-1**" in text  # two splits, -.03 and .02 ± .01 each: together -.005 ± .007
+    assert "multi-condition model ahead on 0 of 1 tables, level on 1." in text
+    assert "demo-1" not in peers_table.short(_table)

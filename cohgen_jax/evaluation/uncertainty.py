@@ -19,6 +19,8 @@ SIGNALS = ("spread", "disagreement")
 SHARES = np.linspace(0.1, 1.0, 10)
 """Shares of the patients kept in a risk-coverage curve."""
 RESAMPLES = 200
+CELLS = 1 << 22
+"""Samples of resamples at once, at most."""
 
 
 def rank_correlation(
@@ -30,25 +32,33 @@ def rank_correlation(
 ) -> tuple[float, float, float]:
     """Spearman's correlation and the ends of its 95 % bootstrap interval over patients, who are
     drawn with all their samples. patients: whose these are [N], by default each of its own."""
-    from scipy.stats import rankdata
+    num = len(signal)
+    whose = np.arange(num) if patients is None else pd.factorize(np.asarray(patients), sort=True)[0]
+    count, rng = int(whose.max()) + 1, np.random.default_rng(seed)
+    drawn = rng.integers(count, size=(resamples, count))
+    parts = np.array_split(drawn, -(-resamples * num // CELLS))
+    times = (np.stack([np.bincount(d, minlength=count) for d in part]) for part in parts)
+    resampled = [_spearman(signal, error, of_patients[:, whose]) for of_patients in times]
+    low, high = np.quantile(np.concatenate(resampled), [0.025, 0.975])
+    whole = _spearman(signal, error, np.ones((1, num), int))
+    return float(whole[0]), float(low), float(high)
 
-    def correlations(rows):  # [B, N]
-        ranks = [rankdata(values[rows], axis=1) for values in (signal, error)]
-        centred = [r - r.mean(axis=1, keepdims=True) for r in ranks]
-        norms = [np.sqrt((c**2).sum(axis=1)) for c in centred]
-        return (centred[0] * centred[1]).sum(axis=1) / np.maximum(norms[0] * norms[1], 1e-30)
 
-    num, rng = len(signal), np.random.default_rng(seed)
-    if patients is None or len(set(patients)) == num:
-        resampled = correlations(rng.integers(num, size=(resamples, num)))
-    else:
-        samples = list(pd.Series(np.arange(num)).groupby(np.asarray(patients)).indices.values())
-        drawn = rng.integers(len(samples), size=(resamples, len(samples)))
-        resampled = [
-            correlations(np.concatenate([samples[p] for p in chosen])[None])[0] for chosen in drawn
-        ]
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return float(correlations(np.arange(num)[None])[0]), float(low), float(high)
+def _spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """[B]: of two values of N samples, each of which there is `times` [B, N] over."""
+    centre = (times.sum(axis=1, keepdims=True) + 1) / 2
+    a, b = (_ranks(values, times) - centre for values in (a, b))
+    product, *squares = ((times * x * y).sum(axis=1) for x, y in ((a, b), (a, a), (b, b)))
+    return product / np.maximum(np.sqrt(squares[0] * squares[1]), 1e-30)
+
+
+def _ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Mean ranks [B, N] of values [N], of which there are `times` [B, N] each."""
+    order = np.argsort(values)
+    _, first, which = np.unique(values[order], return_index=True, return_inverse=True)
+    alike = np.add.reduceat(times[:, order], first, axis=1)
+    ranks = np.cumsum(alike, axis=1) - (alike - 1) / 2
+    return ranks[:, which[np.argsort(order)]]
 
 
 def risk_coverage(signal: np.ndarray, error: np.ndarray) -> np.ndarray:

@@ -227,13 +227,20 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _mean_correlation(y: np.ndarray, centre: np.ndarray, known: np.ndarray) -> float:
-    each = [
-        _correlation(y[rows, j], centre[rows, j])
-        for j, rows in enumerate(known.T)
-        if rows.sum() > MIN_CORRELATED
-    ]
-    each = [r for r in each if np.isfinite(r)]
-    return float(np.mean(each)) if each else np.nan
+    """Mean of Pearson's correlations of the features that vary in both and that more than
+    MIN_CORRELATED patients have."""
+    count = known.sum(axis=0)
+    use, off = count > MIN_CORRELATED, []
+    for x in (y, centre):
+        low = x.min(axis=0, initial=np.inf, where=known)
+        use = use & (low < x.max(axis=0, initial=-np.inf, where=known))
+        average = np.where(known, x, 0).sum(axis=0) / np.maximum(count, 1)
+        off.append(np.where(known, x - average, 0)[:, use])
+    if not use.any():
+        return np.nan
+    a, b = off
+    squares = (a**2).sum(axis=0) * (b**2).sum(axis=0)
+    return float(np.mean((a * b).sum(axis=0) / np.sqrt(squares)))
 
 
 def _variance_ratios(x: np.ndarray, y: np.ndarray, known: np.ndarray) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from cohgen_jax.baselines.logistic import logistic
 from cohgen_jax.evaluation.by_kind import (
@@ -22,18 +22,30 @@ def forecasts(n=2000, seed=0):
     return p, events
 
 
-def test_scores_of_features_are_those_of_scikit_learn():
+@pytest.mark.parametrize("decimals", [1, 15])
+def test_scores_of_features_are_those_of_scikit_learn(decimals):
     p, events = forecasts()
+    p = np.round(p, decimals)  # many alike, or none
     table = binary_by_feature(p, events)
     for j in range(3):
         known = np.isfinite(events[:, j])
+        pair = events[known, j], p[known, j]
         assert table["n"][j] == known.sum()
-        assert table["auc"][j] == pytest.approx(roc_auc_score(events[known, j], p[known, j]))
-        brier = brier_score_loss(events[known, j], p[known, j])
-        assert table["brier"][j] == pytest.approx(brier)
+        assert table["auc"][j] == pytest.approx(roc_auc_score(*pair))
+        assert table["average_precision"][j] == pytest.approx(average_precision_score(*pair))
+        assert table["brier"][j] == pytest.approx(brier_score_loss(*pair))
     scores = score_binary(p, events, np.array([0.3, 0.01, 0.5]), table)
     assert scores["auc_features"] == 2  # one in a hundred is too rare to rank
     assert scores["auc"] == pytest.approx(table["auc"][[0, 2]].mean())
+
+
+def test_features_without_enough_of_either_value_are_not_ranked():
+    events = np.array([[1.0, 0, 1, np.nan]] * 4 + [[1.0, 0, 0, np.nan]] * 4)
+    table = binary_by_feature(np.full((8, 4), 0.5), events)
+    np.testing.assert_array_equal(table["n"], [8, 8, 8, 0])
+    np.testing.assert_array_equal(table["auc"], [np.nan, np.nan, 0.5, np.nan])
+    np.testing.assert_array_equal(table["average_precision"], [np.nan, np.nan, 0.5, np.nan])
+    np.testing.assert_array_equal(table["brier"], [0.25, 0.25, 0.25, np.nan])
 
 
 def test_right_probabilities_are_calibrated_and_bold_ones_are_not():

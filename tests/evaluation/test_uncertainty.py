@@ -27,6 +27,19 @@ def test_rank_correlation_is_spearmans_and_its_interval_covers_it():
     assert high - low == pytest.approx(2 * 1.96 * 1.06 * (1 - rho**2) / np.sqrt(300), rel=0.3)
 
 
+def test_patients_of_several_samples_are_drawn_with_all_of_them():
+    """The weighted ranks of the bootstrap against ranks of samples that are repeated in full."""
+    from scipy.stats import spearmanr
+
+    rng, patients = np.random.default_rng(1), np.array(list("acbbaccdef"))
+    signal, error = rng.integers(4, size=(2, 10)).astype(float)  # many alike
+    drawn = np.random.default_rng(7).integers(6, size=(50, 6))
+    rows = [np.concatenate([np.flatnonzero(patients == "abcdef"[p]) for p in own]) for own in drawn]
+    expected = np.quantile([spearmanr(signal[r], error[r])[0] for r in rows], [0.025, 0.975])
+    found = rank_correlation(signal, error, 7, 50, patients)
+    np.testing.assert_allclose(found, [spearmanr(signal, error)[0], *expected], atol=1e-12)
+
+
 def test_monotone_signals_are_perfect_and_their_scale_does_not_matter():
     error = RNG.exponential(size=50)
     assert rank_correlation(np.log(error), error)[0] == pytest.approx(1)

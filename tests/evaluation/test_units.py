@@ -12,7 +12,7 @@ import pytest
 from cohgen_jax.codec import CodecConfig, fit_codec
 from cohgen_jax.errors import InputError
 from cohgen_jax.evaluation import units
-from cohgen_jax.evaluation.units import SCORES, patient_crps, score_units, units_of
+from cohgen_jax.evaluation.units import MIN_CORRELATED, SCORES, patient_crps, score_units, units_of
 from cohgen_jax.sampling.generator import Generated
 
 SCORER = Path(__file__).parents[3] / "shared" / "tools" / "score_tables.py"
@@ -76,6 +76,10 @@ def test_pooled_correlation_and_errors_of_patients_are_their_definitions():
     known = ~np.isnan(truth)
     y, m = ((t - mean) / sd for t in (truth, draws.mean(axis=0)))
     assert found["pearson_pooled"] == pytest.approx(np.corrcoef(y[known], m[known])[0, 1])
+    columns = [(y[k, j], m[k, j]) for j, k in enumerate(known.T) if k.sum() > MIN_CORRELATED]
+    varying = [np.corrcoef(*pair)[0, 1] for pair in columns if min(map(np.ptp, pair)) > 0]
+    assert 0 < len(varying) < len(known.T)
+    assert found["corr"] == pytest.approx(np.mean(varying))
     each = patient_crps(draws, truth, mean, sd)
     count = known.sum(axis=1)
     assert found["crps"] == pytest.approx(np.average(each[count > 0], weights=count[count > 0]))

@@ -159,22 +159,21 @@ class LeftOut(NamedTuple):
 
 def _left_out(exponent: np.ndarray, penalty: float, y: np.ndarray) -> LeftOut:
     """Of kernel exp(-exponent) [n, n] and penalty a."""
-    from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
+    from scipy.linalg import cho_solve, cholesky, get_lapack_funcs
 
     kernel = np.exp(-exponent)
     kernel[np.diag_indices_from(kernel)] += penalty
-    cholesky = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
-    ones = cho_solve(cholesky, np.ones(len(y)), check_finite=False)
+    lower = cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
+    ones = cho_solve((lower, True), np.ones(len(y)), check_finite=False)
     intercept = (ones @ y / ones.sum()).astype(y.dtype)
     residuals = np.empty_like(y)
     for start in range(0, y.shape[1], BLOCK):
         block = slice(start, start + BLOCK)
-        residuals[:, block] = cho_solve(
-            cholesky, y[:, block] - intercept[block], check_finite=False
-        )
-    (invert,) = get_lapack_funcs(("potri",), (cholesky[0],))
-    inverse, _ = invert(cholesky[0], lower=True, overwrite_c=True)
-    diagonal = np.diag(inverse) - ones**2 / ones.sum()
+        right = y[:, block] - intercept[block]
+        residuals[:, block] = cho_solve((lower, True), right, check_finite=False)
+    (invert,) = get_lapack_funcs(("trtri",), (lower,))
+    inverse, _ = invert(lower, lower=True, overwrite_c=True)  # A^-1 is its square
+    diagonal = np.einsum("ij,ij->j", inverse, inverse) - ones**2 / ones.sum()
     residuals /= diagonal[:, None].astype(y.dtype)
     return LeftOut(intercept, residuals, diagonal)
 

@@ -235,10 +235,10 @@ def _mean_correlation(y: np.ndarray, centre: np.ndarray, known: np.ndarray) -> f
         low = x.min(axis=0, initial=np.inf, where=known)
         use = use & (low < x.max(axis=0, initial=-np.inf, where=known))
         average = np.where(known, x, 0).sum(axis=0) / np.maximum(count, 1)
-        off.append(np.where(known, x - average, 0)[:, use])
+        off.append(np.where(known, x - average, 0))
     if not use.any():
         return np.nan
-    a, b = off
+    a, b = (x[:, use] for x in off)
     squares = (a**2).sum(axis=0) * (b**2).sum(axis=0)
     return float(np.mean((a * b).sum(axis=0) / np.sqrt(squares)))
 

@@ -70,7 +70,7 @@ def weigh(rule: str, bank: Bank, present: Any, log_snr: np.ndarray) -> Weights:
         told = present if rule == "stacked" else seen
         patterns, index = np.unique(told, axis=0, return_inverse=True)
         index = index.reshape(-1).astype(np.int32)
-        num_rows = max(8, 1 << (len(patterns) - 1).bit_length())  # few sizes, few programs
+        num_rows = max(16, 1 << (len(patterns) - 1).bit_length())  # few sizes, few programs
     else:
         patterns, index = seen, jnp.arange(len(seen), dtype=jnp.int32)
         num_rows = len(seen)

@@ -12,8 +12,8 @@ export OPENBLAS_THREAD_TIMEOUT ?= 4
 
 demo: $(VENV)/installed
 	$(RUN) experiments/train.py --recipe demo --cohort demo --out $(DEMO) --overwrite
-	$(RUN) experiments/evaluate.py --run $(DEMO)
-	$(RUN) experiments/downstream.py --run $(DEMO) --quick
+	$(RUN) experiments/evaluate.py --run $(DEMO) --no-report
+	$(RUN) experiments/downstream.py --run $(DEMO) --quick --no-report
 	$(RUN) experiments/report.py --run $(DEMO)
 
 test: $(VENV)/installed

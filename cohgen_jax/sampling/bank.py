@@ -200,6 +200,7 @@ class Bank:
             regression=regression,
         )
 
+    @functools.cached_property
     def networks(self) -> Bank:
         """The bank without its regression."""
         if self.regression is None:

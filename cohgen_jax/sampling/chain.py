@@ -90,11 +90,26 @@ def _form(group, specialized: bool):
     return form_of(group.module) if specialized else PLAIN
 
 
-Predict = Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
-"""(x [R, N, D], level) -> the consensus of all models' eps [R, N, D], their disagreement [R, N]."""
+PURE_NOISE = 1e-4
+"""alpha_bar up to which nothing of x_0 is left in x_t: networks that predict v or x_0 then say the
+same whatever x_t is."""
 
 
-def predictor(bank: Bank, ready: Ready, plan: Dispatch, config: SamplerConfig) -> Predict:
+class Predictor(NamedTuple):
+    """What a bank says of N samples at a level, a row of `Ready.levels`."""
+
+    outputs: Callable[[jax.Array, Any], jax.Array]
+    """(x [R, N, D], level) -> what the models of each sample put out [P, R, N, D]"""
+    agree: Callable[[jax.Array, jax.Array, Any], tuple[jax.Array, jax.Array]]
+    """(outputs, x, level) -> the consensus of their eps [R, N, D], their disagreement [R, N]"""
+    first: jax.Array
+    """[P, 1, N, D]: outputs at the first level for x_T = 0"""
+    shared: bool
+    """Whether those serve all draws: the first level is pure noise, and eps is not what is put out,
+    which is x_T there."""
+
+
+def predictor(bank: Bank, ready: Ready, plan: Dispatch, config: SamplerConfig) -> Predictor:
     """What the bank says of these samples."""
     plan = jax.tree.map(lambda leaf: leaf[0], plan)  # this device's
     pairs = jnp.where(plan.taken, jnp.take_along_axis(ready.pairs, plan.models, axis=1), 0)
@@ -105,11 +120,10 @@ def predictor(bank: Bank, ready: Ready, plan: Dispatch, config: SamplerConfig) -
         for leaves, rows in zip(ready.patients, plan.rows, strict=True)
     ]
 
-    def predict(x, level):
-        tables, signal, level_noise, table = level
+    def outputs(x, level):
         slots = []
         for group, loop, row, patient, rows in zip(
-            bank.groups, ready.loops, tables, patients, plan.rows, strict=True
+            bank.groups, ready.loops, level[0], patients, plan.rows, strict=True
         ):
             form = _form(group, config.specialized)
 
@@ -118,47 +132,57 @@ def predictor(bank: Bank, ready: Ready, plan: Dispatch, config: SamplerConfig) -
 
             out = group.each(one_model, (loop, row), (patient, rows))  # [K_g, R, J_g, D]
             slots.append(jax.lax.collapse(jnp.moveaxis(out, 1, 2), 0, 2))  # [K_g J_g, R, D]
-        out = jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)  # [P, R, N, D]
-        eps = eps_from(bank.predicts, out, x[None], signal, level_noise)
+        return jnp.moveaxis(jnp.concatenate(slots)[plan.seats], 0, 2)
+
+    def agree(out, x, level):
+        _, signal, noise, table = level
+        eps = eps_from(bank.predicts, out, x[None], signal, noise)
         eps = eps * bank.dims[None, None, None]
         # Of each sample its pattern's weights, of those its own models'.
         weights = jnp.where(
             plan.taken[..., None], table[ready.pattern[:, None], plan.models], 0
         )  # [N, P, D]
-        return combine(eps, weights, level_noise * x), disagreement(eps, pairs)
+        return combine(eps, weights, noise * x), disagreement(eps, pairs)
 
-    return predict
+    x_T = jnp.zeros((1, len(ready.pattern), bank.x_dim), jnp.float32)
+    left = config.solver.schedule.alpha_bar_at(config.solver.timesteps)[0]
+    shared = bank.predicts != "eps" and left <= PURE_NOISE
+    return Predictor(outputs, agree, outputs(x_T, _first(ready.levels)), bool(shared))
 
 
-def posterior_mean(
-    bank: Bank, ready: Ready, plan: Dispatch, config: SamplerConfig
-) -> Float[Array, "1 N D"]:
+def _first(levels: tuple) -> tuple:
+    return jax.tree.map(lambda leaf: leaf[0], levels)
+
+
+def posterior_mean(models: Predictor, ready: Ready) -> Float[Array, "1 N D"]:
     """x_0 that the bank predicts from x_T = 0 at the solver's first level, where nothing of x_0 is
     left in x_T."""
-    predict = predictor(bank, ready, plan, config)
-    first = jax.tree.map(lambda leaf: leaf[0], ready.levels)
-    x_t = jnp.zeros((1, len(ready.pattern), bank.x_dim), jnp.float32)
-    eps, _ = predict(x_t, first)
-    return x_0_from("eps", eps, x_t, *first[1:3])
+    level = _first(ready.levels)
+    x_T = jnp.zeros(models.first.shape[1:], jnp.float32)
+    eps, _ = models.agree(models.first, x_T, level)
+    return x_0_from("eps", eps, x_T, *level[1:3])
 
 
 def run_chains(
-    bank: Bank,
+    models: Predictor,
     ready: Ready,
-    plan: Dispatch,
     initial: Float[Array, "R N D"],
     noise: Noise,
     config: SamplerConfig,
 ) -> Chains:
     """One chain for each draw and sample."""
     threshold = config.rejection.cos_threshold if config.rejection else jnp.inf
+    first = None
+    if models.shared:
+        first = models.agree(models.first, initial, _first(ready.levels))
     run = functools.partial(
         reverse_process,
         config.solver,
-        predictor(bank, ready, plan, config),
+        lambda x, level: models.agree(models.outputs(x, level), x, level),
         initial,
         noise,
         levels=ready.levels,
+        first=first,
         variance=None if ready.variance is None else ready.variance[None],
     )
     if config.keep_trajectory:

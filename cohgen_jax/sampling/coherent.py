@@ -7,7 +7,8 @@ Axes    K models, R draws, N samples, D latent width, S solver steps
 Members several models of the same sources are an ensemble: they predict together and share the
         weight of one, or take turns from draw to draw, at the cost of one
 Cost    NFE = K S per draw and sample, K its own number of models (dispatch.py); of a network only
-        what depends on x_t is evaluated at every step (specialize.py)
+        what depends on x_t is evaluated at every step (specialize.py). In pure noise a network of
+        v says the same to all draws of a sample: the first of the S is one for all of them
 Memory  O(R N), whatever S is, unless the trajectory is asked for
 Keys    the noise of a chain is a function of (key, draw, sample id, attempt, step) alone, so that
         results do not depend on how samples are batched, chunked or sharded
@@ -30,7 +31,7 @@ from jax.typing import ArrayLike
 from cohgen_jax.axes import Array, Bool, Float, Integer
 from cohgen_jax.errors import InputError
 from cohgen_jax.sampling.bank import Bank, Ensemble
-from cohgen_jax.sampling.chain import make_ready, posterior_mean, run_chains
+from cohgen_jax.sampling.chain import make_ready, posterior_mean, predictor, run_chains
 from cohgen_jax.sampling.check import check_devices, check_draws, check_rows, check_variance
 from cohgen_jax.sampling.config import Rejection, SamplerConfig
 from cohgen_jax.sampling.consensus import Consensus, Weights, weigh
@@ -109,7 +110,7 @@ class Sampler:
         """
         bank, config = self.bank, self.config
         if config.consensus != "stacked":
-            bank = bank.networks()  # the other rules are about sources
+            bank = bank.networks  # the other rules are about sources
         conds = tuple(jnp.asarray(cond, jnp.float32) for cond in conds)
         num_samples = len(conds[0]) if conds else 0
         if present is None:
@@ -296,13 +297,14 @@ def _sample_rows(
         else:
             dims = bank.dims[None, None]
             initial, noise = recorded.initial * dims, lambda i: recorded.steps[i] * dims
-        chains = run_chains(bank, ready, rows.plan, initial, noise, config)
+        models = predictor(bank, ready, rows.plan, config)
+        chains = run_chains(models, ready, initial, noise, config)
         retries = jnp.zeros(chains.share.shape, jnp.int32)
         accepted = jnp.ones(chains.share.shape, bool)
         if config.rejection is not None and len(draw_ids):
             chains, retries = redraw_rejected(chains, keys, bank, ready, config)
             accepted = chains.share <= config.rejection.prop_threshold
-        mean = posterior_mean(bank, ready, rows.plan, config) if with_mean else None
+        mean = posterior_mean(models, ready) if with_mean else None
     return Samples(
         chains.draws, chains.disagreement, chains.share, accepted, retries, chains.trajectory, mean
     )

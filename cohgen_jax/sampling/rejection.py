@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.sampling.chain import Chains, Ready, run_chains
+from cohgen_jax.sampling.chain import Chains, Ready, predictor, run_chains
 from cohgen_jax.sampling.config import SamplerConfig
 from cohgen_jax.sampling.dispatch import everywhere
 from cohgen_jax.sampling.noise import noise_of, of_attempt
@@ -48,7 +48,8 @@ def redraw_rejected(
             pairs=ready.pairs[sample],
             variance=jax.tree.map(lambda leaf: leaf[sample], ready.variance),
         )
-        new = run_chains(bank, of_chosen, plan, initial, noise, config)
+        models = predictor(bank, of_chosen, plan, config)
+        new = run_chains(models, of_chosen, initial, noise, config)
         better = active & (new.share[0] < best.share[chosen])
 
         def keep(old, fresh):

@@ -153,6 +153,7 @@ def reverse_process(
     levels: Any = None,
     summary: tuple[Any, Callable[[Any, Any], Any]] | None = None,
     variance: Any = None,
+    first: tuple[jax.Array, Any] | None = None,
 ) -> tuple[Float[Array, "*shape D"], Any]:
     """Run a solver from pure noise to a sample: one `lax.scan`.
 
@@ -165,6 +166,7 @@ def reverse_process(
       summary: (start, add) folds the infos, summary <- add(summary, info), instead of keeping
         those of every step.
       variance: of x_0 given all that is known, [..., D], for a solver that needs it.
+      first: what `predict` says of x_T, from a caller who has it already.
 
     Returns:
       x_0 [..., D] and the infos stacked over steps, in sampling order (t = T-1 first), or their
@@ -172,14 +174,22 @@ def reverse_process(
     """
     start, add = summary if summary else ((), None)
 
-    def body(carry, step):
-        (state, total), (i, level) = carry, step
-        eps, info = predict(state.x, level)
+    def moved(state, total, said, i):
+        eps, info = said
         state = solver.step(state, eps, i, noise(i))
         return ((state, add(total, info)), ()) if add else ((state, total), info)
 
+    def body(carry, step):
+        (state, total), (i, level) = carry, step
+        return moved(state, total, predict(state.x, level), i)
+
     levels = jnp.asarray(solver.timesteps) if levels is None else levels
     steps = (jnp.arange(solver.num_steps), levels)
-    began = solver.init(x_T, variance) if solver.needs_variance else solver.init(x_T)
-    (state, total), infos = jax.lax.scan(body, (began, start), steps)
+    carry = (solver.init(x_T, variance) if solver.needs_variance else solver.init(x_T), start)
+    if first is not None:
+        carry, info = moved(*carry, first, 0)
+        steps = jax.tree.map(lambda leaf: leaf[1:], steps)
+    (state, total), infos = jax.lax.scan(body, carry, steps)
+    if first is not None and not add:
+        infos = jax.tree.map(lambda one, rest: jnp.append(one[None], rest, axis=0), info, infos)
     return state.x, total if add else infos

@@ -60,7 +60,7 @@ def test_a_source_that_few_patients_have_beside_the_target_has_no_model(run):
     """Its network has hardly seen it: rna and mut are left to the regression."""
     for target in ("rna", "mut"):
         bank = run.bank("coherent", target)
-        assert {bank.sources[slot[0]] for slot in bank.networks().slots} == {"lipids"}
+        assert {bank.sources[slot[0]] for slot in bank.networks.slots} == {"lipids"}
     bank = run.coherent_bank("mut", ["rna"])
     assert bank.sources == run.coherent_bank("mut").sources
 

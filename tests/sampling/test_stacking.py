@@ -325,7 +325,7 @@ def test_rules_about_sources_do_not_hear_the_regression(rule):
             solver=ddim(SCHEDULE, 5),
             consensus=rule,
         )
-        for each in (bank, bank.networks())
+        for each in (bank, bank.networks)
     )
     for ours, theirs in zip(own[:-1], alone[:-1], strict=True):
         np.testing.assert_array_equal(ours, theirs)

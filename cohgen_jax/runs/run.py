@@ -88,7 +88,8 @@ class Run:
             return self
         return dataclasses.replace(self, calibration=self.calibrated_too.get(solver, {}))
 
-    def _calibrated_for(self, solver: SolverConfig) -> bool:
+    def calibrated_for(self, solver: SolverConfig) -> bool:
+        """Whether what this solver draws has a calibration of its own."""
         solver = solver.resolved(self.config.diffusion.predicts)
         return solver == self.calibrated_with or solver in self.calibrated_too
 
@@ -96,7 +97,7 @@ class Run:
         """In a sentence, why draws by this solver and consensus are not calibrated, if so."""
         if self.calibrated_with is None:
             return "draws are not calibrated: experiments/train.py --resume calibrates this run"
-        if consensus == "stacked" and self._calibrated_for(solver):
+        if consensus == "stacked" and self.calibrated_for(solver):
             return None
         return (
             "draws are not calibrated (spread, intervals, expected errors): the run has been, for "

@@ -98,8 +98,8 @@ def train_run(
             if _few_steps_serve(config):
                 solvers[FEW_STEPS] = SolverConfig(name="gaussian")
             for part, solver in solvers.items():
-                if not is_whole(run_dir / part):
-                    solver = solver.resolved(config.diffusion.predicts)
+                solver = solver.resolved(config.diffusion.predicts)
+                if not run.calibrated_for(solver):
                     calibration = calibrate(run, cohorts[0], solver)
                     residuals = codec_residuals(run, cohorts[0]) if part == DEFAULT else {}
                     save_calibration(run_dir / part, calibration, residuals, solver)

@@ -1,14 +1,17 @@
 """A calibration is for the draws that it was fitted to: other solvers sample without it."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
 from cohgen_jax.evaluation.masks import shown_latents
 from cohgen_jax.evaluation.of_run import run_generators
+from cohgen_jax.runs.calibration import FEW_STEPS, save_calibration
 from cohgen_jax.runs.run import open_run
 from cohgen_jax.solvers import SolverConfig
+from tests.experiments.conftest import DEBUG
 
 OTHER = SolverConfig(num_steps=4)
 
@@ -58,6 +61,24 @@ def test_the_solver_of_few_evaluations_has_a_calibration_of_its_own(run_dir):
     assert np.any(known.scale != run.calibration["multi"]["rppa"].scale)
     np.testing.assert_array_equal(own.bank("multi", "rppa").spread, known.scale)
     assert run.uncalibrated(SolverConfig(name="gaussian", num_steps=2))  # is another chain
+
+
+def test_resuming_calibrates_for_the_solver_of_this_version(command, run_dir, cohort_dir, tmp_path):
+    """A run that another version calibrated for another number of evaluations."""
+    shutil.copytree(run_dir, tmp_path / "run")
+    few, run = SolverConfig(name="gaussian"), open_run(run_dir)
+    (known, of_few), *_ = run.calibrated_too.items()
+    other = dataclasses.replace(known, num_steps=7)
+    save_calibration(tmp_path / "run" / FEW_STEPS, of_few, {}, other)
+    assert open_run(tmp_path / "run").uncalibrated(few)
+    args = (*DEBUG, "--few-steps", "--cohort", cohort_dir, "--out", tmp_path / "run", "--resume")
+    command("train", *args)
+    again = open_run(tmp_path / "run")
+    assert again.uncalibrated(few) is None
+    assert again.uncalibrated(other)
+    np.testing.assert_array_equal(
+        again.sampled_by(few).calibration["multi"]["rppa"].scale, of_few["multi"]["rppa"].scale
+    )
 
 
 def test_it_is_refused_where_nothing_tells_the_variance(run_dir):

@@ -128,7 +128,7 @@ def _of_bank(
         )
     if END in of_solver:
         for row in table:
-            row["off"] = _off(of_solver[row["solver"]], of_solver[END], worth)
+            row["off"] = off(of_solver[row["solver"]], of_solver[END], worth)
     return table
 
 
@@ -148,7 +148,7 @@ def _drawn(
     return Generated(np.asarray(made.draws), np.asarray(made.disagreement), mean=made.mean)
 
 
-def _off(draws: np.ndarray, end: np.ndarray, worth: np.ndarray) -> float:
+def off(draws: np.ndarray, end: np.ndarray, worth: np.ndarray) -> float:
     """Root mean square of draws - end [R, N, D], over that of end about its mean over draws."""
     spread = end.var(axis=0, ddof=1).mean(axis=0) @ worth
     return float(np.sqrt(((draws - end) ** 2).mean(axis=(0, 1)) @ worth / spread))

@@ -480,6 +480,21 @@ def few_evaluations_table() -> str:
     return "\n\n".join(blocks)
 
 
+def step_grids_table() -> str:
+    """Of every grid of few levels, how far it ends from the end of the chain."""
+    blocks = []
+    for name, part in _load("step_grids.json").items():
+        rows = []
+        for row in part["results"]:
+            levels, off = row["levels"], list(row["off"].values())
+            named = isinstance(levels, str)
+            label = levels if named else ", ".join(f"{level:.2f}" for level in levels)
+            rows.append([label, f"{sum(off) / len(off):.4f}", f"{max(off):.4f}"])
+        table = _table(["levels after pure noise", "mean", "worst target"], rows)
+        blocks.append(f"**{name}**\n\n{table}")
+    return "\n\n".join(blocks)
+
+
 def _by_solver(rows: list[dict[str, Any]]) -> str:
     cells: dict[tuple[str, str, int], dict[str, str]] = {}
     default = {(row["method"], row["target"]): row["crps"] for row in reversed(rows)}
@@ -546,6 +561,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "sweeps": lambda: _of_every_device("sweeps", sweep_table),
     "solver study": study_table,
     "few evaluations": few_evaluations_table,
+    "step grids": step_grids_table,
     "precision": precision_table,
     "members": members_table,
     "autoencoder": autoencoder_table,

@@ -25,7 +25,7 @@ class SolverConfig:
     """`gaussian` needs few steps where a regression tells the variance of what is generated: of the
     stacked consensus and v-networks."""
     num_steps: int | None = None
-    """None is what the solver needs: 4 for gaussian, else 8 without fresh noise, 10 with it."""
+    """None is what the solver needs: 3 for gaussian, else 8 without fresh noise, 10 with it."""
     eta: float | None = None
     """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver. None
     is 1 for epsilon-networks, whose errors a deterministic chain carries to its end, and else 0."""
@@ -50,7 +50,7 @@ class SolverConfig:
     def resolved(self, predicts: Prediction) -> SolverConfig:
         """The same with nothing left to the default."""
         if self.name == "gaussian":
-            usual = (4, 0.0, "angle")
+            usual = (3, 0.0, "angle")
         else:
             eta = float(predicts == "eps") if self.eta is None else self.eta
             smooth = self.name == "dpmpp_2m" and eta == 0

@@ -26,9 +26,17 @@ from cohgen_jax.schedule import Schedule
 from cohgen_jax.solvers.base import Grid, Solver, SolverState, levels, next_levels, on_device
 
 
-def gaussian(schedule: Schedule, num_steps: int = 4, *, grid: Grid = "angle") -> Solver:
-    """The solver on `num_steps` levels; deterministic given x_T."""
-    timesteps = levels(schedule, num_steps, grid)
+def gaussian(
+    schedule: Schedule,
+    num_steps: int = 3,
+    *,
+    grid: Grid = "angle",
+    timesteps: np.ndarray | None = None,
+) -> Solver:
+    """The solver on `num_steps` levels, or on those given, int [S], decreasing from T-1;
+    deterministic given x_T."""
+    if timesteps is None:
+        timesteps = levels(schedule, num_steps, grid)
     ab_t = schedule.alpha_bar_at(timesteps)
     ab_s = schedule.alpha_bar_at(next_levels(timesteps))
     h = np.arcsin(np.sqrt(ab_s)) - np.arcsin(np.sqrt(ab_t))

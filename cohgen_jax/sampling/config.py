@@ -59,7 +59,7 @@ class SamplerConfig:
     keep_mean: bool = False
     """Return the posterior mean also where spread is not scaled about it."""
     specialized: bool = True
-    """False evaluates every network as it is defined, at every step: slow, the same."""
+    """False evaluates every network as it is defined: slow, the same."""
 
     def __post_init__(self):
         check_choices(self)

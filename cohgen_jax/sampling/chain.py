@@ -146,7 +146,7 @@ def predictor(bank: Bank, ready: Ready, plan: Dispatch, config: SamplerConfig) -
 
     x_T = jnp.zeros((1, len(ready.pattern), bank.x_dim), jnp.float32)
     left = config.solver.schedule.alpha_bar_at(config.solver.timesteps)[0]
-    shared = bank.predicts != "eps" and left <= PURE_NOISE
+    shared = config.specialized and bank.predicts != "eps" and left <= PURE_NOISE
     return Predictor(outputs, agree, outputs(x_T, _first(ready.levels)), bool(shared))
 
 

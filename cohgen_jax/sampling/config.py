@@ -59,7 +59,8 @@ class SamplerConfig:
     keep_mean: bool = False
     """Return the posterior mean also where spread is not scaled about it."""
     specialized: bool = True
-    """False evaluates every network as it is defined: slow, the same."""
+    """False evaluates every network as it is defined, at every step of every draw: slow, the same
+    up to what a draw's pure noise tells a network of v."""
 
     def __post_init__(self):
         check_choices(self)

@@ -97,6 +97,7 @@ def test_the_draws_that_are_scored_are_the_samplers(validated):
             solver=farm.val_solver,
             num_draws=NUM_DRAWS,
             recorded=noise,
+            specialized=False,  # validation evaluates pure noise for every draw, too
         )
         # In natural scale, of unit mean square over the target's components.
         scale = SCALE[spec.target, :width] / np.sqrt(np.mean(SCALE[spec.target, :width] ** 2))

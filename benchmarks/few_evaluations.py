@@ -25,6 +25,7 @@ import tyro
 
 from benchmarks.readme import refresh
 from benchmarks.record import record
+from benchmarks.rivals.cohgen import asked
 from cohgen_jax.evaluation.tables import cohort_of, streams_of, units_of_run
 from cohgen_jax.evaluation.units import Units, patient_crps, score_units
 from cohgen_jax.runs.calibrate import calibrate_bank
@@ -156,9 +157,7 @@ def off(draws: np.ndarray, end: np.ndarray, worth: np.ndarray) -> float:
 
 def _rows(run: Run, target: str, most: int) -> np.ndarray:
     """Held-out patients who have the target and something else."""
-    rows, present, t = run.rows("test"), run.latents.present, run.index(target)
-    others = np.delete(present[rows], t, axis=1).any(axis=1)
-    rows = rows[present[rows, t] & others]
+    rows = asked(run, target)
     return rows[:: max(1, len(rows) // most)][:most]
 
 

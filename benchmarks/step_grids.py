@@ -22,6 +22,7 @@ import tyro
 from benchmarks.few_evaluations import off
 from benchmarks.readme import refresh
 from benchmarks.record import record
+from benchmarks.rivals.cohgen import asked
 from cohgen_jax.runs.families import METHODS
 from cohgen_jax.runs.run import Run, open_run
 from cohgen_jax.sampling import sample_rows
@@ -93,11 +94,9 @@ def _drawn(
     run: Run, bank: Bank, solver: Solver, arguments: Arguments
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws and posterior means of validation patients, uncalibrated."""
-    rows, present, t = run.rows("val"), run.latents.present, run.index(bank.target)
-    others = np.delete(present[rows], t, axis=1).any(axis=1)
-    rows = rows[present[rows, t] & others][: arguments.patients]
-    shown = present[rows].copy()
-    shown[:, t] = False
+    rows = asked(run, bank.target, "val")[: arguments.patients]
+    shown = run.latents.present[rows].copy()
+    shown[:, run.index(bank.target)] = False
     chain = dataclasses.replace(run.sampler_config(), solver=solver, keep_mean=True)
     z, draws = run.latents.z[rows], arguments.draws
     made = sample_rows(bank, run.modalities, z, shown, arguments.seed, draws, chain)

@@ -27,9 +27,9 @@ from cohgen_jax.runs.run import Run, open_run
 from cohgen_jax.runs.train import train_run
 
 
-def asked(run: Run, target: str) -> np.ndarray:
-    """Rows of the held-out patients who have the target and another table."""
-    rows, m = run.rows("test"), run.index(target)
+def asked(run: Run, target: str, side: str = "test") -> np.ndarray:
+    """Rows of the patients of a side of the split who have the target and another table."""
+    rows, m = run.rows(side), run.index(target)
     present = run.latents.present[rows]
     return rows[present[:, m] & (present.sum(axis=1) > 1)]
 

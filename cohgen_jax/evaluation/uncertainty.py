@@ -54,11 +54,10 @@ def _spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 def _ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Mean ranks [B, N] of values [N], of which there are `times` [B, N] each."""
-    order = np.argsort(values)
-    _, first, which = np.unique(values[order], return_index=True, return_inverse=True)
-    alike = np.add.reduceat(times[:, order], first, axis=1)
+    _, which, count = np.unique(values, return_inverse=True, return_counts=True)
+    alike = np.add.reduceat(times[:, np.argsort(which)], np.cumsum(count) - count, axis=1)
     ranks = np.cumsum(alike, axis=1) - (alike - 1) / 2
-    return ranks[:, which[np.argsort(order)]]
+    return ranks[:, which]
 
 
 def risk_coverage(signal: np.ndarray, error: np.ndarray) -> np.ndarray:

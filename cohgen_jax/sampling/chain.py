@@ -24,6 +24,10 @@ from cohgen_jax.sampling.specialize import PLAIN, Folded, Precision, fold, form_
 from cohgen_jax.schedule import eps_from, x_0_from
 from cohgen_jax.solvers import reverse_process
 
+PURE_NOISE = 1e-4
+"""alpha_bar up to which nothing of x_0 is left in x_t: networks that predict v or x_0 then say the
+same whatever x_t is."""
+
 
 class Chains(NamedTuple):
     draws: Float[Array, "R N D"]
@@ -88,11 +92,6 @@ def specialize(
 
 def _form(group, specialized: bool):
     return form_of(group.module) if specialized else PLAIN
-
-
-PURE_NOISE = 1e-4
-"""alpha_bar up to which nothing of x_0 is left in x_t: networks that predict v or x_0 then say the
-same whatever x_t is."""
 
 
 class Predictor(NamedTuple):

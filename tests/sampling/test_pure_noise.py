@@ -1,43 +1,30 @@
 """At the first level of a chain, where nothing of x_0 is left, one evaluation serves all draws."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cohgen_jax.networks import NetworkConfig, build
+from cohgen_jax.networks.posterior import GaussianPosterior
 from cohgen_jax.sampling import Bank, Rejection, coherent_sample
-from cohgen_jax.schedule import linear_schedule, target_of
+from cohgen_jax.schedule import linear_schedule
 from cohgen_jax.solvers import ddim, dpmpp_2m
 
 DIM, DRAWS, SAMPLES = 3, 7, 5
 VARIANCE = 0.36
 
 
-class Posterior(nn.Module):
-    """The exact prediction for x_0 | y ~ N(y, VARIANCE), of v or eps."""
-
-    x_dim: int
-    cond_dims: tuple[int, ...]
-    levels: int
-    predicts: str
-
-    @nn.compact
-    def __call__(self, x_t, t, conds, mask=None, *, train=False):
-        alpha_bar = jnp.asarray(linear_schedule(self.levels).alpha_bar, jnp.float32)[t][:, None]
-        a, s = jnp.sqrt(alpha_bar), jnp.sqrt(1 - alpha_bar)
-        mean = self.param("gain", nn.initializers.ones, (), jnp.float32) * conds[0]
-        eps = s * (x_t - a * mean) / (a**2 * VARIANCE + s**2)
-        return target_of(self.predicts, (x_t - s * eps) / a, eps, a, s)
-
-
 def drawn(levels, predicts, make=ddim, steps=20, **kwargs):
-    model = (Posterior(DIM, (DIM,), levels, predicts), {"params": {"gain": jnp.float32(1)}})
+    """Of the exact posteriors N(y, VARIANCE)."""
+    schedule = linear_schedule(levels)
+    known = {"levels": {"alpha_bar": jnp.asarray(schedule.alpha_bar, jnp.float32)}}
+    model = GaussianPosterior(DIM, predicts), known
     bank = Bank.from_models("x", ["y"], [model], predicts=predicts)
     y = jax.random.normal(jax.random.key(1), (SAMPLES, DIM), jnp.float32)
-    solver = make(linear_schedule(levels), steps)
-    return coherent_sample(jax.random.key(0), bank, [y], solver=solver, num_draws=DRAWS, **kwargs)
+    told = jnp.concatenate([y, jnp.full_like(y, VARIANCE)], axis=1)
+    key, solver = jax.random.key(0), make(schedule, steps)
+    return coherent_sample(key, bank, [told], solver=solver, num_draws=DRAWS, **kwargs)
 
 
 @pytest.mark.parametrize("make", [ddim, dpmpp_2m])

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -92,49 +93,59 @@ def scored(run: Run, arguments: Arguments) -> list[dict]:
     table = []
     for method in arguments.methods:
         for target in arguments.targets or run.modalities:
-            rows = _rows(run, target, arguments.patients)
+            rows = held_out(run, target, arguments.patients)
             if len(rows) > 1:
-                table += _of_bank(run, method, units[target], target, rows, arguments)
+                bank = run.bank(method, target)
+                ways = {name: (bank, solver) for name, solver in _asked(arguments).items()}
+                drawn = compare(run, units[target], rows, ways, arguments.draws, arguments.seed)
+                table += [{"method": method, "target": target, **row} for row in drawn]
     return table
 
 
-def _of_bank(
-    run: Run, method: str, units: Units, target: str, rows: np.ndarray, arguments: Arguments
+def compare(
+    run: Run,
+    units: Units,
+    rows: np.ndarray,
+    ways: Mapping[str, tuple[Bank, SolverConfig]],
+    draws: int,
+    seed: int,
 ) -> list[dict]:
-    bank, t = run.bank(method, target), run.index(target)
+    """A row a way to draw the target of these patients, the first that which others are held to."""
+    target = next(iter(ways.values()))[0].target
+    t = run.index(target)
     width = int(run.latents.widths[t])
     worth, truth = run.latents.scale[t, :width] ** 2, units.truth[rows]
     known = np.isfinite(truth)
-    table, of_solver, default = [], {}, np.zeros(0)
-    for name, solver in _asked(arguments).items():
-        generated = _drawn(run, bank, solver, rows, arguments)
-        of_solver[name] = generated.draws[..., :width]
-        x = units.of(generated, rows, arguments.seed)
+    table, of_way, default = [], {}, np.zeros(0)
+    for name, (bank, solver) in ways.items():
+        generated = _drawn(run, bank, solver, rows, draws, seed)
+        of_way[name] = generated.draws[..., :width]
+        x = units.of(generated, rows, seed)
         scores = score_units(x, truth, units.mean, units.sd)
         crps = patient_crps(x, truth, units.mean, units.sd)
         default = default if len(table) else crps
         more = (crps - default)[np.isfinite(crps)]
         inside = np.asarray(inside_interval(x, np.where(known, truth, 0)))
-        row = {"method": method, "target": target, "solver": name, "patients": len(rows)}
+        row = {"solver": name, "patients": len(rows)}
         row |= {key: scores[key] for key in ("crps", "crps_se", "variance_ratio")}
         row |= {"structure_slope": scores["structure_slope"]}
         row |= {"difference_se": float(more.std(ddof=1) / len(more) ** 0.5)}
         row |= {"coverage": float(inside[known].mean())}
         table.append(row)
         print(
-            f"{method:9s}{target:15s}{name:18s} crps {row['crps']:.4f} "
+            f"{target:15s}{name:24s} crps {row['crps']:.4f} "
             f"({100 * (row['crps'] / table[0]['crps'] - 1):+.2f} %) coverage {row['coverage']:.3f} "
             f"variance {row['variance_ratio']:.3f} slope {row['structure_slope']:.3f}",
             flush=True,
         )
-    if END in of_solver:
+    if END in of_way:
         for row in table:
-            row["off"] = off(of_solver[row["solver"]], of_solver[END], worth)
+            row["off"] = off(of_way[row["solver"]], of_way[END], worth)
     return table
 
 
 def _drawn(
-    run: Run, bank: Bank, solver: SolverConfig, rows: np.ndarray, arguments: Arguments
+    run: Run, bank: Bank, solver: SolverConfig, rows: np.ndarray, draws: int, seed: int
 ) -> Generated:
     """Calibrated draws of these patients."""
     chain = run.sampler_config(solver)
@@ -142,10 +153,8 @@ def _drawn(
     calibrated = dataclasses.replace(bank, spread=spread)
     present = run.latents.present[rows].copy()
     present[:, run.index(bank.target)] = False
-    z, draws = run.latents.z[rows], arguments.draws
-    made = sample_rows(
-        calibrated, run.modalities, z, present, arguments.seed, draws, chain, sample_ids=rows
-    )
+    z = run.latents.z[rows]
+    made = sample_rows(calibrated, run.modalities, z, present, seed, draws, chain, sample_ids=rows)
     return Generated(np.asarray(made.draws), np.asarray(made.disagreement), mean=made.mean)
 
 
@@ -155,7 +164,7 @@ def off(draws: np.ndarray, end: np.ndarray, worth: np.ndarray) -> float:
     return float(np.sqrt(((draws - end) ** 2).mean(axis=(0, 1)) @ worth / spread))
 
 
-def _rows(run: Run, target: str, most: int) -> np.ndarray:
+def held_out(run: Run, target: str, most: int) -> np.ndarray:
     """Held-out patients who have the target and something else."""
     rows = asked(run, target)
     return rows[:: max(1, len(rows) // most)][:most]

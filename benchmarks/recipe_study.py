@@ -38,6 +38,10 @@ GROUPS: dict[str, dict[str, dict]] = {
         "cond_noise 0.25": {**LARGE, "cond_noise": 0.25},
         "weight_decay 0.3": {**LARGE, "weight_decay": 0.3},
     },
+    "straight paths": {
+        "default": {},
+        "straight paths": {"level_weight": "straight", "level_density": "straight"},
+    },
     "width 128": {"width 128": {**LARGE, "width": 128}},
     "2 x epochs": {"2 x epochs": {**LARGE, "epochs_factor": 2}},
     "2 layers": {"2 layers": {**LARGE, "num_layers": 2}},

@@ -66,6 +66,12 @@ def cosine_schedule(num_steps: int = 1000, offset: float = 0.008) -> Schedule:
     return _schedule(np.clip(1 - curve[1:] / curve[:-1], 0, 0.999))
 
 
+def straight_time(schedule: Schedule) -> np.ndarray:
+    """s / (a + s), [T]: how far along a straight path from data to noise a level's mixture is."""
+    a, s = np.sqrt(schedule.alpha_bar), np.sqrt(1 - schedule.alpha_bar)
+    return s / (a + s)
+
+
 def _schedule(beta: np.ndarray) -> Schedule:
     if len(beta) < 1 or not np.all((beta > 0) & (beta < 1)):
         raise InputError("a noise schedule needs at least one step, with every beta inside (0, 1)")

@@ -18,9 +18,9 @@ import numpy as np
 
 from cohgen_jax.axes import Array, Float
 from cohgen_jax.errors import InputError
-from cohgen_jax.schedule import Schedule
+from cohgen_jax.schedule import Schedule, straight_time
 
-Grid = Literal["uniform", "log_snr", "karras", "angle"]
+Grid = Literal["uniform", "log_snr", "karras", "angle", "straight"]
 GRIDS: tuple[str, ...] = get_args(Grid)
 
 
@@ -87,6 +87,7 @@ def levels(schedule: Schedule, num_steps: int, grid: Grid = "uniform") -> np.nda
     karras    sigma^(1/7) evenly spaced, sigma = s / a, from T-1 to 0    (Karras et al. 2022, eq. 5)
     angle     evenly spaced in phi, a = sin(phi), from 0 to clean data
                                                                (Salimans & Ho 2022, appendix D)
+    straight  evenly spaced in s / (a + s), the time of straight paths    (training/levels.py)
 
     All but the first are rounded to trained levels, and moved apart where several round to one.
     """
@@ -100,6 +101,9 @@ def levels(schedule: Schedule, num_steps: int, grid: Grid = "uniform") -> np.nda
         wanted = np.linspace(at[-1], at[0], num_steps)
     elif grid == "karras":
         wanted = 7 * np.log(np.linspace(np.exp(at[-1] / 7), np.exp(at[0] / 7), num_steps))
+    elif grid == "straight":
+        at = straight_time(schedule)
+        wanted = np.linspace(1, 0, num_steps + 1)[:-1]
     else:
         at = np.arccos(np.sqrt(schedule.alpha_bar))
         wanted = 0.5 * np.pi * np.linspace(1, 0, num_steps + 1)[:-1]

@@ -116,10 +116,12 @@ class TrainConfig:
     val_solver: SolverConfig = SolverConfig()
     patience: int = 5
     """Validations without a better energy score after which a model stops; 0 never stops it."""
-    level_weight: Literal["none", "min_snr"] = "none"
-    """Weight of a noise level in the loss; min_snr: Hang et al. 2023, gamma = 5."""
-    level_density: Literal["uniform", "log_normal"] = "uniform"
-    """How often a noise level is seen; log_normal: Karras et al. 2022, table 1."""
+    level_weight: Literal["none", "min_snr", "straight"] = "none"
+    """Weight of a noise level in the loss; min_snr: Hang et al. 2023, gamma = 5; straight: of flow
+    matching (training/levels.py)."""
+    level_density: Literal["uniform", "log_normal", "straight"] = "uniform"
+    """How often a noise level is seen; log_normal: Karras et al. 2022, table 1; straight: of flow
+    matching."""
     stratified: bool = True
     """One level from each of batch_size equal shares of the density, instead of any."""
     dp_noise_multiplier: float = 0.0

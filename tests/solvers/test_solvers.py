@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cohgen_jax.schedule import linear_schedule
+from cohgen_jax.schedule import linear_schedule, straight_time
 from cohgen_jax.solvers import (
     GRIDS,
     Solver,
@@ -260,6 +260,22 @@ def test_grids():
     # rho = 7 dwells at high noise longer than log SNR, shorter than t.
     middle = [levels(schedule, 15, grid)[7] for grid in ("log_snr", "karras", "uniform")]
     assert middle[0] < middle[1]
+
+
+def test_ddim_on_the_straight_grid_is_euler_on_straight_paths():
+    """z = x_t / (a + s) = (1 - tau) x_0 + tau eps moves by (next tau - tau) (eps - x_0)."""
+    schedule = linear_schedule()
+    solver = ddim(schedule, 6, grid="straight")
+    time = np.append(straight_time(schedule), 0.0)[np.append(solver.timesteps, -1)]
+    assert np.diff(time) == pytest.approx(np.full(6, -1 / 6), abs=0.01)
+    alpha_bar = schedule.alpha_bar_at(np.append(solver.timesteps, -1))
+    a, s = np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
+    x, eps = np.array([0.3, -1.2]), np.array([0.9, -0.4])
+    for i in range(6):
+        x_0 = (x - s[i] * eps) / a[i]
+        z = x / (a[i] + s[i]) + (time[i + 1] - time[i]) * (eps - x_0)
+        ours = solver.step(SolverState(jnp.asarray(x)), jnp.asarray(eps), i, jnp.zeros(2)).x
+        assert np.asarray(ours) == pytest.approx((a[i + 1] + s[i + 1]) * z, rel=1e-4, abs=1e-4)
 
 
 def test_bad_options_are_refused():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cohgen_jax.schedule import linear_schedule
+from cohgen_jax.schedule import linear_schedule, signal_and_noise, straight_time, target_of
 from cohgen_jax.training.levels import draw_levels, level_distribution, level_weights
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
@@ -55,6 +55,29 @@ def test_min_snr_says_the_same_of_every_prediction(predicts):
     assert np.allclose(loss / loss[500], expected / expected[500])
 
 
+@pytest.mark.parametrize("predicts", ["x_0", "v", "eps"])
+def test_straight_paths_weigh_the_error_of_their_velocity(predicts):
+    """u = eps - x_0 at z = (1 - tau) x_0 + tau eps = x_t / (a + s): an error d of x_0 is one of
+    -d / tau in u."""
+    levels = np.arange(50, 1000, 50)
+    a, s = (part[:, 0] for part in signal_and_noise(SCHEDULE, levels))
+    x_0, eps, off = jax.random.normal(jax.random.key(0), (3, len(levels)))
+    x_t, wrong = a * x_0 + s * eps, x_0 + off
+
+    def squared_error(says):
+        return np.asarray(jnp.square(says(wrong) - says(x_0)))
+
+    error = squared_error(lambda x: target_of(predicts, x, (x_t - a * x) / s, a, s))
+    of_velocity = squared_error(lambda x: (x_t / (a + s) - x) * (a + s) / s)
+    ratio = level_weights("straight", SCHEDULE, predicts)[levels] * error / of_velocity
+    assert ratio == pytest.approx(np.full(len(levels), ratio.mean()), rel=1e-3)
+
+
+def test_the_time_of_straight_paths_is_uniform():
+    time = straight_time(SCHEDULE)[drawn("straight", False)]
+    assert np.histogram(time, 10, (0, 1))[0] == pytest.approx(np.full(10, 500), abs=80)
+
+
 def test_weights_have_mean_one():
-    for kind in ("none", "min_snr"):
+    for kind in ("none", "min_snr", "straight"):
         assert level_weights(kind, SCHEDULE, "v").mean() == pytest.approx(1.0)

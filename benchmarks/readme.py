@@ -467,10 +467,10 @@ def small_cohorts_table() -> str:
     )
 
 
-def few_evaluations_table() -> str:
+def _of_runs(file: str) -> str:
     """A block a run: of every table the default, and the others beside it."""
     blocks = []
-    for name, part in _load("few_evaluations.json").items():
+    for name, part in _load(file).items():
         about, rows = part["about"], part["results"]
         note = f"; {about['note']}" if "note" in about else ""
         load = f"load average before {about['load_average_before']:.0f}"
@@ -560,7 +560,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "startup": lambda: _of_every_device("startup", startup_line),
     "sweeps": lambda: _of_every_device("sweeps", sweep_table),
     "solver study": study_table,
-    "few evaluations": few_evaluations_table,
+    "few evaluations": lambda: _of_runs("few_evaluations.json"),
+    "students": lambda: _of_runs("students.json"),
     "step grids": step_grids_table,
     "precision": precision_table,
     "members": members_table,

@@ -234,8 +234,7 @@ class Bank:
         groups = []
         for group in self.groups:
             for networks, kept in _networks_of(group, chosen):
-                at = np.array(networks, int)
-                variables = jax.tree.map(lambda leaf, at=at: leaf[at], group.variables)
+                variables = _cut_out(group.variables, np.array(networks, np.int32))
                 members = tuple(map(chosen.index, kept))
                 groups.append(Group(variables, group.module, members, group.inputs))
         moments = self.moments and {p: measured.of(chosen) for p, measured in self.moments.items()}
@@ -392,6 +391,11 @@ def _seen(
         if natural is not None:
             scaled[s] = scaled[s] * natural[s][None]
     return tuple(scaled)
+
+
+@jax.jit  # one program, not one for every shape
+def _cut_out(variables: Any, networks: jax.Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf[networks], variables)
 
 
 def _networks_of(group: Group, chosen: Sequence[int]) -> list[tuple[list[int], list[int]]]:

@@ -7,8 +7,8 @@ number, its patient's id and the seed only. Several devices share every chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -33,6 +33,8 @@ LIVE_LAYERS = 8
 """Layers of activations alive at once, an upper bound for every network here."""
 MOST_CHAINS = 1 << 17
 """Chains at most in one call on an accelerator, which has long been full by then."""
+
+T = TypeVar("T")
 
 
 def bank_generator(
@@ -98,31 +100,48 @@ def sample_rows(
     key, sampler = jax.random.key(seed), Sampler(bank, config)
     told = bank.told(conds, shown) if config.consensus == "stacked" else None
     num_chunks = -(-len(z) // size)
-    parts, order = [], []
-    for chunk in range(num_chunks):
-        of_chunk = np.arange(chunk, len(z), num_chunks)  # chunks alike in who lacks what
-        rows = np.resize(of_chunk, size)  # filled up, then cut
-        parts_of_draws = []
-        for first in range(0, num_draws, draws):
-            samples = sampler(
-                key,
-                [cond[rows] for cond in conds],
-                shown[rows],
-                draws,
-                first_draw=first,
-                sample_ids=np.asarray(ids[rows], np.uint32),
-                mesh=mesh,
-                told=None if told is None else told[rows],
-            )
-            kept = min(draws, num_draws - first)
-            cut = jax.tree.map(lambda a, r=kept, n=len(of_chunk): np.asarray(a)[:r, :n], samples)
-            parts_of_draws.append(cut)
-        parts.append(jax.tree.map(lambda *a: np.concatenate(a), *parts_of_draws))
-        order.append(of_chunk)
-        on_chunk(len(of_chunk))
-    back = np.argsort(np.concatenate(order))
-    every = jax.tree.map(lambda *a: np.concatenate(a, axis=1)[:, back], *parts)
-    return every._replace(mean=None if every.mean is None else every.mean[:1])  # one a call
+
+    def calls() -> Iterator[tuple[slice, slice, Samples]]:
+        """Draws and patients of each call, and what it returns when it is done."""
+        for chunk in range(num_chunks):
+            patients = slice(chunk, None, num_chunks)  # chunks alike in who lacks what
+            rows = np.resize(np.arange(len(z))[patients], size)  # filled up, then cut
+            for first in range(0, num_draws, draws):
+                samples = sampler(
+                    key,
+                    [cond[rows] for cond in conds],
+                    shown[rows],
+                    draws,
+                    first_draw=first,
+                    sample_ids=np.asarray(ids[rows], np.uint32),
+                    mesh=mesh,
+                    told=None if told is None else told[rows],
+                )
+                yield slice(first, min(first + draws, num_draws)), patients, samples
+
+    every: dict[str, np.ndarray] = {}
+    for of_draws, patients, samples in _one_ahead(calls()):
+        for name, leaf in samples._asdict().items():
+            if leaf is None:
+                continue
+            part, one = np.asarray(leaf), name == "mean"  # of all draws
+            if name not in every:
+                shape = (1 if one else num_draws, len(z), *part.shape[2:])
+                every[name] = np.empty(shape, part.dtype)
+            place = every[name][slice(1) if one else of_draws, patients]
+            place[...] = part[: len(place), : place.shape[1]]
+        if of_draws.stop == num_draws:
+            on_chunk(len(range(len(z))[patients]))
+    return Samples(**{**dict.fromkeys(Samples._fields), **every})
+
+
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Each item once the next is begun: the device works on one while the host reads another."""
+    begun = next(items)
+    for item in items:
+        yield begun
+        begun = item
+    yield begun
 
 
 def conditions(bank: Bank, z: np.ndarray, columns: Sequence[int]) -> list[np.ndarray]:

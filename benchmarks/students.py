@@ -14,8 +14,7 @@ energy   the energy score of its draws against those of the bank: only distribut
          (Bouchacourt et al. 2016, arXiv:1606.02556; De Bortoli et al. 2025, arXiv:2502.02483)
 
 Held-out patients judge them in units of the tables, as few_evaluations.py does, beside their
-teacher's 8 evaluations, 3 of the gaussian solver, 2 without any lesson, and Euler steps on straight
-paths, 4 and 8, which are DDIM's on that grid (training/levels.py). Results go to
+teacher's 8 evaluations, 3 of the gaussian solver, and 2 without any lesson. Results go to
 students.json, a part a run, and into the README.
 """
 
@@ -44,7 +43,6 @@ from cohgen_jax.runs.run import Run, open_run
 from cohgen_jax.sampling import Sampler
 from cohgen_jax.sampling.bank import Bank
 from cohgen_jax.sampling.generate import conditions
-from cohgen_jax.solvers import SolverConfig
 from cohgen_jax.training.validation import random_subsets
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -108,8 +106,6 @@ def scored(run: Run, arguments: Arguments) -> list[dict]:
     """A row a method, target and way to draw; of students `seconds` of their training."""
     units = units_of_run(run, cohort_of(run), run.modalities)
     solvers = {name: candidates()[name] for name in (DEFAULT, "gaussian-3", LEVELS, END)}
-    for steps in (4, 8):
-        solvers[f"straight-{steps}"] = SolverConfig(name="ddim", num_steps=steps, grid="straight")
     table = []
     for method, target in itertools.product(METHODS, arguments.targets or run.modalities):
         rows = held_out(run, target, arguments.patients)

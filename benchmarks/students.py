@@ -62,7 +62,7 @@ class Arguments:
     """Finished runs whose cohorts lie where they lay in training."""
     targets: tuple[str, ...] = ()
     """All when empty."""
-    lessons: int = 600
+    lessons: int = 200
     """Steps of AdamW, at a rate that falls to 0 by half a cosine."""
     rate: float = 3e-4
     lesson_draws: int = 4

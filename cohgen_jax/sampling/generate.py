@@ -124,12 +124,12 @@ def sample_rows(
         for name, leaf in samples._asdict().items():
             if leaf is None:
                 continue
-            part, one = np.asarray(leaf), name == "mean"  # of all draws
+            part, one = np.asarray(leaf), name == "mean"  # which is one for all draws
             if name not in every:
                 shape = (1 if one else num_draws, len(z), *part.shape[2:])
                 every[name] = np.empty(shape, part.dtype)
             place = every[name][slice(1) if one else of_draws, patients]
-            place[...] = part[: len(place), : place.shape[1]]
+            place[...] = part[: place.shape[0], : place.shape[1]]
         if of_draws.stop == num_draws:
             on_chunk(len(range(len(z))[patients]))
     return Samples(**{**dict.fromkeys(Samples._fields), **every})

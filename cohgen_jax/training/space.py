@@ -36,8 +36,8 @@ _NUMBERS: dict[str, Draw] = {
     "cond_noise": uniform(0.0, 0.8),
     "cond_dropout": uniform(0.05, 0.4),
     "ema_decay": choice(0.99, 0.998, 0.9995),
-    "level_weight": choice("none", "min_snr", "straight"),
-    "level_density": choice("uniform", "log_normal", "straight"),
+    "level_weight": choice("none", "min_snr"),
+    "level_density": choice("uniform", "log_normal"),
 }
 SPACES: dict[str, Mapping[str, Draw]] = {
     "default": {

@@ -18,8 +18,9 @@ among it. Results go to few_evaluations.json, a part a run, and into the README.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,15 +99,26 @@ def scored(run: Run, arguments: Arguments) -> list[dict]:
     """A row a method, target and solver."""
     units = units_of_run(run, cohort_of(run), run.modalities)
     table = []
-    for method in arguments.methods:
-        for target in arguments.targets or run.modalities:
-            rows = held_out(run, target, arguments.patients)
-            if len(rows) > 1:
-                bank = run.bank(method, target)
-                ways = {name: (bank, solver) for name, solver in _asked(arguments).items()}
-                drawn = compare(run, units[target], rows, ways, arguments.draws, arguments.seed)
-                table += [{"method": method, "target": target, **row} for row in drawn]
+    chosen = arguments.methods, arguments.targets, arguments.patients
+    for method, target, rows in judged_tables(run, *chosen):
+        bank = run.bank(method, target)
+        ways = {name: (bank, solver) for name, solver in _asked(arguments).items()}
+        drawn = compare(run, units[target], rows, ways, arguments.draws, arguments.seed)
+        table += [{"method": method, "target": target, **row} for row in drawn]
     return table
+
+
+def judged_tables(
+    run: Run, methods: Sequence[str], targets: Sequence[str], most: int
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Method, target (all of the run where none is named) and the held-out patients who have it and
+    something else, two at least and about `most` at most."""
+    for method, target in itertools.product(methods, targets or run.modalities):
+        rows = asked(run, target)
+        rows = rows[:: max(1, len(rows) // most)][:most]
+        if len(rows) > 1:
+            print(f"-- {target} by {method}", flush=True)
+            yield method, target, rows
 
 
 def compare(
@@ -118,8 +130,8 @@ def compare(
     seed: int,
 ) -> list[dict]:
     """A row a way to draw the target of these patients, the first that which others are held to."""
-    target = next(iter(ways.values()))[0].target
-    t = run.index(target)
+    bank, _ = next(iter(ways.values()))
+    t = run.index(bank.target)
     width = int(run.latents.widths[t])
     worth, truth = run.latents.scale[t, :width] ** 2, units.truth[rows]
     known = np.isfinite(truth)
@@ -140,7 +152,7 @@ def compare(
         row |= {"coverage": float(inside[known].mean())}
         table.append(row)
         print(
-            f"{target:15s}{name:24s} crps {row['crps']:.4f} "
+            f"{name:18s} crps {row['crps']:.4f} "
             f"({100 * (row['crps'] / table[0]['crps'] - 1):+.2f} %) coverage {row['coverage']:.3f} "
             f"variance {row['variance_ratio']:.3f} slope {row['structure_slope']:.3f}",
             flush=True,
@@ -170,12 +182,6 @@ def off(draws: np.ndarray, end: np.ndarray, worth: np.ndarray) -> float:
     """Root mean square of draws - end [R, N, D], over that of end about its mean over draws."""
     spread = end.var(axis=0, ddof=1).mean(axis=0) @ worth
     return float(np.sqrt(((draws - end) ** 2).mean(axis=(0, 1)) @ worth / spread))
-
-
-def held_out(run: Run, target: str, most: int) -> np.ndarray:
-    """Held-out patients who have the target and something else."""
-    rows = asked(run, target)
-    return rows[:: max(1, len(rows) // most)][:most]
 
 
 def timed(run: Run, arguments: Arguments) -> list[dict]:

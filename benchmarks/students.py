@@ -21,11 +21,9 @@ students.json, a part a run, and into the README.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,16 +31,16 @@ import numpy as np
 import optax
 import tyro
 
-from benchmarks.few_evaluations import DEFAULT, END, candidates, compare, held_out
+from benchmarks.few_evaluations import DEFAULT, END, candidates, compare, judged_tables
 from benchmarks.readme import refresh
 from benchmarks.record import record
 from benchmarks.rivals.cohgen import asked
 from cohgen_jax.evaluation.tables import cohort_of, units_of_run
 from cohgen_jax.runs.families import METHODS
 from cohgen_jax.runs.run import Run, open_run
-from cohgen_jax.sampling import Sampler
+from cohgen_jax.sampling import Sampler, SamplerConfig
 from cohgen_jax.sampling.bank import Bank
-from cohgen_jax.sampling.generate import conditions
+from cohgen_jax.scores.draws import energy_score
 from cohgen_jax.training.validation import random_subsets
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -63,7 +61,7 @@ class Arguments:
     targets: tuple[str, ...] = ()
     """All when empty."""
     lessons: int = 200
-    """Steps of AdamW, at a rate that falls to 0 by half a cosine."""
+    """Steps of Adam, at a rate that falls to 0 by half a cosine."""
     rate: float = 3e-4
     lesson_draws: int = 4
     """Of each patient of a lesson."""
@@ -80,15 +78,10 @@ def path_loss(made: jax.Array, taught: jax.Array, worth: jax.Array) -> jax.Array
 
 
 def energy_loss(made: jax.Array, taught: jax.Array, worth: jax.Array) -> jax.Array:
-    """Twice the energy score of draws [R, N, D] against as many of other noise, but for what the
-    latter have among themselves."""
-
-    def apart(one, other):
-        square = jnp.square(one[:, None] - other[None]) @ worth
-        return jnp.sqrt(jnp.maximum(square, 1e-12)).mean(axis=-1)
-
-    among = apart(made, made).sum() / (len(made) * (len(made) - 1))
-    return 2 * apart(made, taught).mean() - among
+    """Twice the energy score of draws [R, N, D] against each of as many of other noise."""
+    size = jnp.sqrt(worth)[None, None]
+    score = jax.vmap(energy_score, in_axes=(None, 0))(made * size, taught * size)
+    return 2 * jnp.mean(score)
 
 
 LOSSES: dict[str, Loss] = {"path": path_loss, "energy": energy_loss}
@@ -107,11 +100,8 @@ def scored(run: Run, arguments: Arguments) -> list[dict]:
     units = units_of_run(run, cohort_of(run), run.modalities)
     solvers = {name: candidates()[name] for name in (DEFAULT, "gaussian-3", LEVELS, END)}
     table = []
-    for method, target in itertools.product(METHODS, arguments.targets or run.modalities):
-        rows = held_out(run, target, arguments.patients)
-        if len(rows) < 2:
-            continue
-        bank = dataclasses.replace(run.bank(method, target), spread=1.0)
+    for method, target, rows in judged_tables(run, METHODS, arguments.targets, arguments.patients):
+        bank = run.bank(method, target)
         ways = {name: (bank, solver) for name, solver in solvers.items()}
         seconds = {}
         for loss in LOSSES:
@@ -131,18 +121,24 @@ def student(run: Run, bank: Bank, loss: str, arguments: Arguments) -> Bank:
         dataclasses.replace(run.sampler_config(candidates()[name]), keep_mean=False)
         for name in (END, LEVELS)
     )
-    z, shown, ids, told = _class(run, bank, arguments.seed)
-    t = run.index(bank.target)
-    worth = jnp.asarray(np.square(run.latents.scale[t, : bank.x_dim])) * bank.dims
+    conds, shown, told = _training_patients(run, bank, arguments.seed)
+    scale = run.latents.scale[run.index(bank.target), : bank.x_dim]
+    worth = jnp.square(scale) * bank.dims
     worth /= worth.sum()
     order, key = np.random.default_rng(arguments.seed), jax.random.key(arguments.seed)
     draws = arguments.lesson_draws
 
-    def drawn(bank: Bank, config: Any, rows: np.ndarray, first: int) -> jax.Array:
-        sampler = Sampler(bank, config)
-        conds = [cond[rows] for cond in z]
-        known = {"sample_ids": ids[rows], "told": None if told is None else told[rows]}
-        return sampler(key, conds, shown[rows], draws, first_draw=first, **known).draws
+    def drawn(bank: Bank, config: SamplerConfig, rows: np.ndarray, first: int) -> jax.Array:
+        samples = Sampler(bank, config)(
+            key,
+            [cond[rows] for cond in conds],
+            shown[rows],
+            draws,
+            first_draw=first,
+            sample_ids=rows,
+            told=None if told is None else told[rows],
+        )
+        return samples.draws
 
     def taught(weights: list, rows: np.ndarray, lesson: int, goal: jax.Array) -> jax.Array:
         first = draws * (2 * lesson + (loss == "energy"))
@@ -152,10 +148,15 @@ def student(run: Run, bank: Bank, loss: str, arguments: Arguments) -> Bank:
     rate = optax.cosine_decay_schedule(arguments.rate, arguments.lessons)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     state = optimiser.init(weights)
-    step = jax.jit(lambda grads, state, weights: _stepped(optimiser, grads, state, weights))
+
+    @jax.jit
+    def step(grads, state, weights):
+        change, state = optimiser.update(grads, state, weights)
+        return optax.apply_updates(weights, change), state
+
     said = []
     for lesson in range(arguments.lessons):
-        rows = order.choice(len(ids), BATCH, replace=len(ids) < BATCH)
+        rows = order.choice(len(shown), BATCH, replace=len(shown) < BATCH)
         goal = drawn(bank, teacher, rows, draws * 2 * lesson)
         value, grads = jax.value_and_grad(taught)(weights, rows, lesson, goal)
         weights, state = step(grads, state, weights)
@@ -175,20 +176,16 @@ def _with(bank: Bank, weights: list) -> Bank:
     return dataclasses.replace(bank, groups=groups)
 
 
-def _stepped(optimiser, grads, state, weights):
-    change, state = optimiser.update(grads, state, weights)
-    return optax.apply_updates(weights, change), state
-
-
-def _class(run: Run, bank: Bank, seed: int) -> tuple[list, np.ndarray, np.ndarray, Any]:
-    """Conditions, sources shown, names to the generator and what the regression tells of training
-    patients, with all their sources and with random ones."""
+def _training_patients(
+    run: Run, bank: Bank, seed: int
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+    """Conditions, sources shown and what the regression tells of training patients, each with all
+    its sources and with random ones."""
     rows = asked(run, bank.target, "train")
-    columns = [run.index(source) for source in bank.sources]
-    present = run.latents.present[rows][:, columns]
+    conds, present = run.conditions(bank, np.tile(rows, 2))
+    present = present[: len(rows)]
     shown = np.concatenate([present, random_subsets(present[None], seed)[0]])
-    z = conditions(bank, run.latents.z[np.tile(rows, 2)], columns)
-    return z, shown, np.arange(len(shown)), bank.told(z, shown)
+    return conds, shown, bank.told(conds, shown)
 
 
 if __name__ == "__main__":

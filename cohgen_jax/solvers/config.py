@@ -30,10 +30,10 @@ class SolverConfig:
     """Share of fresh noise in ddim and dpmpp_2m: 0 deterministic, 1 as ddpm or the SDE solver. None
     is 1 for epsilon-networks, whose errors a deterministic chain carries to its end, and else 0."""
     grid: Grid | None = None
-    """Levels visited: evenly spaced in t, in log SNR, as Karras et al. 2022 space them, or in
-    the angle of the rotation that makes x_t of x_0, or in the time of straight paths, where ddim's
-    are Euler steps of a rectified flow. None is log SNR for a deterministic dpmpp_2m,
-    the angle for gaussian, and else t."""
+    """Levels visited: evenly spaced in t, in log SNR, as Karras et al. 2022 space them, in the
+    angle of the rotation that makes x_t of x_0, or in the time of straight paths, where ddim's are
+    Euler steps of a rectified flow. None is log SNR for a deterministic dpmpp_2m, the angle for
+    gaussian, and else t."""
     clip: float = 0.0
     """Bound on |x_0| where noise prevails, for epsilon-networks with few steps; 0 for none."""
 

@@ -60,20 +60,27 @@ __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.2.0"
 
 _WRONG_FUSION, _TRITON = "xla_cpu_experimental_ynn_fusion_type", "xla_gpu_enable_triton_gemm"
-_FLAGS = {_WRONG_FUSION: ("", (0, 10, 2), (0, 12)), _TRITON: ("false", (0, 6), (0, 12))}
+_LEVEL = "xla_backend_optimization_level"
+_FLAGS = {
+    _WRONG_FUSION: ("", (0, 10, 2), (0, 12)),
+    _TRITON: ("false", (0, 6), (0, 12)),
+    _LEVEL: ("2", (0, 6), (0, 12)),
+}
 """XLA's flag -> our value, and the versions of jaxlib, from and below, that are known to have it:
 one that XLA does not know ends the process."""
 
 
 def _set_compiler_flags() -> None:
-    """Compile without a fusion for CPUs that returns wrong numbers, and for GPUs without Triton's
-    products, where this jaxlib has them and the environment does not say otherwise.
+    """Compile without a fusion for CPUs that returns wrong numbers, for GPUs without Triton's
+    products, and without LLVM's last level, where this jaxlib has them and the environment does not
+    say otherwise.
 
     From jaxlib 0.10.2 on, some batched products of many rows are silently wrong on CPUs
     (jax-ml/jax#39103): three networks that are each right diverge as one batch. XLA reads the flag
     when it first computes; whoever did that before importing this package is warned. On GPUs XLA
     compiles and times dozens of Triton kernels for every product: a program of our networks took 9
-    to 18 s where cuBLAS alone takes 2 to 4 and runs as fast (benchmarks/README.md).
+    to 18 s where cuBLAS alone takes 2 to 4 and runs as fast. LLVM's third level of optimisation
+    compiles longer for programs that are no faster (both in benchmarks/README.md).
     """
     given = os.environ.get("XLA_FLAGS", "")
     numbers = re.findall(r"\d+", importlib.metadata.version("jaxlib"))

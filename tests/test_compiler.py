@@ -11,7 +11,7 @@ import pytest
 
 import cohgen_jax
 
-TRITON = "--xla_gpu_enable_triton_gemm="
+TRITON, LEVEL = "--xla_gpu_enable_triton_gemm=", "--xla_backend_optimization_level="
 
 
 def test_products_of_many_rows_are_right():
@@ -40,7 +40,7 @@ def test_who_computes_before_importing_is_warned(late):
 
 
 @pytest.mark.parametrize(
-    "own", [{}, {"OPENBLAS_THREAD_TIMEOUT": "9", "XLA_FLAGS": TRITON + "true"}]
+    "own", [{}, {"OPENBLAS_THREAD_TIMEOUT": "9", "XLA_FLAGS": f"{TRITON}true {LEVEL}3"}]
 )
 def test_settings_of_the_environment_are_respected(own):
     names = "OPENBLAS_THREAD_TIMEOUT", "XLA_FLAGS"
@@ -49,4 +49,5 @@ def test_settings_of_the_environment_are_respected(own):
     said = subprocess.check_output([sys.executable, "-c", script], env=unset | own, text=True)
     assert said.split()[0] == own.get("OPENBLAS_THREAD_TIMEOUT", "4")
     assert (TRITON + ("true" if own else "false")) in said
-    assert said.count(TRITON) == 1
+    assert (LEVEL + ("3" if own else "2")) in said
+    assert said.count(TRITON) == said.count(LEVEL) == 1

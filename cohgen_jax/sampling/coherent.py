@@ -152,11 +152,7 @@ class Sampler:
         ]
         samples = parts[0]
         if len(parts) > 1:
-            back = np.argsort(np.concatenate(draws_of))
-            means = [part.mean for part in parts if part.mean is not None]
-            parts = [part._replace(mean=None) for part in parts]
-            samples = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
-            samples = samples._replace(mean=sum(means) / len(means) if means else None)
+            samples = _together(parts, np.argsort(np.concatenate(draws_of)))
         if np.all(scale == 1):
             return samples
         return samples._replace(draws=_spread(samples.draws, samples.mean, scale))
@@ -226,6 +222,15 @@ def _scale(bank: Bank, config: SamplerConfig) -> np.ndarray:
             "temperature must be 1, keep_mean False (train with diffusion.predicts v)"
         )
     return scale
+
+
+@jax.jit
+def _together(turns: Sequence[Samples], place: Integer[Array, " R"]) -> Samples:
+    """The draws of members that took turns, in order, about the mean of them all."""
+    means = [turn.mean for turn in turns if turn.mean is not None]
+    draws = [turn._replace(mean=None) for turn in turns]
+    samples = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[place], *draws)
+    return samples._replace(mean=sum(means) / len(means) if means else None)
 
 
 @jax.jit

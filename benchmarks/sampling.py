@@ -1,6 +1,6 @@
 """How fast samples are drawn, beside the published loop in PyTorch, in one interleaved run.
 
-    python -m benchmarks.sampling                         everything, some ten minutes on 2 cores
+    python -m benchmarks.sampling                         everything, half an hour on 2 cores
     python -m benchmarks.sampling --quick                 small sizes, two minutes; nothing is kept
     python -m benchmarks.sampling --parts steps startup   replaces these parts of the results
 
@@ -88,6 +88,7 @@ class Sizes:
         )
     )
     patients: int = 700
+    evaluations: int = 3
     samples: tuple[int, ...] = (1, 10, 100, 1000, 10_000, 100_000, *([1_000_000] if GPU else []))
     models: tuple[int, ...] = (1, 2, 4, 8, 16)
     width: tuple[int, ...] = (64, 128, 256, 512, 1024)
@@ -99,6 +100,7 @@ QUICK = Sizes(
     repeats=3,
     our_steps={64: 200},
     patients=100,
+    evaluations=1,
     samples=(1, 100, 1000),
     models=(1, 4),
     width=(64, 256),
@@ -328,34 +330,31 @@ def equal_quality(sizes: Sizes, device: str) -> list[dict]:
 
 
 def whole_evaluation(sizes: Sizes, device: str) -> list[dict]:
-    """All 56 conditions, 10 repeats, 700 patients: draws on the host, compilation included."""
+    """All 56 conditions, 10 repeats, 700 patients: draws on the host, compilation included. The
+    loop's steps are timed before every evaluation."""
     num, repeats, results = sizes.patients, 10, []
-    tasks = {
+    loops = {
         f"{k}_models": torch_loop(bank_of(PUBLISHED, singles(k)), num, TIMED_STEPS, device)
         for k in (1, 2, 3)
     }
-    tasks["multi"] = torch_loop(bank_of(PUBLISHED, multis(3)), num, TIMED_STEPS, device)
-    for task in tasks.values():
-        task()
-    subsets = [len(c.sources) for c in conditions(NAMES)]
-    loop, best_loop = (
-        (sum(s[f"{k}_models"] for k in subsets) + len(subsets) * s["multi"])
-        * (SCHEDULE.num_steps / TIMED_STEPS * repeats)
-        for s in interleaved(tasks, sizes.repeats)
-    )
+    loops["multi"] = torch_loop(bank_of(PUBLISHED, multis(3)), num, TIMED_STEPS, device)
+    for loop in loops.values():
+        loop()
     present = every_pattern(num)
     published = ((PUBLISHED, singles(3)), (PUBLISHED, multis(3)))
     default = tuple(
         (config.network, slots(3, config.members))
         for config, slots in ((RECIPE.single, singles), (RECIPE.multi, multis))
     )
-    for name, models, solver, ensemble in (
-        ("published networks", published, CHOSEN["eps"], "average"),
-        ("default recipe", default, CHOSEN["v"], "average"),
-        ("default recipe, members in turns", default, CHOSEN["v"], "mixture"),
-        ("default recipe, few steps", default, FEW, "average"),
-        ("default recipe, few steps, members in turns", default, FEW, "mixture"),
-    ):
+    ways = {
+        "published networks": (published, CHOSEN["eps"], "average"),
+        "default recipe": (default, CHOSEN["v"], "average"),
+        "default recipe, members in turns": (default, CHOSEN["v"], "mixture"),
+        "default recipe, few steps": (default, FEW, "average"),
+        "default recipe, few steps, members in turns": (default, FEW, "mixture"),
+    }
+
+    def seconds_of(models, solver: Solver, ensemble: str) -> float:
         banks = [
             bank_of(config, slots, 10 * target)
             for target in range(len(NAMES))
@@ -368,10 +367,26 @@ def whole_evaluation(sizes: Sizes, device: str) -> list[dict]:
         began = time.perf_counter()
         for bank in banks:
             draw(bank, num, solver, repeats, present, ensemble=ensemble, consensus=rule)
-        seconds = time.perf_counter() - began
-        row = {"what": name, "torch_s": loop, "ours_s": seconds, "speedup": loop / seconds}
-        row |= {"torch_s_best": best_loop, "speedup_best": best_loop / seconds}
-        row |= {"steps": solver.num_steps, "patients": num, "repeats": repeats, "calls": len(banks)}
+        return time.perf_counter() - began
+
+    times: dict[str, list[float]] = {name: [] for name in (*loops, *ways)}
+    for _ in range(sizes.evaluations):
+        for name, way in ways.items():
+            for of, loop in loops.items():
+                times[of].append(timed(loop))
+            times[name].append(seconds_of(*way))
+    subsets = [len(c.sources) for c in conditions(NAMES)]
+    torch_s, torch_best = (
+        (sum(of(times[f"{k}_models"]) for k in subsets) + len(subsets) * of(times["multi"]))
+        * (SCHEDULE.num_steps / TIMED_STEPS * repeats)
+        for of in (statistics.median, min)
+    )
+    for name, (models, solver, _) in ways.items():
+        seconds = statistics.median(times[name])
+        row = {"what": name, "torch_s": torch_s, "ours_s": seconds, "speedup": torch_s / seconds}
+        row |= {"torch_s_best": torch_best, "speedup_best": torch_best / seconds}
+        row |= {"steps": solver.num_steps, "patients": num, "repeats": repeats}
+        row |= {"calls": len(NAMES) * len(models)}
         results.append(row)
         print(row, flush=True)
     return results

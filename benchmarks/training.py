@@ -82,13 +82,14 @@ class Cohort:
         )
 
 
+def seconds_of(work) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
 def median_seconds(work, repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+    return statistics.median(seconds_of(work) for _ in range(repeats))
 
 
 class Steps:
@@ -102,9 +103,7 @@ class Steps:
         mesh = make_mesh(MeshConfig(), len(specs), config.batch_size)
         like, self.data = share_out(data, farm=self.farm, mesh=mesh)
         self.state = fresh_state(self.data, like, farm=self.farm)
-        began = time.perf_counter()
-        self()
-        self.compile_seconds = time.perf_counter() - began
+        self.compile_seconds = seconds_of(self)
 
     def __call__(self) -> None:
         self.state, _ = train_epoch(self.state, self.data, farm=self.farm)
@@ -257,12 +256,10 @@ def score_part(cohort: Cohort, quick: bool) -> dict:
         # The baseline: its learning curve is that of its own weights, judged as ours are.
         farm, data = cohort.farm(specs, base, EPS)
         trainers = [Trainer(cohort.latents, cohort.train, spec, base) for spec in specs]
-        per_epoch, curve = [], []
+        torch_steps, curve = farm.steps_per_epoch, []
         for epoch in range(1, most + 1):
             for trainer in trainers:
-                began = time.perf_counter()
-                trainer.steps(farm.steps_per_epoch)
-                per_epoch.append(time.perf_counter() - began)
+                trainer.steps(torch_steps)
             if epoch % every == 0:
                 state = init_state(data, farm=farm)
                 average = jax.tree.map(
@@ -271,10 +268,6 @@ def score_part(cohort: Cohort, quick: bool) -> dict:
                 )
                 _, scores = validate(state._replace(average=average), data, farm=farm)
                 curve.append(np.asarray(scores["energy"]).tolist())
-        validation = statistics.median(
-            median_seconds(lambda t=trainer: t.generate(cohort.latents, cohort.val, 100), 1) * 10
-            for trainer in trainers
-        )
         best = np.min(curve, axis=0)
         epochs_to_best = [
             every * (int(np.argmin([row[m] for row in curve])) + 1) for m in range(len(specs))
@@ -291,32 +284,35 @@ def score_part(cohort: Cohort, quick: bool) -> dict:
             for m, energy in enumerate(ours_scores[-1]):
                 if energy <= best[m]:
                     reached.setdefault(m, int(state.epoch))
-        # All models of the kind at once: seconds an epoch and a validation.
+        # All models of the kind at once, in turns with one of the baseline's.
         full, full_data = cohort.farm(every_spec, dataclasses.replace(ours, num_epochs=ours_most))
         state = init_state(full_data, farm=full)
-        began = time.perf_counter()
-        state, _ = train_epoch(state, full_data, farm=full)
-        state, _ = validate(state, full_data, farm=full)
-        jax.block_until_ready(state)
-        first = time.perf_counter() - began
-        epoch_s, validation_s = [], []
-        for _ in range(1 if quick else 3):
-            began = time.perf_counter()
-            state, _ = train_epoch(state, full_data, farm=full)
+
+        def advance(step, full=full, full_data=full_data) -> None:
+            nonlocal state
+            state, _ = step(state, full_data, farm=full)
             jax.block_until_ready(state)
-            epoch_s.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            state, _ = validate(state, full_data, farm=full)
-            jax.block_until_ready(state)
-            validation_s.append(time.perf_counter() - began)
-        epoch_median, validation_median = map(statistics.median, (epoch_s, validation_s))
+
+        tasks = {
+            "torch_epoch_s": lambda t=trainers[0], num=torch_steps: t.steps(num),
+            "torch_tenth_s": lambda t=trainers[0]: t.generate(cohort.latents, cohort.val, 100),
+            "ours_epoch_s": lambda: advance(train_epoch),
+            "ours_validation_s": lambda: advance(validate),
+        }
+        num_rounds = 1 if quick else 5
+        first, *rounds = [
+            {name: seconds_of(task) for name, task in tasks.items()} for _ in range(1 + num_rounds)
+        ]
+        timed = {name: statistics.median(each[name] for each in rounds) for name in tasks}
         result["kinds"][kind] = {
             "models": len(every_spec),
-            "torch_epoch_s": statistics.median(per_epoch),
-            "torch_validation_s": validation,
-            "ours_epoch_s": epoch_median,
-            "ours_validation_s": validation_median,
-            "compile_s": first - epoch_median - validation_median,
+            "torch_epoch_s": timed["torch_epoch_s"],
+            "torch_validation_s": 10 * timed["torch_tenth_s"],
+            "ours_epoch_s": timed["ours_epoch_s"],
+            "ours_validation_s": timed["ours_validation_s"],
+            "compile_s": sum(
+                first[name] - timed[name] for name in ("ours_epoch_s", "ours_validation_s")
+            ),
             "torch_curve_every": every,
             "torch_curve": curve,
             "ours_curve_every": step,

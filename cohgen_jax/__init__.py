@@ -80,7 +80,8 @@ def _set_compiler_flags() -> None:
     when it first computes; whoever did that before importing this package is warned. On GPUs XLA
     compiles and times dozens of Triton kernels for every product: a program of our networks took 9
     to 18 s where cuBLAS alone takes 2 to 4 and runs as fast. LLVM's third level of optimisation
-    compiles longer for programs that are no faster (both in benchmarks/README.md).
+    compiles longer, by more than what it spares is worth but in the longest trainings (both in
+    benchmarks/README.md).
     """
     given = os.environ.get("XLA_FLAGS", "")
     numbers = re.findall(r"\d+", importlib.metadata.version("jaxlib"))

@@ -72,16 +72,15 @@ one that XLA does not know ends the process."""
 
 def _set_compiler_flags() -> None:
     """Compile without a fusion for CPUs that returns wrong numbers, for GPUs without Triton's
-    products, and without LLVM's last level, where this jaxlib has them and the environment does not
-    say otherwise.
+    products, and without LLVM's third level of optimisation, where this jaxlib has them and the
+    environment does not say otherwise.
 
     From jaxlib 0.10.2 on, some batched products of many rows are silently wrong on CPUs
     (jax-ml/jax#39103): three networks that are each right diverge as one batch. XLA reads the flag
     when it first computes; whoever did that before importing this package is warned. On GPUs XLA
     compiles and times dozens of Triton kernels for every product: a program of our networks took 9
     to 18 s where cuBLAS alone takes 2 to 4 and runs as fast. LLVM's third level of optimisation
-    compiles longer, by more than what it spares is worth but in the longest trainings (both in
-    benchmarks/README.md).
+    takes longer to compile than it spares, except in long training (both in benchmarks/README.md).
     """
     given = os.environ.get("XLA_FLAGS", "")
     numbers = re.findall(r"\d+", importlib.metadata.version("jaxlib"))
